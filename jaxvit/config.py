@@ -1,0 +1,288 @@
+"""Every choice a run makes, as frozen dataclasses; the presets; and the checks that need no data.
+
+The command line is made from these classes (`--model.embed-dim` is `Config.model.embed_dim`), and
+the comment above or behind a field is its help text.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class UserError(ValueError):
+    """A mistake the user can mend; its message is one line: the value, the limit, the way out."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the images come from."""
+
+    # digits (embedded), oxford_iiit_pet (TFDS or the original files), folder (DIR/<class>/*.jpg).
+    name: Literal["digits", "oxford_iiit_pet", "folder"] = "digits"
+    # The data set's directory; for oxford_iiit_pet without one, TFDS's own.
+    dir: str | None = None
+    # Where decoded images are kept, memory-mapped, one file for each source and size.
+    cache_dir: str = "~/.cache/jaxvit"
+    # Share of each class held out for validation where the source has no validation split.
+    val_fraction: float = 0.1
+    # Seeds the train/validation split; not --seed, so that seeds are compared on one split.
+    split_seed: int = 0
+    # Per-channel mean of pixels in [0, 1].
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    # Per-channel standard deviation of pixels in [0, 1].
+    std: tuple[float, ...] = IMAGENET_STD
+    # Threads that decode images; 0 means one for each core.
+    decode_threads: int = 0
+    # Batches placed on the device before they are asked for.
+    prefetch_batches: int = 2
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The Vision Transformer; the defaults are the lab's ViT-B/16."""
+
+    img_size: int = 224  # Height and width of the square input, in pixels.
+    patch_size: int = 16  # Side of a patch, in pixels; divides img_size.
+    in_channels: int = 3  # 3 for RGB, 1 for digits.
+    embed_dim: int = 768  # Width D of a token.
+    num_heads: int = 12  # Attention heads; divides embed_dim.
+    num_layers: int = 12  # Encoder layers.
+    mlp_ratio: float = 4.0  # Hidden width of the MLP, in embed_dims.
+    dropout: float = 0.1  # Dropout rate inside the MLP, in [0, 1).
+    # Matrix products in this type; parameters, LayerNorm, softmax and logits stay float32.
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    # Recompute each layer in the backward pass: less memory, about a third more time.
+    remat: bool = False
+    # torch: PyTorch's defaults, as the lab has it; vit: big_vision's (Xavier, zero biases and head).
+    init: Literal["torch", "vit"] = "torch"
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Augmentation in the compiled step; everything is off by default."""
+
+    # Area of the random resized crop, as a range of shares of the image; 1 1 turns it off.
+    crop_scale: tuple[float, float] = (1.0, 1.0)
+    # Range of the crop's width over its height.
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip_p: float = 0.0  # Probability of a horizontal flip.
+    cutout_holes: int = 0  # Squares cut from each image and filled with the mean colour.
+    cutout_length: int = 16  # Side of such a square, in pixels.
+    mixup_alpha: float = 0.0  # lam ~ Beta(alpha, alpha), one a batch; 0 turns Mixup off.
+    cutmix_alpha: float = 0.0  # lam ~ Beta(alpha, alpha), one a sample; 0 turns CutMix off.
+    cutmix_p: float = 0.5  # Probability that CutMix touches a sample.
+    # With Mixup and CutMix both on, each batch gets one of them: CutMix with this probability.
+    cutmix_share: float = 0.5
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW; the defaults are PyTorch's, which are the lab's."""
+
+    lr: float = 1e-3  # Peak learning rate.
+    weight_decay: float = 0.01  # Decoupled weight decay; multiplied by the learning rate.
+    b1: float = 0.9  # Decay of the gradient's running mean.
+    b2: float = 0.999  # Decay of the squared gradient's running mean.
+    eps: float = 1e-8  # Added to the root of the second moment.
+    schedule: Literal["constant", "cosine"] = "constant"  # cosine ends at 0.
+    warmup_steps: int = 0  # Steps over which the rate rises linearly from 0.
+    clip_norm: float = 0.0  # Limit on the gradient's global norm; 0 turns it off.
+    # all: as the lab; matrices: spare biases, norms, the class token and the positions.
+    decay: Literal["all", "matrices"] = "all"
+    # Decay of the parameters' running average, used for evaluation; 0 turns it off.
+    ema_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class ParallelConfig:
+    """How the step is spread over devices."""
+
+    mode: Literal["jit", "pmap"] = "jit"  # jit over a mesh, or pmap.
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train a Vision Transformer."""
+
+    seed: int = 0  # Fixes initialisation, order, augmentation and dropout.
+    epochs: int = 10  # Passes over the training split.
+    batch_size: int = 32  # Images a step, over all devices.
+    # y' = y (1 - eps) + eps / K, eps in [0, 1). Validation and test losses are never smoothed.
+    label_smoothing: float = 0.1
+    out: str | None = None  # Run directory; runs/PRESET when not given.
+    overwrite: bool = False  # Replace a run that is already there.
+    log_every_steps: int = 10  # Steps between two lines in metrics.jsonl.
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+
+
+PETS = DataConfig(name="oxford_iiit_pet")
+
+PRESETS: dict[str, Config] = {
+    # Learns scikit-learn's 8x8 digits on two CPU cores in about a minute; needs no download.
+    "digits": Config(
+        epochs=60,
+        batch_size=64,
+        data=DataConfig(name="digits", mean=(0.305,), std=(0.376,)),
+        model=ModelConfig(
+            img_size=8, patch_size=2, in_channels=1, embed_dim=64, num_heads=4, num_layers=4
+        ),
+        augment=AugmentConfig(crop_scale=(0.6, 1.0)),
+        optim=OptimConfig(lr=2e-3, schedule="cosine", warmup_steps=100),
+    ),
+    # The lab's numbers exactly: ViT-B/16 at 224, AdamW with PyTorch's defaults, smoothing .1.
+    "pets-lab": Config(data=PETS),
+    # Learns Pets at 64 pixels on two CPU cores within ten minutes.
+    "pets-small": Config(
+        epochs=40,
+        batch_size=64,
+        data=PETS,
+        model=ModelConfig(img_size=64, patch_size=8, embed_dim=128, num_heads=4, num_layers=6),
+        augment=AugmentConfig(crop_scale=(0.5, 1.0), flip_p=0.5, mixup_alpha=0.2, cutmix_alpha=1.0),
+        optim=OptimConfig(lr=1e-3, weight_decay=0.05, schedule="cosine", warmup_steps=100),
+    ),
+}
+
+
+def preset(name: str) -> Config:
+    """The named preset, with its run directory filled in.
+
+    Raises:
+      UserError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise UserError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
+    return replace(PRESETS[name], out=f"runs/{name}")
+
+
+def check(config: Config) -> None:
+    """Refuses values that cannot work, before anything is read or compiled.
+
+    Raises:
+      UserError: naming the option, its value, the limit and the way out.
+    """
+
+    def require(ok: bool, message: str) -> None:
+        if not ok:
+            raise UserError(message)
+
+    def at_least(option: str, value: float, low: float) -> None:
+        require(value >= low, f"--{option} {value} is too small: it must be at least {low}")
+
+    def positive(option: str, value: float) -> None:
+        require(0 < value < float("inf"), f"--{option} {value} must be finite and above 0")
+
+    def within(option: str, value: float, low: float, high: float, closed: bool = True) -> None:
+        inside = low <= value <= high if closed else low <= value < high
+        end = "]" if closed else ")"
+        require(inside, f"--{option} {value} is out of range: it must lie in [{low}, {high}{end}")
+
+    data, model, augment, optim = config.data, config.model, config.augment, config.optim
+
+    for option, value in {
+        "epochs": config.epochs,
+        "batch-size": config.batch_size,
+        "log-every-steps": config.log_every_steps,
+        "data.prefetch-batches": data.prefetch_batches,
+        "model.img-size": model.img_size,
+        "model.patch-size": model.patch_size,
+        "model.embed-dim": model.embed_dim,
+        "model.num-heads": model.num_heads,
+        "model.num-layers": model.num_layers,
+        "augment.cutout-length": augment.cutout_length,
+    }.items():
+        at_least(option, value, 1)
+    for option, value in {
+        "data.decode-threads": data.decode_threads,
+        "augment.cutout-holes": augment.cutout_holes,
+        "optim.warmup-steps": optim.warmup_steps,
+    }.items():
+        at_least(option, value, 0)
+    for option, value in {
+        "seed": config.seed,
+        "data.split-seed": data.split_seed,
+    }.items():
+        within(option, value, 0, 2**32 - 1)
+    for option, value in {
+        "augment.mixup-alpha": augment.mixup_alpha,
+        "augment.cutmix-alpha": augment.cutmix_alpha,
+        "optim.weight-decay": optim.weight_decay,
+        "optim.clip-norm": optim.clip_norm,
+    }.items():
+        within(option, value, 0, 1e6)
+    for option, value in {
+        "augment.flip-p": augment.flip_p,
+        "augment.cutmix-p": augment.cutmix_p,
+        "augment.cutmix-share": augment.cutmix_share,
+    }.items():
+        within(option, value, 0, 1)
+    for option, value in {
+        "label-smoothing": config.label_smoothing,
+        "data.val-fraction": data.val_fraction,
+        "model.dropout": model.dropout,
+        "optim.b1": optim.b1,
+        "optim.b2": optim.b2,
+        "optim.ema-decay": optim.ema_decay,
+    }.items():
+        within(option, value, 0, 1, closed=False)
+    for option, value in {
+        "data.val-fraction": data.val_fraction,
+        "model.mlp-ratio": model.mlp_ratio,
+        "optim.lr": optim.lr,
+        "optim.eps": optim.eps,
+    }.items():
+        positive(option, value)
+
+    require(
+        model.img_size % model.patch_size == 0,
+        f"--model.img-size {model.img_size} is not divisible by --model.patch-size "
+        f"{model.patch_size}: choose a multiple, such as "
+        f"{max(1, round(model.img_size / model.patch_size)) * model.patch_size}",
+    )
+    require(
+        model.embed_dim % model.num_heads == 0,
+        f"--model.embed-dim {model.embed_dim} is not divisible by --model.num-heads "
+        f"{model.num_heads}: choose a multiple, such as "
+        f"{max(1, round(model.embed_dim / model.num_heads)) * model.num_heads}",
+    )
+    require(
+        int(model.embed_dim * model.mlp_ratio) >= 1,
+        f"--model.mlp-ratio {model.mlp_ratio} leaves the MLP no hidden unit: raise it to at least "
+        f"{1 / model.embed_dim:g}",
+    )
+    channels = 1 if data.name == "digits" else 3
+    require(
+        model.in_channels == channels,
+        f"--model.in-channels {model.in_channels} does not fit --data.name {data.name}, "
+        f"whose images have {channels}: set it to {channels}",
+    )
+    for option, values in {"data.mean": data.mean, "data.std": data.std}.items():
+        require(
+            len(values) == channels,
+            f"--{option} has {len(values)} values, but the images have {channels} channel(s): "
+            f"give {channels}",
+        )
+    require(
+        min(data.std) > 0,
+        f"--data.std {' '.join(map(str, data.std))} must be above 0 in every channel",
+    )
+    low, high = augment.crop_scale
+    require(
+        0 < low <= high <= 1,
+        f"--augment.crop-scale {low} {high} is not a range of shares: give LOW HIGH with "
+        "0 < LOW <= HIGH <= 1",
+    )
+    low, high = augment.crop_ratio
+    require(
+        0 < low <= high < float("inf"),
+        f"--augment.crop-ratio {low} {high} is not a range: give LOW HIGH with 0 < LOW <= HIGH",
+    )
+    require(
+        data.name != "folder" or data.dir is not None,
+        "--data.name folder needs --data.dir DIR, a directory with one folder of images a class",
+    )

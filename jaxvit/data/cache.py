@@ -1,0 +1,75 @@
+"""Each image decoded once, memory-mapped afterwards."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from jaxvit.data.examples import Examples
+
+FORMAT = 1  # raised whenever the same source would give other bytes
+
+# Wraps an iterable of known length to show how far it is: (items, length, what) -> items.
+Track = Callable[[Iterable, int, str], Iterable]
+
+
+def no_tracking(items: Iterable, length: int, what: str) -> Iterable:
+    return items
+
+
+def load_pixels(
+    examples: Examples,
+    img_size: int,
+    channels: int,
+    cache_dir: Path,
+    threads: int = 0,
+    track: Track = no_tracking,
+) -> np.ndarray:
+    """All images at one size, uint8 (N, img_size, img_size, channels), read-only.
+
+    The first call decodes with all cores and writes one .npy file; later ones only map it. Its
+    name is a hash of the source's fingerprint and the size, and it appears under that name only
+    when it is whole, so a run that was stopped half-way leaves nothing that a later one could
+    mistake for it.
+
+    Args:
+      examples: what to decode.
+      img_size: pixels.
+      channels: 3, or 1 for grey sources.
+      cache_dir: made if missing.
+      threads: that decode; 0 means one a core. Pillow works outside Python's lock.
+      track: shows progress.
+
+    Raises:
+      UserError: an image cannot be read.
+    """
+    key = f"{FORMAT} {img_size} {channels} {examples.fingerprint}"
+    path = cache_dir / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
+    shape = (len(examples.labels), img_size, img_size, channels)
+    if path.exists():
+        return np.load(path, mmap_mode="r")
+
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    try:
+        pixels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+
+        def decode(index: int) -> None:
+            pixels[index] = examples.pixels(index, img_size)
+
+        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+            try:
+                for _ in track(pool.map(decode, range(shape[0])), shape[0], "decoding images"):
+                    pass
+            except BaseException:
+                pool.shutdown(cancel_futures=True)  # one bad image: do not decode the rest
+                raise
+        pixels.flush()
+        del pixels
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return np.load(path, mmap_mode="r")

@@ -1,0 +1,117 @@
+"""A data set's name to its three splits, decoded and ready to batch."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxvit.config import DataConfig, UserError
+from jaxvit.data.cache import Track, load_pixels, no_tracking
+from jaxvit.data.digits import load_digits
+from jaxvit.data.examples import Source, check_labels
+from jaxvit.data.folder import load_folder
+from jaxvit.data.oxford_iiit_pet import load_oxford_iiit_pet
+from jaxvit.data.splits import stratified_split
+
+# Where a source has no test split of its own, this share of each class, the same in every run.
+TEST_FRACTION = 0.15
+
+
+class Split(NamedTuple):
+    """Decoded examples: `rows` of a memory-mapped array that other splits may share."""
+
+    pixels: np.ndarray  # uint8 (M, H, W, C)
+    rows: np.ndarray  # (N,), into pixels
+    labels: np.ndarray  # int32 (N,)
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """A batch on the host: {"image": uint8 (B, H, W, C), "label": int32 (B,)}."""
+        return {"image": self.pixels[self.rows[indices]], "label": self.labels[indices]}
+
+
+class Dataset(NamedTuple):
+    """Three splits that share no example, and the names of the K classes."""
+
+    class_names: tuple[str, ...]
+    train: Split
+    val: Split
+    test: Split
+
+
+def load_dataset(
+    config: DataConfig, img_size: int, channels: int, track: Track = no_tracking
+) -> Dataset:
+    """Finds, splits and decodes the configured data set.
+
+    Splits that the source comes with are kept. A missing test split takes TEST_FRACTION of each
+    class, then a missing validation split takes config.val_fraction of what is left.
+
+    Raises:
+      UserError: see the sources; or a label is out of range, or a split would be empty.
+    """
+    source = find_source(config)
+    splits = split_source(source, config)
+    cache_dir = Path(config.cache_dir).expanduser()
+    pixels = {
+        name: load_pixels(examples, img_size, channels, cache_dir, config.decode_threads, track)
+        for name, examples in source.splits.items()
+    }
+
+    def split(name: str) -> Split:
+        origin, rows = splits[name]
+        examples = source.splits[origin]
+        return Split(
+            pixels=pixels[origin],
+            rows=rows,
+            labels=examples.labels[rows],
+            names=tuple(examples.names[row] for row in rows),
+        )
+
+    return Dataset(source.class_names, split("train"), split("val"), split("test"))
+
+
+def find_source(config: DataConfig) -> Source:
+    """The configured source, its labels checked, nothing decoded yet."""
+    directory = None if config.dir is None else Path(config.dir).expanduser()
+    if config.name == "digits":
+        source = load_digits()
+    elif config.name == "oxford_iiit_pet":
+        source = load_oxford_iiit_pet(directory)
+    else:
+        source = load_folder(directory)
+    for examples in source.splits.values():
+        check_labels(examples, source.class_names)
+    return source
+
+
+def split_source(source: Source, config: DataConfig) -> dict[str, tuple[str, np.ndarray]]:
+    """For train, val and test: the source's split that it is taken from, and the rows."""
+    rows = {name: np.arange(len(examples.labels)) for name, examples in source.splits.items()}
+    splits = {name: (name, rows[name]) for name in rows}
+    for name, fraction, seed in (
+        ("test", TEST_FRACTION, 0),
+        ("val", config.val_fraction, config.split_seed),
+    ):
+        if name not in splits:
+            left = splits["train"][1]
+            kept, held_out = stratified_split(source.splits["train"].labels[left], fraction, seed)
+            splits["train"] = "train", left[kept]
+            splits[name] = "train", left[held_out]
+    for name, (_, chosen) in splits.items():
+        if len(chosen) == 0:
+            raise UserError(
+                f"the {name} split has no images: every class needs at least 2 images, or give "
+                f"--data.dir a {name}/ folder with images"
+            )
+    return splits
+
+
+def save_split(dataset: Dataset, path: Path) -> None:
+    """Writes the names of every split's examples, so that the split can be seen and used again."""
+    splits = {name: list(getattr(dataset, name).names) for name in ("train", "val", "test")}
+    path.write_text(json.dumps({"class_names": list(dataset.class_names), **splits}, indent=1))

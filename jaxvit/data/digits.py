@@ -1,0 +1,41 @@
+"""scikit-learn's 1,797 handwritten digits: 8 x 8 pixels, ten classes, inside the package."""
+
+import numpy as np
+from PIL import Image
+
+from jaxvit.data.examples import Examples, Source
+from jaxvit.data.images import resize_pixels
+from jaxvit.data.splits import stratified_split
+
+TEST_FRACTION = 0.2
+
+
+def load_digits() -> Source:
+    """Train and test; a fifth of each class is the test split, the same in every run.
+
+    Pixels come as 0 to 16 and are spread over 0 to 255, one channel.
+
+    Source: Alpaydin and Kaynak 1998, UCI "Optical Recognition of Handwritten Digits".
+    """
+    from sklearn.datasets import load_digits as sklearn_digits
+
+    digits = sklearn_digits()
+    pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8)
+    labels = digits.target.astype(np.int32)
+    train, test = stratified_split(labels, TEST_FRACTION, seed=0)
+
+    def examples(rows: np.ndarray) -> Examples:
+        def at_size(index: int, img_size: int) -> np.ndarray:
+            return resize_pixels(Image.fromarray(pixels[rows[index]]), img_size)[:, :, None]
+
+        return Examples(
+            names=tuple(f"digits/{row:04d}" for row in rows),
+            labels=labels[rows],
+            pixels=at_size,
+            fingerprint=f"digits {TEST_FRACTION} {rows.tobytes().hex()}",
+        )
+
+    return Source(
+        class_names=tuple(str(name) for name in digits.target_names),
+        splits={"train": examples(train), "test": examples(test)},
+    )

@@ -1,0 +1,49 @@
+"""What a source of images hands on: names and labels in a fixed order, pixels on request."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxvit.config import UserError
+
+
+class Examples(NamedTuple):
+    """Labelled images that are not decoded yet.
+
+    Attributes:
+      names: one stable name an example.
+      labels: int32 (N,), class indices.
+      pixels: (index, img_size) -> uint8 (img_size, img_size, C); safe to call from many threads.
+      fingerprint: text that changes when the pixels may have; the key of the cache.
+    """
+
+    names: tuple[str, ...]
+    labels: np.ndarray
+    pixels: Callable[[int, int], np.ndarray]
+    fingerprint: str
+
+
+class Source(NamedTuple):
+    """A data set as it is found: the classes, and the examples of each split it comes with.
+
+    `splits` has at least "train"; "val" and "test" where the source has them.
+    """
+
+    class_names: tuple[str, ...]
+    splits: dict[str, Examples]
+
+
+def check_labels(examples: Examples, class_names: Sequence[str]) -> None:
+    """Refuses labels outside [0, K).
+
+    Raises:
+      UserError: naming the first such example.
+    """
+    bad = np.flatnonzero((examples.labels < 0) | (examples.labels >= len(class_names)))
+    if bad.size:
+        index = int(bad[0])
+        raise UserError(
+            f"label {examples.labels[index]} of {examples.names[index]} is out of range: "
+            f"there are {len(class_names)} classes, 0 to {len(class_names) - 1}"
+        )

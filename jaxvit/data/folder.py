@@ -1,0 +1,66 @@
+"""A directory of images, one folder a class."""
+
+from pathlib import Path
+
+from jaxvit.config import UserError
+from jaxvit.data.examples import Examples, Source
+from jaxvit.data.files import examples_from_files
+
+SUFFIXES = {".jpg", ".jpeg", ".png"}
+
+
+def load_folder(root: Path) -> Source:
+    """DIR/<class>/*.jpg, or DIR/{train,val,test}/<class>/*.jpg where DIR/train exists.
+
+    Files are those that end in .jpg, .jpeg or .png, in any case and at any depth below the class;
+    names that begin with a dot are passed over. Classes are the folders of the training split in
+    alphabetical order, and a class without images there is refused.
+
+    Raises:
+      UserError: the directory is missing or holds no images, a class has none to train on, or
+        another split has a class that training has not.
+    """
+    if not root.is_dir():
+        raise UserError(f"--data.dir {root} is not a directory: give one with a folder a class")
+    if not (root / "train").is_dir():
+        class_names = _folders(root)
+        return Source(class_names, {"train": _examples(root, class_names, needs_all=True)})
+    class_names = _folders(root / "train")
+    splits = {"train": _examples(root / "train", class_names, needs_all=True)}
+    for split in ("val", "test"):
+        if (root / split).is_dir():
+            strangers = sorted(set(_folders(root / split)) - set(class_names))
+            if strangers:
+                raise UserError(
+                    f"{root / split} has a class {strangers[0]!r} that {root / 'train'} has not: "
+                    "add images to train on, or remove it"
+                )
+            splits[split] = _examples(root / split, class_names, needs_all=False)
+    return Source(class_names, splits)
+
+
+def _folders(root: Path) -> tuple[str, ...]:
+    names = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if len(names) < 2:
+        raise UserError(
+            f"{root} has {len(names)} class folder(s), but at least 2 are needed: "
+            "put the images of each class in a folder of its own"
+        )
+    return tuple(names)
+
+
+def _examples(root: Path, class_names: tuple[str, ...], needs_all: bool) -> Examples:
+    paths, labels = [], []
+    for label, name in enumerate(class_names):
+        found = sorted(
+            p
+            for p in (root / name).rglob("*")
+            if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
+        )
+        if needs_all and not found:
+            raise UserError(
+                f"class {root / name} has no .jpg or .png image: add some, or remove the folder"
+            )
+        paths += found
+        labels += [label] * len(found)
+    return examples_from_files(root, paths, labels)

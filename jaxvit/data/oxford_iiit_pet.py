@@ -1,0 +1,152 @@
+"""Oxford-IIIT Pet: 37 breeds of cats and dogs, from the original files or from TFDS.
+
+Source: Parkhi et al., "Cats and Dogs", CVPR 2012. The official trainval split is the training
+split here, from which validation is held out; test is the official one.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from jaxvit.config import UserError
+from jaxvit.data.examples import Examples, Source
+from jaxvit.data.files import examples_from_files
+from jaxvit.data.images import decode_image
+
+TFDS_NAME = "oxford_iiit_pet"
+
+
+def load_oxford_iiit_pet(directory: Path | None) -> Source:
+    """From `directory` where it holds the original layout, otherwise from TFDS.
+
+    Args:
+      directory: holds `images/` and `annotations/{trainval,test}.txt`, itself or in a folder
+        `oxford-iiit-pet` (as torchvision lays it out); or is a TFDS data_dir. None means TFDS's
+        own data_dir.
+
+    Raises:
+      UserError: the directory is missing, or the set is neither there nor to be had.
+    """
+    if directory is not None:
+        if not directory.is_dir():
+            raise UserError(
+                f"--data.dir {directory} is not a directory: give the one that holds images/ and "
+                "annotations/, or a TFDS data_dir"
+            )
+        for root in (directory, directory / "oxford-iiit-pet"):
+            if (root / "images").is_dir() and (root / "annotations").is_dir():
+                return _from_original(root)
+    return _from_tfds(directory)
+
+
+# The original layout.
+
+
+def _from_original(root: Path) -> Source:
+    trainval, breeds = _read_list(root, "trainval")
+    test, test_breeds = _read_list(root, "test")
+    breeds |= test_breeds
+    missing = set(range(max(breeds) + 1)) - set(breeds)
+    if missing:
+        raise UserError(
+            f"{root / 'annotations'} lists no image of class {min(missing) + 1}: every class id "
+            f"from 1 to {max(breeds) + 1} needs at least one"
+        )
+    class_names = tuple(breeds[label] for label in sorted(breeds))
+    return Source(class_names, {"train": trainval, "test": test})
+
+
+def _read_list(root: Path, split: str) -> tuple[Examples, dict[int, str]]:
+    """Lines "NAME CLASS-ID SPECIES BREED-ID"; class ids count from 1."""
+    path = root / "annotations" / f"{split}.txt"
+    if not path.is_file():
+        raise UserError(f"{path} is missing: --data.dir needs the annotations of the data set")
+    paths, labels, breeds = [], [], {}
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        fields = line.split()
+        if len(fields) < 2 or not fields[1].isdecimal() or not 1 <= int(fields[1]) <= 37:
+            raise UserError(
+                f"{path}, line {number}: {line!r} is not 'NAME CLASS-ID ...' with an id from 1 "
+                "to 37: correct the line"
+            )
+        name, label = fields[0], int(fields[1]) - 1
+        paths.append(root / "images" / f"{name}.jpg")
+        labels.append(label)
+        # "great_pyrenees_120" is a picture of "Great Pyrenees".
+        breeds[label] = " ".join(part.title() for part in name.split("_")[:-1])
+    if not paths:
+        raise UserError(f"{path} lists no image: --data.dir needs at least one a class")
+    return examples_from_files(root, paths, labels), breeds
+
+
+# TensorFlow Datasets. A set prepared as ArrayRecord is read without TensorFlow.
+
+
+def _from_tfds(data_dir: Path | None) -> Source:
+    import tensorflow_datasets as tfds
+
+    place = {} if data_dir is None else {"data_dir": str(data_dir)}
+    builder = tfds.builder(TFDS_NAME, file_format="array_record", **place)
+    if not builder.is_prepared():
+        _prepare(builder)
+    return Source(
+        class_names=tuple(
+            " ".join(part.title() for part in name.split("_"))
+            for name in builder.info.features["label"].names
+        ),
+        splits={"train": _tfds_examples(builder, "train"), "test": _tfds_examples(builder, "test")},
+    )
+
+
+def _prepare(builder) -> None:
+    where = builder.data_path.parents[1]
+    try:
+        import tensorflow  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"{TFDS_NAME} is not prepared under {where}, and preparing it once needs TensorFlow: "
+            'pip install "jaxvit[tfds]" and run this again, or prepare it elsewhere with '
+            f"python -c \"import tensorflow_datasets as t; t.builder('{TFDS_NAME}', "
+            f"data_dir='{where}', file_format='array_record').download_and_prepare()\", or give "
+            "the original files with --data.dir DIR"
+        ) from error
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # TFDS passes on whatever its downloader or its reader met
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{TFDS_NAME} could not be prepared under {where} ({type(error).__name__}: "
+            f"{reason[:300]}): check the network, or give the original files with --data.dir DIR"
+        ) from error
+
+
+def _tfds_examples(builder, split: str) -> Examples:
+    import tensorflow_datasets as tfds
+
+    # The image stays encoded: it is decoded and resized here, as every other source's is.
+    records = builder.as_data_source(
+        split,
+        decoders=tfds.decode.PartialDecoding(
+            {"image": True, "label": True, "file_name": True},
+            decoders={"image": tfds.decode.SkipDecoding()},
+        ),
+    )
+    names, labels = [], []
+    for record in records:
+        names.append(record["file_name"].decode())
+        labels.append(int(record["label"]))
+
+    def pixels(index: int, img_size: int) -> np.ndarray:
+        return decode_image(records[index]["image"], img_size, f"{TFDS_NAME}/{names[index]}")
+
+    files = [Path(f) for f in builder.info.splits[split].filepaths]
+    stats = "".join(f"{f.resolve()}\0{f.stat().st_size}\0{f.stat().st_mtime_ns}\n" for f in files)
+    return Examples(
+        names=tuple(names),
+        labels=np.asarray(labels, np.int32),
+        pixels=pixels,
+        fingerprint=hashlib.sha256(stats.encode()).hexdigest(),
+    )

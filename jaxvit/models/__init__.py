@@ -1,0 +1,1 @@
+"""The Vision Transformer, member for member the one in torch_ref."""

@@ -1,0 +1,66 @@
+"""Multi-head self-attention."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from jaxvit.models.initializers import Init, bias_init, kernel_init
+from jaxvit.shapes import Array, Float
+
+
+class MultiHeadSelfAttention(nn.Module):
+    """Scaled dot-product attention of a sequence with itself, over several heads.
+
+    out = concat_h(softmax(q_h k_h^T / sqrt(k)) v_h) W_out + b_out, with k = embed_dim / num_heads.
+    The columns of `qkv` are ordered (q, k, v), then head, then position in the head.
+
+    Attributes:
+      embed_dim: width D of a token.
+      num_heads: heads h; divides embed_dim.
+      dtype: type of the products; the softmax is always float32.
+      init_scheme: see jaxvit.models.initializers.
+
+    The attention weights, float32 (B, h, N, N) with rows that sum to 1, are sown as
+    "attention_weights": ask for them with `model.apply(..., mutable=["intermediates"])`.
+
+    Raises:
+      ValueError: embed_dim is not divisible by num_heads.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762. Torch twin: torch_ref/multi_head_attention.py.
+    """
+
+    embed_dim: int
+    num_heads: int
+    dtype: DTypeLike = jnp.float32
+    init_scheme: Init = "torch"
+
+    def __post_init__(self):
+        if self.embed_dim % self.num_heads != 0:
+            raise ValueError(
+                f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}"
+            )
+        super().__post_init__()
+
+    def setup(self):
+        def dense(features: int) -> nn.Dense:
+            return nn.Dense(
+                features,
+                dtype=self.dtype,
+                kernel_init=kernel_init(self.init_scheme, self.embed_dim),
+                bias_init=bias_init(self.init_scheme, self.embed_dim),
+            )
+
+        self.qkv = dense(3 * self.embed_dim)
+        self.fc_out = dense(self.embed_dim)
+
+    def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
+        batch, tokens, _ = x.shape
+        head_dim = self.embed_dim // self.num_heads
+        qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, head_dim)
+        q, k, v = jnp.moveaxis(qkv, 2, 0)  # each (B, N, h, k)
+        scores = jnp.einsum("bqhk,bnhk->bhqn", q, k, preferred_element_type=jnp.float32)
+        weights = jax.nn.softmax(scores * head_dim**-0.5, axis=-1)  # (B, h, N, N)
+        self.sow("intermediates", "attention_weights", weights)
+        out = jnp.einsum("bhqn,bnhk->bqhk", weights.astype(self.dtype), v)
+        return self.fc_out(out.reshape(batch, tokens, self.embed_dim))

@@ -1,0 +1,129 @@
+"""The training and evaluation steps: pure functions with no idea of devices.
+
+A training step has three parts, for whoever spreads it over devices may have to work between them:
+`prepare` (targets, augmentation), `gradients` (model, loss) and `update` (optimiser, average).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from jaxvit.augment.normalize import normalize
+from jaxvit.augment.pipeline import Augment
+from jaxvit.losses import soft_target_cross_entropy
+from jaxvit.metrics import Counts, Prediction, count, predict
+from jaxvit.shapes import Array, Float
+from jaxvit.state import Params, TrainState
+from jaxvit.targets import smooth_labels
+
+Batch = dict[str, jax.Array]  # image uint8 (B, H, W, C), label int32 (B,); mask bool (B,) to score
+Metrics = dict[str, jax.Array]  # scalars
+TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+EvalStep = Callable[[Params, Counts, Batch], tuple[Counts, Prediction]]
+
+
+class StepKeys(NamedTuple):
+    """The randomness of one step."""
+
+    augment: jax.Array
+    dropout: jax.Array
+
+
+class TrainParts(NamedTuple):
+    """One training step, in the order in which its parts run."""
+
+    keys: Callable[[jax.Array], StepKeys]
+    prepare: Callable[[jax.Array, Batch], tuple[Array, Array]]
+    gradients: Callable[[Params, jax.Array, Array, Array], tuple[Params, Metrics]]
+    update: Callable[[TrainState, Params], TrainState]
+
+
+def make_train_parts(
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    augment: Augment,
+    *,
+    seed: int,
+    label_smoothing: float,
+    ema_decay: float = 0.0,
+) -> TrainParts:
+    """The parts of the training step.
+
+    Args:
+      model: called as model.apply({"params": params}, images, deterministic, rngs=...).
+      tx: the optimiser.
+      augment: see jaxvit.augment.pipeline.make_augment.
+      seed: with the step, fixes every draw: key = fold_in(key(seed), step).
+      label_smoothing: eps in [0, 1).
+      ema_decay: d in ema = d ema + (1 - d) params; used where the state carries an average.
+    """
+
+    def keys(step: jax.Array) -> StepKeys:
+        return StepKeys(*jax.random.split(jax.random.fold_in(jax.random.key(seed), step)))
+
+    def prepare(key: jax.Array, batch: Batch) -> tuple[Array, Array]:
+        targets = smooth_labels(batch["label"], model.num_classes, label_smoothing)
+        return augment(key, batch["image"], targets)
+
+    def gradients(
+        params: Params,
+        key: jax.Array,
+        images: Float[Array, "B H W C"],
+        targets: Float[Array, "B K"],
+    ) -> tuple[Params, Metrics]:
+        def mean_loss(params: Params) -> tuple[jax.Array, jax.Array]:
+            logits = model.apply(
+                {"params": params}, images, deterministic=False, rngs={"dropout": key}
+            )
+            return soft_target_cross_entropy(logits, targets).mean(), logits
+
+        (loss, logits), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
+        # With mixed targets, right means the class with the greater share.
+        right = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
+        return grads, {"loss": loss, "accuracy": right.mean()}
+
+    def update(state: TrainState, grads: Params) -> TrainState:
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema_params = state.ema_params
+        if ema_params is not None:
+            ema_params = optax.incremental_update(params, ema_params, 1 - ema_decay)
+        return TrainState(state.step + 1, params, opt_state, ema_params)
+
+    return TrainParts(keys, prepare, gradients, update)
+
+
+def make_train_step(parts: TrainParts) -> TrainStep:
+    """(state, batch) -> (state, metrics): the loss is the mean over the batch.
+
+    The metrics are those of the batch as it was trained on: loss against the smoothed and mixed
+    targets, accuracy against their greater share, and the gradient's global norm before clipping.
+    """
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        keys = parts.keys(state.step)
+        images, targets = parts.prepare(keys.augment, batch)
+        grads, metrics = parts.gradients(state.params, keys.dropout, images, targets)
+        metrics["grad_norm"] = optax.global_norm(grads)
+        return parts.update(state, grads), metrics
+
+    return train_step
+
+
+def make_eval_step(model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> EvalStep:
+    """(params, counts, batch) -> (counts with this batch's added, predictions).
+
+    Unsmoothed, without dropout or augmentation; rows whose mask is False count nowhere.
+    """
+
+    def eval_step(params: Params, counts: Counts, batch: Batch) -> tuple[Counts, Prediction]:
+        images = normalize(batch["image"], mean, std)
+        logits = model.apply({"params": params}, images, deterministic=True)
+        added = count(logits, batch["label"], batch["mask"])
+        return jax.tree.map(jnp.add, counts, added), predict(logits)
+
+    return eval_step

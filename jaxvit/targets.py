@@ -1,0 +1,33 @@
+"""Integer labels to the one form of target that the loss takes: rows of probabilities."""
+
+import jax
+
+from jaxvit.shapes import Array, Float, Int
+
+
+def smooth_labels(
+    labels: Int[Array, "B"], num_classes: int, label_smoothing: float = 0.0
+) -> Float[Array, "B K"]:
+    """One-hot rows, smoothed towards the uniform distribution.
+
+    y'[k] = y[k] (1 - eps) + eps / K.
+
+    Args:
+      labels: class indices in [0, K).
+      num_classes: K.
+      label_smoothing: eps in [0, 1).
+
+    Returns:
+      Rows that sum to 1.
+
+    Source: Szegedy et al. 2016, arXiv:1512.00567, sec. 7; the same as
+    torch.nn.CrossEntropyLoss(label_smoothing=eps).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> smooth_labels(jnp.array([2]), 5, 0.1)[0].round(2).tolist() == jnp.array(
+      ...     [0.02, 0.02, 0.92, 0.02, 0.02]).tolist()
+      True
+    """
+    one_hot = jax.nn.one_hot(labels, num_classes)
+    return one_hot * (1.0 - label_smoothing) + label_smoothing / num_classes

@@ -1,0 +1,1 @@
+"""The laboratory's Vision Transformer in PyTorch: plain and readable, as it is taught."""

@@ -1,0 +1,53 @@
+"""Cutout: squares of the image set to 0."""
+
+import torch
+from torch import Tensor
+
+
+class Cutout:
+    """Sets n_holes squares of side `length` to 0, centres uniform, clipped at the border.
+
+    Zero is black before normalisation and the mean colour after it; the training pipeline runs
+    this after normalisation. The image keeps its dtype.
+
+    Source: DeVries and Taylor 2017, arXiv:1708.04552.
+    """
+
+    def __init__(self, n_holes: int, length: int):
+        self.n_holes = n_holes
+        self.length = length
+
+    def draw(self, height: int, width: int) -> Tensor:
+        """Holes as rows (top, left, bottom, right), int64 (n_holes, 4)."""
+        holes = []
+        for _ in range(self.n_holes):
+            top = torch.randint(height, ()).item() - self.length // 2
+            left = torch.randint(width, ()).item() - self.length // 2
+            bottom, right = top + self.length, left + self.length
+            holes.append([max(top, 0), max(left, 0), min(bottom, height), min(right, width)])
+        return torch.tensor(holes, dtype=torch.int64).reshape(-1, 4)
+
+    def apply(self, image: Tensor, holes: Tensor) -> Tensor:
+        """The image (C, H, W) with those holes in it."""
+        image = image.clone()
+        for top, left, bottom, right in holes.tolist():
+            image[:, top:bottom, left:right] = 0
+        return image
+
+    def __call__(self, image: Tensor) -> Tensor:
+        return self.apply(image, self.draw(*image.shape[1:]))
+
+
+if __name__ == "__main__":
+    from torch_ref.demonstration import demonstrate
+
+    def cut(images: Tensor, labels: Tensor, class_names: list[str]):
+        side = images.shape[-1]
+        cutout = Cutout(n_holes=1, length=side // 3)
+        holes = f"1 hole of {side // 3} x {side // 3}"
+        return (
+            torch.stack([cutout(image) for image in images]),
+            [f"{class_names[label]}\n{holes}" for label in labels.tolist()],
+        )
+
+    demonstrate("cutout", cut)

@@ -1,0 +1,107 @@
+"""Digits and Oxford-IIIT Pet, split by class as jaxvit splits them."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch.utils.data import Dataset, Subset
+from torchvision import transforms
+from torchvision.datasets import OxfordIIITPet
+
+IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+DIGITS_MEAN, DIGITS_STD = [0.305], [0.376]
+DIGITS_TEST_FRACTION = 0.2
+
+
+class DataError(ValueError):
+    """The data is not where it was said to be."""
+
+
+def stratified_split(
+    labels: np.ndarray, fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to keep and rows to hold out: round(fraction n) of each class, at least one.
+
+    A class with a single example keeps it. jaxvit.data.splits makes the same split.
+    """
+    rng = np.random.default_rng(seed)
+    held_out = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        size = min(max(1, round(fraction * len(rows))), len(rows) - 1)
+        held_out[rng.permutation(rows)[:size]] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+class Digits(Dataset):
+    """scikit-learn's 8 x 8 digits as one-channel PIL images, resized and transformed."""
+
+    def __init__(self, transform):
+        from PIL import Image
+
+        digits = load_digits()
+        pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)
+        self.images = [Image.fromarray(image) for image in pixels]
+        self.labels = digits.target
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.transform(self.images[index]), int(self.labels[index])
+
+
+def make_transform(img_size: int, mean: list[float], std: list[float], normalized: bool):
+    """Resize, ToTensor, Normalize."""
+    steps = [transforms.Resize((img_size, img_size)), transforms.ToTensor()]
+    if normalized:
+        steps.append(transforms.Normalize(mean=mean, std=std))
+    return transforms.Compose(steps)
+
+
+def get_datasets(
+    name: str,
+    root: str | Path | None = None,
+    *,
+    img_size: int = 224,
+    val_fraction: float = 0.1,
+    split_seed: int = 0,
+    normalized: bool = True,
+) -> tuple[Dataset, Dataset, Dataset, list[str]]:
+    """Train, validation and test sets, and the class names.
+
+    Args:
+        name: "digits" or "pets".
+        root: for pets, the directory that holds (or shall hold) oxford-iiit-pet/.
+        img_size: in pixels.
+        val_fraction: share of each class of trainval that validates.
+        split_seed: of the split; the same seed gives the same split in jaxvit.
+        normalized: whether images are normalised or left in [0, 1].
+
+    Raises:
+        DataError: there are no pets under root, and they cannot be downloaded.
+    """
+    if name == "digits":
+        everything = Digits(make_transform(img_size, DIGITS_MEAN, DIGITS_STD, normalized))
+        trainval_rows, test_rows = stratified_split(everything.labels, DIGITS_TEST_FRACTION, 0)
+        train, val = stratified_split(everything.labels[trainval_rows], val_fraction, split_seed)
+        trainval = Subset(everything, trainval_rows)
+        test = Subset(everything, test_rows)
+        class_names = [str(digit) for digit in range(10)]
+    else:
+        transform = make_transform(img_size, IMAGENET_MEAN, IMAGENET_STD, normalized)
+        root = "data" if root is None else str(root)
+        try:
+            present = (Path(root) / "oxford-iiit-pet").is_dir()
+            trainval = OxfordIIITPet(root, "trainval", transform=transform, download=not present)
+            test = OxfordIIITPet(root, "test", transform=transform)
+        except (RuntimeError, OSError) as error:
+            raise DataError(
+                f"no Oxford-IIIT Pet under {root}/oxford-iiit-pet, and it cannot be downloaded "
+                f"({error}): give the directory that holds oxford-iiit-pet/"
+            ) from error
+        train, val = stratified_split(np.array(trainval._labels), val_fraction, split_seed)
+        class_names = trainval.classes
+    return Subset(trainval, train), Subset(trainval, val), test, class_names

@@ -1,0 +1,31 @@
+"""Multi-head self-attention."""
+
+from torch import Tensor, nn
+
+
+class MultiHeadSelfAttention(nn.Module):
+    """Scaled dot-product attention of a sequence with itself, over several heads.
+
+    softmax(q k^T / sqrt(head_dim)) v for each head, concatenated, then fc_out. No dropout.
+
+    Raises:
+        ValueError: embed_dim is not divisible by num_heads.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int):
+        super().__init__()
+        if embed_dim % num_heads != 0:
+            raise ValueError(f"embed_dim {embed_dim} is not divisible by num_heads {num_heads}")
+        self.num_heads = num_heads
+        self.head_dim = embed_dim // num_heads
+        self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
+        self.fc_out = nn.Linear(embed_dim, embed_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, tokens, embed_dim = x.shape
+        qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, self.head_dim)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (N, heads, tokens, head_dim)
+        scores = q @ k.transpose(-2, -1) * self.head_dim**-0.5
+        weights = scores.softmax(dim=-1)  # (N, heads, tokens, tokens)
+        out = (weights @ v).transpose(1, 2).reshape(batch, tokens, embed_dim)
+        return self.fc_out(out)

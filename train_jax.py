@@ -1,0 +1,213 @@
+"""Train a Vision Transformer: config, data, state, step, fit, evaluate, report.
+
+Run `python train_jax.py --help` for the presets and options. Logic lives in jaxvit/; this file
+is the order in which it is used.
+"""
+
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+
+from jaxvit import plots
+from jaxvit.augment.pipeline import make_augment
+from jaxvit.checkpoint import Checkpoints
+from jaxvit.command_line import fail, parse
+from jaxvit.config import Config, UserError
+from jaxvit.data.datasets import load_dataset, save_split
+from jaxvit.data.loader import prefetch_to_device, train_batches
+from jaxvit.evaluate import evaluate
+from jaxvit.fit import Plan, fit
+from jaxvit.models.transformer import VisionTransformer
+from jaxvit.optim import make_optimizer, make_schedule
+from jaxvit.parallel import make_devices
+from jaxvit.progress import TrainingProgress, track
+from jaxvit.report import RunDirectory, describe_machine
+from jaxvit.state import create_state
+from jaxvit.steps import make_eval_step, make_train_parts
+
+
+def train(name: str, config: Config, console: Console) -> dict:
+    """Runs the configured training and returns what it wrote to summary.json."""
+    began = time.perf_counter()
+    devices = make_devices(config.parallel, config.batch_size)
+    run = RunDirectory(Path(config.out), config.overwrite)
+
+    # Data: decoded once, then mapped; three splits that share no image.
+    data = load_dataset(
+        config.data, config.model.img_size, config.model.in_channels, partial(track, console)
+    )
+    num_classes = len(data.class_names)
+    plan = Plan(len(data.train), config.batch_size, config.epochs)
+
+    # Model, optimiser and augmentation; then the state that training carries along.
+    model = make_model(config, num_classes)
+    tx = make_optimizer(config.optim, plan.total_steps)
+    schedule = make_schedule(config.optim, plan.total_steps)
+    augment = make_augment(config.augment, config.data.mean, config.data.std)
+    params = init_params(model, config.seed)
+    state = devices.replicate(create_state(params, tx, ema=config.optim.ema_decay > 0))
+    num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
+
+    # The steps, compiled for the devices.
+    parts = make_train_parts(
+        model,
+        tx,
+        augment,
+        seed=config.seed,
+        label_smoothing=config.label_smoothing,
+        ema_decay=config.optim.ema_decay,
+    )
+    train_step = devices.compile_train_step(parts)
+    score = partial(
+        evaluate,
+        devices.compile_eval_step(make_eval_step(model, config.data.mean, config.data.std)),
+        num_classes=num_classes,
+        batch_size=config.batch_size,
+        devices=devices,
+    )
+
+    # Fit: log every few steps; validate and save at every epoch's end.
+    run.create(config)
+    save_split(data, run.path / "split.json")
+    console.print(
+        f"{name}: {num_params:,} parameters, {len(data.train):,} training images, "
+        f"{plan.total_steps:,} steps on {devices.count} {jax.default_backend()} device(s)",
+        highlight=False,
+    )
+    best, last = {}, {}
+    progress = TrainingProgress(console, plan.total_steps, config.epochs)
+
+    def on_log(step: int, metrics: dict[str, float]) -> None:
+        metrics["train/learning_rate"] = float(schedule(step - 1))
+        run.log(step, plan.epoch_of(step), metrics)
+        progress.step(step, plan.epoch_of(step), metrics)
+
+    def on_epoch(step: int, state) -> None:
+        nonlocal best, last
+        metrics = prefixed("val", score(state.eval_params, data.val).metrics)
+        epoch = plan.epoch_of(step)
+        last = {"step": step, "epoch": epoch} | metrics
+        improved = not best or metrics["val/accuracy"] > best["val/accuracy"]
+        best = last if improved else best
+        checkpoints.save(state, metrics)
+        run.log(step, epoch, metrics)
+        progress.epoch(epoch, step, metrics, improved)
+
+    batches = prefetch_to_device(
+        train_batches(data.train, config.batch_size, config.seed),
+        devices.place_batch,
+        config.data.prefetch_batches,
+    )
+    with Checkpoints(run.checkpoints) as checkpoints:
+        with progress:
+            state, speed = fit(
+                state,
+                train_step,
+                batches,
+                plan,
+                log_every_steps=config.log_every_steps,
+                on_log=on_log,
+                on_epoch=on_epoch,
+            )
+        best_state = checkpoints.restore_best(like=state)
+
+    # Evaluate: the test split once, with the best state.
+    test = score(best_state.eval_params, data.test)
+
+    # Report.
+    summary = {
+        "preset": name,
+        "best": best,
+        "last": last,
+        **prefixed("test", test.metrics),
+        "parameters": num_params,
+        "steps": plan.total_steps,
+        "images_per_sec": speed.images_per_sec,
+        "compile_sec": speed.compile_sec,
+        "wall_sec": time.perf_counter() - began,
+        **describe_machine(),
+    }
+    wrong = np.flatnonzero(test.labels != data.test.labels)
+    wrong = wrong[np.argsort(-test.confidences[wrong])][:24]
+    sample = data.train.take(np.arange(0, len(data.train), max(1, len(data.train) // 32))[:32])
+    images, targets = parts.prepare(parts.keys(jnp.int32(0)).augment, sample)
+    plots.plot_curves(run.read_metrics(), run.plots / "curves.png")
+    plots.plot_confusion_matrix(
+        test.counts, data.class_names, test.metrics["accuracy"], run.plots / "confusion_matrix.png"
+    )
+    plots.plot_reliability(test.counts, test.metrics["ece"], run.plots / "reliability.png")
+    plots.plot_augmented(
+        images,
+        targets,
+        data.class_names,
+        config.data.mean,
+        config.data.std,
+        run.plots / "augmented_images.png",
+    )
+    plots.plot_mistakes(
+        data.test.take(wrong)["image"],
+        data.test.labels[wrong],
+        test.labels[wrong],
+        test.confidences[wrong],
+        data.class_names,
+        run.plots / "mistakes.png",
+    )
+    run.write_summary(summary)
+    run.add_plots(plan.total_steps)
+    run.close()
+    console.print(
+        f"test accuracy {summary['test/accuracy']:.2%} (best validation "
+        f"{best['val/accuracy']:.2%} at epoch {best['epoch']}), "
+        f"{summary['images_per_sec']:,.0f} images/s, {summary['wall_sec']:.0f} s in all; "
+        f"everything is in {run.path}",
+        highlight=False,
+    )
+    return summary
+
+
+def make_model(config: Config, num_classes: int) -> VisionTransformer:
+    """The configured model."""
+    model = config.model
+    return VisionTransformer(
+        img_size=model.img_size,
+        patch_size=model.patch_size,
+        in_channels=model.in_channels,
+        num_classes=num_classes,
+        embed_dim=model.embed_dim,
+        num_heads=model.num_heads,
+        num_layers=model.num_layers,
+        mlp_ratio=model.mlp_ratio,
+        dropout=model.dropout,
+        dtype=jnp.dtype(model.dtype),
+        init_scheme=model.init,
+        remat=model.remat,
+    )
+
+
+def init_params(model: VisionTransformer, seed: int):
+    """Parameters drawn from the seed; compiled, for drawing them one by one is slow."""
+    shape = (1, model.img_size, model.img_size, model.in_channels)
+    return jax.jit(model.init)(jax.random.key(seed), jnp.zeros(shape))["params"]
+
+
+def prefixed(split: str, metrics: dict[str, float]) -> dict[str, float]:
+    """accuracy -> split/accuracy, and so on."""
+    return {f"{split}/{name}": value for name, value in metrics.items()}
+
+
+def main(args: list[str]) -> int:
+    try:
+        train(*parse(args), console=Console())
+    except UserError as error:
+        return fail(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
