@@ -55,7 +55,7 @@ class ModelConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     # Recompute each layer in the backward pass: less memory, about a third more time.
     remat: bool = False
-    # torch: PyTorch's defaults, as the lab has it; vit: big_vision's (Xavier, zero biases and head).
+    # torch: PyTorch's defaults, the lab's; vit: big_vision's (Xavier, zero biases and head).
     init: Literal["torch", "vit"] = "torch"
 
 

@@ -6,7 +6,6 @@ processes need nothing but a sum, and the metrics at the end are exact for the w
 
 from typing import NamedTuple
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,8 +15,7 @@ from jaxvit.shapes import Array, Bool, Float, Int
 NUM_BINS = 15  # of confidence, for the calibration error
 
 
-@flax.struct.dataclass
-class Counts:
+class Counts(NamedTuple):
     """Sums over the examples seen.
 
     Attributes:
@@ -102,7 +100,7 @@ def compute_metrics(counts: Counts) -> dict[str, float]:
 
     Source: torchmetrics' and scikit-learn's macro averages; Guo et al. 2017, arXiv:1706.04599.
     """
-    counts = jax.tree.map(lambda x: np.asarray(x, np.float64), counts)
+    counts = Counts(*(np.asarray(x, np.float64) for x in counts))
     total = counts.bin_count.sum()
     if total == 0:
         raise ValueError("no example was counted: metrics of an empty split do not exist")

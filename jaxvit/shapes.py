@@ -5,7 +5,10 @@ The tests check every annotated call (jaxtyping with beartype); a normal run doe
 accelerator image without jaxtyping the annotations fall back to plain `jax.Array`.
 """
 
-from jax import Array
+import jax
+import numpy as np
+
+Array = jax.Array | np.ndarray  # whatever jax.numpy takes
 
 try:
     from jaxtyping import Bool, Float, Int, Num, UInt8

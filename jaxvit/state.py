@@ -1,8 +1,7 @@
 """What training carries from one step to the next."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
@@ -12,8 +11,7 @@ from jaxvit.shapes import Array, Int
 Params = Any  # a nested dict of arrays
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(NamedTuple):
     """The whole state of a run: with the seed and the step, everything that follows is fixed.
 
     Attributes:

@@ -94,12 +94,12 @@ def draw_random_resized_crop(
 def apply_random_resized_crop(
     images: Float[Array, "B H W C"], targets: Float[Array, "B K"], draw: CropDraw
 ) -> tuple[Float[Array, "B H W C"], Float[Array, "B K"]]:
-    """Enlarges each crop to the size of the image, bilinear and antialiased.
+    """Enlarges each crop to the size of the image, bilinearly.
 
     x' = R x Q^T for every channel, with rows of R and Q from resize_weights: two small matrix
     products instead of a gather, which is what an accelerator does best.
 
-    Torch twin: torchvision.transforms.functional.resized_crop(antialias=True).
+    Torch twin: torchvision.transforms.functional.resized_crop.
     """
     height, width = images.shape[1:3]
     rows = resize_weights(draw.top, draw.height, height)  # (B, H, H)
@@ -112,18 +112,22 @@ def apply_random_resized_crop(
 def resize_weights(start: Int[Array, "B"], length: Int[Array, "B"], size: int) -> Array:
     """How much each of `size` outputs takes from each input in [start, start + length).
 
-    w[o, i] is proportional to max(0, 1 - |i - start + 1/2 - s (o + 1/2)| / max(s, 1)) with
-    s = length / size, zero outside the crop, and every row sums to 1.
+    w[o, i] is proportional to max(0, 1 - |(i - start + 1/2) - (o + 1/2) length / size|), zero
+    outside the crop, and every row sums to 1. The distance is formed in integers, over a common
+    denominator, so that it is as exact at the far edge as at the near one.
+
+    Args:
+      start, length: in pixels; 1 <= length <= size, so this only ever enlarges, and the
+        antialiasing of Pillow and PyTorch, which widens the filter when shrinking, changes nothing.
+      size: of inputs and outputs, at most 2^15.
 
     Returns:
       (B, size, size), outputs by inputs.
-
-    Source: the triangle filter of Pillow's and PyTorch's antialiased bilinear resize.
     """
-    scale = (length / size)[:, None, None]  # (B, 1, 1)
-    centre = scale * (jnp.arange(size)[:, None] + 0.5)  # (B, size, 1)
     inputs = jnp.arange(size) - start[:, None, None]  # (B, 1, size), counted from the crop's edge
-    weights = 1 - jnp.abs(inputs + 0.5 - centre) / jnp.maximum(scale, 1)
-    inside = (inputs >= 0) & (inputs < length[:, None, None])
-    weights = jnp.where(inside, jnp.maximum(weights, 0), 0)
+    length = length[:, None, None]
+    outputs = jnp.arange(size)[:, None]  # (size, 1)
+    distance = jnp.abs((2 * inputs + 1) * size - (2 * outputs + 1) * length) / (2 * size)
+    inside = (inputs >= 0) & (inputs < length)
+    weights = jnp.where(inside, jnp.maximum(1 - distance, 0), 0)
     return weights / weights.sum(axis=-1, keepdims=True)

@@ -1,0 +1,24 @@
+"""For every test: shapes in jaxvit's signatures are checked at each call, and data is found."""
+
+import os
+from pathlib import Path
+
+# Before jax starts: four emulated devices, so that parallel code runs in parallel.
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+from jaxtyping import install_import_hook
+
+install_import_hook("jaxvit", "beartype.beartype")
+
+SHARED = Path(__file__).resolve().parent.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def pets_root() -> Path:
+    """A directory that holds real pictures, oxford-iiit-pet/; skips where there is none."""
+    root = SHARED / "data"
+    if not (root / "oxford-iiit-pet").is_dir():
+        pytest.skip("no ../shared/data/oxford-iiit-pet beside this checkout")
+    return root

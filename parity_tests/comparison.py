@@ -1,0 +1,70 @@
+"""How the two programs are compared: the tolerances, all of them, and the helpers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from jaxvit.interop.torch_weights import params_from_state_dict
+from jaxvit.models import transformer as jax_transformer
+from torch_ref import transformer as torch_transformer
+
+# Largest absolute difference in float32, for values of order one. Where each comes from:
+LOGITS = 1e-5  # both frameworks sum up to 3,072 products in an order of their own
+GRADIENTS = 1e-5
+ADAMW = 1e-5  # 200 steps of at most 1e-3 on equal gradients
+REPLAY = 1e-6  # one multiplication and one addition a pixel
+LOSS = 1e-6
+# JAX's distance from float64 may be at most this many times PyTorch's own.
+RATIO = 3.0
+# Differences of this size are rounding whichever framework made them: a ratio of two is noise.
+FLOOR = 1e-7
+
+SMALL = {
+    "img_size": 16,
+    "patch_size": 4,
+    "in_channels": 3,
+    "num_classes": 7,
+    "embed_dim": 24,
+    "num_heads": 3,
+    "num_layers": 2,
+}
+
+
+def max_difference(a, b) -> float:
+    """The largest absolute difference of two arrays or tensors of the same shape."""
+    a, b = (np.asarray(x, np.float64) for x in (a, b))
+    assert a.shape == b.shape
+    return float(np.abs(a - b).max())
+
+
+def twins(seed: int = 0, **options):
+    """The same model twice: torch's, JAX's, and JAX's params with torch's weights.
+
+    Norms and biases are moved off their initial 0 and 1, for a wrong one would not show there.
+    """
+    torch.manual_seed(seed)
+    options = SMALL | options
+    torch_model = torch_transformer.VisionTransformer(**options)
+    with torch.no_grad():
+        for parameter in torch_model.parameters():
+            if parameter.ndim == 1:
+                parameter += 0.1 * torch.randn_like(parameter)
+    jax_model = jax_transformer.VisionTransformer(**options)
+    return torch_model, jax_model, as_params(torch_model)
+
+
+def as_params(module: torch.nn.Module):
+    """A torch module's weights as JAX params."""
+    state_dict = {name: value.numpy() for name, value in module.state_dict().items()}
+    return jax.tree.map(jnp.asarray, params_from_state_dict(state_dict))
+
+
+def to_nhwc(images: torch.Tensor) -> jax.Array:
+    """(N, C, H, W) to (B, H, W, C)."""
+    return jnp.asarray(images.permute(0, 2, 3, 1).contiguous().numpy())
+
+
+def to_nchw(images: jax.Array) -> np.ndarray:
+    """(B, H, W, C) to (N, C, H, W)."""
+    return np.asarray(images).transpose(0, 3, 1, 2)

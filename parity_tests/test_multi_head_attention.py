@@ -1,0 +1,47 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from jaxvit.models.multi_head_attention import MultiHeadSelfAttention as JaxAttention
+from parity_tests.comparison import LOGITS, as_params, max_difference
+from torch_ref.multi_head_attention import MultiHeadSelfAttention as TorchAttention
+
+
+@pytest.mark.parametrize(
+    ("tokens", "embed_dim", "num_heads"), [(197, 96, 3), (1, 8, 8), (7, 10, 1)]
+)
+def test_outputs_agree(tokens, embed_dim, num_heads):
+    torch_module = TorchAttention(embed_dim, num_heads)
+    x = torch.randn(2, tokens, embed_dim)
+    out = JaxAttention(embed_dim, num_heads).apply(
+        {"params": as_params(torch_module)}, jnp.asarray(x.numpy())
+    )
+    assert max_difference(out, torch_module(x).detach()) < LOGITS
+
+
+def test_a_swap_of_q_and_k_would_be_noticed():
+    torch_module = TorchAttention(12, 2)
+    x = torch.randn(2, 5, 12)
+    params = as_params(torch_module)
+    q, k, v = jnp.split(params["qkv"]["kernel"], 3, axis=1)
+    params["qkv"]["kernel"] = jnp.concatenate([k, q, v], axis=1)
+    out = JaxAttention(12, 2).apply({"params": params}, jnp.asarray(x.numpy()))
+    assert max_difference(out, torch_module(x).detach()) > 100 * LOGITS
+
+
+def test_attention_weights_can_be_asked_for_and_sum_to_one():
+    module = JaxAttention(12, 2)
+    x = jax.random.normal(jax.random.key(0), (2, 5, 12))
+    params = module.init(jax.random.key(1), x)["params"]
+    _, kept = module.apply({"params": params}, x, mutable=["intermediates"])
+    (weights,) = kept["intermediates"]["attention_weights"]
+    assert weights.shape == (2, 2, 5, 5)
+    np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("module", [TorchAttention, JaxAttention])
+def test_both_refuse_heads_that_do_not_divide(module):
+    with pytest.raises(ValueError, match="embed_dim 10 is not divisible by num_heads 3"):
+        module(10, 3)

@@ -1,0 +1,241 @@
+import copy
+
+import flax.linen
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from jaxvit.interop.torch_weights import params_from_state_dict, state_dict_from_params
+from jaxvit.losses import soft_target_cross_entropy
+from jaxvit.models import transformer as jax_transformer
+from parity_tests.comparison import (
+    FLOOR,
+    GRADIENTS,
+    LOGITS,
+    RATIO,
+    SMALL,
+    max_difference,
+    to_nhwc,
+    twins,
+)
+from torch_ref import transformer as torch_transformer
+
+
+def logits_of_both(torch_model, jax_model, params, batch=3):
+    torch.manual_seed(1)
+    images = torch.randn(batch, SMALL["in_channels"], SMALL["img_size"], SMALL["img_size"])
+    with torch.no_grad():
+        expected = torch_model.eval()(images)
+    return jax_model.apply({"params": params}, to_nhwc(images), deterministic=True), expected
+
+
+def test_vit_b16_has_85827109_parameters_and_the_same_logits():
+    torch.manual_seed(0)
+    torch_model = torch_transformer.VisionTransformer().eval()
+    jax_model = jax_transformer.VisionTransformer()
+    abstract = jax.eval_shape(jax_model.init, jax.random.key(0), jnp.zeros((1, 224, 224, 3)))
+    sizes = [leaf.size for leaf in jax.tree.leaves(abstract["params"])]
+    assert sum(sizes) == 85_827_109
+    assert sum(p.numel() for p in torch_model.parameters()) == 85_827_109
+
+    params = params_from_state_dict(torch_model.state_dict())
+    assert jax.tree.map(np.shape, params) == jax.tree.map(lambda x: x.shape, abstract["params"])
+    images = torch.randn(2, 3, 224, 224)
+    with torch.no_grad():
+        expected = torch_model(images)
+    logits = jax_model.apply({"params": params}, to_nhwc(images), deterministic=True)
+    assert max_difference(logits, expected) < LOGITS
+
+
+def test_logits_are_as_close_to_float64_as_torch():
+    torch_model, jax_model, params = twins()
+    logits, expected = logits_of_both(torch_model, jax_model, params)
+    torch.manual_seed(1)
+    images = torch.randn(3, SMALL["in_channels"], SMALL["img_size"], SMALL["img_size"])
+    with torch.no_grad():
+        truth = copy.deepcopy(torch_model).double()(images.double())
+    assert max_difference(logits, truth) <= max(RATIO * max_difference(expected, truth), FLOOR)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"img_size": 4},  # one patch
+        {"embed_dim": 21, "num_heads": 7, "mlp_ratio": 2.5},
+        {"num_layers": 1, "num_classes": 2},
+    ],
+)
+def test_logits_agree_for_odd_shapes(options):
+    torch_model, jax_model, params = twins(**options)
+    side = options.get("img_size", SMALL["img_size"])
+    images = torch.randn(1, 3, side, side)
+    with torch.no_grad():
+        expected = torch_model.eval()(images)
+    logits = jax_model.apply({"params": params}, to_nhwc(images), deterministic=True)
+    assert max_difference(logits, expected) < LOGITS
+
+
+def test_gradients_agree_for_every_parameter_and_the_image():
+    torch_model, jax_model, params = twins(dropout=0.0)
+    images = torch.randn(4, 3, 16, 16, requires_grad=True)
+    targets = torch.rand(4, 7).softmax(dim=1)
+    torch.nn.CrossEntropyLoss()(torch_model.train()(images), targets).backward()
+    expected = {name: p.grad.numpy() for name, p in torch_model.named_parameters()}
+
+    def mean_loss(params, x):
+        logits = jax_model.apply({"params": params}, x, deterministic=False)
+        return soft_target_cross_entropy(logits, jnp.asarray(targets.numpy())).mean()
+
+    by_params, by_image = jax.grad(mean_loss, argnums=(0, 1))(params, to_nhwc(images.detach()))
+    found = state_dict_from_params(by_params)
+    assert found.keys() == expected.keys()
+    worst = {name: max_difference(found[name], expected[name]) for name in expected}
+    assert max(worst.values()) < GRADIENTS, worst
+    assert max_difference(by_image, to_nhwc(images.grad)) < GRADIENTS
+
+
+# What a slip in the port would do: each of these must be far outside the tolerance.
+
+
+def test_flax_layer_norm_eps_would_be_noticed(monkeypatch):
+    both = twins()
+    monkeypatch.setattr(jax_transformer, "layer_norm", lambda: flax.linen.LayerNorm(epsilon=1e-6))
+    # Tokens are small at the start, where eps weighs most; a trained model shows it less.
+    assert max_difference(*logits_of_both(*both)) > 3 * LOGITS
+
+
+def test_tanh_gelu_would_be_noticed(monkeypatch):
+    both = twins()
+    monkeypatch.setattr(
+        jax_transformer.nn, "gelu", lambda x, approximate: jax.nn.gelu(x, approximate=True)
+    )
+    assert max_difference(*logits_of_both(*both)) > 3 * LOGITS
+
+
+def test_another_order_of_q_k_v_would_be_noticed():
+    torch_model, jax_model, params = twins()
+    for layer in params["transformer_encoder"].values():
+        q, k, v = jnp.split(layer["attn"]["qkv"]["kernel"], 3, axis=1)
+        layer["attn"]["qkv"]["kernel"] = jnp.concatenate([v, k, q], axis=1)
+    assert max_difference(*logits_of_both(torch_model, jax_model, params)) > 100 * LOGITS
+
+
+# Weights.
+
+
+def test_state_dict_round_trip_is_bitwise():
+    torch_model, *_ = twins()
+    before = {name: value.numpy() for name, value in torch_model.state_dict().items()}
+    after = state_dict_from_params(params_from_state_dict(before))
+    assert list(before) == sorted(before, key=list(before).index)
+    assert before.keys() == after.keys()
+    for name in before:
+        assert before[name].dtype == after[name].dtype
+        assert before[name].shape == after[name].shape
+        assert before[name].tobytes() == after[name].tobytes(), name
+    torch_model.load_state_dict({name: torch.from_numpy(value) for name, value in after.items()})
+
+
+def test_params_have_the_names_of_the_lab():
+    params = jax.eval_shape(
+        jax_transformer.VisionTransformer(**SMALL).init,
+        jax.random.key(0),
+        jnp.zeros((1, 16, 16, 3)),
+    )["params"]
+    names = state_dict_from_params(jax.tree.map(lambda x: np.zeros(x.shape), params)).keys()
+    assert names == torch_transformer.VisionTransformer(**SMALL).state_dict().keys()
+
+
+def test_a_foreign_weight_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"conv\.weight has 3 axes"):
+        params_from_state_dict({"conv.weight": np.zeros((2, 2, 2))})
+
+
+# Initialisation and modes.
+
+
+def test_initial_parameters_have_torchs_distribution():
+    options = SMALL | {"embed_dim": 96, "num_layers": 1}
+    torch.manual_seed(0)
+    expected = torch_transformer.VisionTransformer(**options).state_dict()
+    found = state_dict_from_params(
+        jax_transformer.VisionTransformer(**options).init(
+            jax.random.key(0), jnp.zeros((1, 16, 16, 3))
+        )["params"]
+    )
+    for name, theirs in expected.items():
+        ours, theirs = found[name], theirs.numpy()
+        if "norm" in name:
+            np.testing.assert_array_equal(ours, theirs)
+            continue
+        # Both draw n values from the same law: their bounds and deviations agree to sampling.
+        slack = 5 / np.sqrt(ours.size)
+        assert abs(ours.mean()) < 3 * theirs.std() / np.sqrt(ours.size) + 1e-9, name
+        assert abs(ours.std() / theirs.std() - 1) < slack, name
+        assert abs(np.abs(ours).max() / np.abs(theirs).max() - 1) < max(slack, 0.25), name
+
+
+def test_vit_initialisation_starts_at_even_odds():
+    model = jax_transformer.VisionTransformer(**SMALL, init_scheme="vit")
+    images = jax.random.normal(jax.random.key(1), (2, 16, 16, 3))
+    params = model.init(jax.random.key(0), images)["params"]
+    np.testing.assert_array_equal(model.apply({"params": params}, images), 0)
+
+
+def test_remat_changes_no_gradient():
+    images = jax.random.normal(jax.random.key(1), (2, 16, 16, 3))
+    params = jax_transformer.VisionTransformer(**SMALL).init(jax.random.key(0), images)["params"]
+
+    def grads(remat):
+        model = jax_transformer.VisionTransformer(**SMALL, remat=remat)
+
+        def loss(params):
+            rngs = {"dropout": jax.random.key(2)}
+            logits = model.apply({"params": params}, images, deterministic=False, rngs=rngs)
+            return (logits**2).sum()
+
+        return jax.grad(loss)(params)
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        grads(False),
+        grads(True),
+    )
+
+
+def test_bfloat16_stays_near_float32_and_answers_in_float32():
+    images = jax.random.normal(jax.random.key(1), (4, 16, 16, 3))
+    exact = jax_transformer.VisionTransformer(**SMALL)
+    rough = jax_transformer.VisionTransformer(**SMALL, dtype=jnp.bfloat16)
+    params = exact.init(jax.random.key(0), images)["params"]
+    assert {x.dtype for x in jax.tree.leaves(rough.init(jax.random.key(0), images))} == {
+        jnp.dtype("float32")
+    }
+    logits = rough.apply({"params": params}, images)
+    assert logits.dtype == jnp.float32
+    difference = max_difference(logits, exact.apply({"params": params}, images))
+    assert 1e-5 < difference < 0.05  # bfloat16 keeps 8 bits: it is used, and it is near
+
+
+def test_dropout_lives_in_the_mlp_only():
+    torch_model, jax_model, _ = twins(dropout=0.5)
+    assert [n for n, m in torch_model.named_modules() if isinstance(m, torch.nn.Dropout)] == [
+        f"transformer_encoder.layers.{layer}.mlp.{index}" for layer in (0, 1) for index in (2, 4)
+    ]
+    images = jnp.ones((2, 16, 16, 3))
+    params = jax_model.init(jax.random.key(0), images)["params"]
+    masks = []
+
+    def spy(next_call, args, kwargs, context):
+        out = next_call(*args, **kwargs)
+        if isinstance(context.module, flax.linen.Dropout):
+            masks.append((context.module.path, out.shape))
+        return out
+
+    with flax.linen.intercept_methods(spy):
+        jax_model.apply(
+            {"params": params}, images, deterministic=False, rngs={"dropout": jax.random.key(1)}
+        )
+    assert [shape[-1] for _, shape in masks] == [96, 24, 96, 24]
