@@ -10,7 +10,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import pytest
 from jaxtyping import install_import_hook
 
-install_import_hook("jaxvit", "beartype.beartype")
+# An int where a float is asked for is fine, as everywhere in Python.
+install_import_hook("jaxvit", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 SHARED = Path(__file__).resolve().parent.parent / "shared"
 

@@ -4,14 +4,15 @@ import contextlib
 import io
 import sys
 
-from jaxvit.config import PRESETS, Config, UserError, check, preset
+from jaxvit.config import Config, UserError, check, preset
 
 DESCRIPTION = """Train a Vision Transformer in JAX and report on it.
 
-usage: python train_jax.py [PRESET] [OPTIONS], with PRESET one of
+PRESET is one of
   digits      8x8 digits, embedded: no download, a minute on two cores (the default)
   pets-lab    the lab's numbers exactly: ViT-B/16 at 224 on Oxford-IIIT Pet
   pets-small  a small ViT on Pets at 64 pixels: minutes on two cores
+
 Options override the preset's values, which are the defaults shown below.
 
 examples:
@@ -40,7 +41,7 @@ def parse(args: list[str]) -> tuple[str, Config]:
         with contextlib.redirect_stderr(complaint):
             config = tyro.cli(
                 Config,
-                prog="train_jax.py",
+                prog="train_jax.py [PRESET]",
                 description=DESCRIPTION,
                 default=default,
                 args=rest,

@@ -126,14 +126,10 @@ def _prepare(builder) -> None:
 def _tfds_examples(builder, split: str) -> Examples:
     import tensorflow_datasets as tfds
 
-    # The image stays encoded: it is decoded and resized here, as every other source's is.
-    records = builder.as_data_source(
-        split,
-        decoders=tfds.decode.PartialDecoding(
-            {"image": True, "label": True, "file_name": True},
-            decoders={"image": tfds.decode.SkipDecoding()},
-        ),
-    )
+    # The image stays encoded: it is decoded and resized here, as every other source's is. The mask
+    # is not used, and is left encoded for that.
+    skip = tfds.decode.SkipDecoding()
+    records = builder.as_data_source(split, decoders={"image": skip, "segmentation_mask": skip})
     names, labels = [], []
     for record in records:
         names.append(record["file_name"].decode())

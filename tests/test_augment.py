@@ -1,0 +1,90 @@
+import itertools
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvit.augment.pipeline import make_augment
+from jaxvit.config import AugmentConfig
+from jaxvit.targets import smooth_labels
+
+EVERYTHING = AugmentConfig(
+    crop_scale=(0.3, 1.0), flip_p=0.5, cutout_holes=2, cutout_length=3, mixup_alpha=0.4,
+    cutmix_alpha=1.0,
+)  # fmt: skip
+MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
+
+
+def batch(size=7, height=12, width=20):
+    rng = np.random.default_rng(0)
+    images = jnp.asarray(rng.integers(0, 256, (size, height, width, 3)), jnp.uint8)
+    return images, smooth_labels(jnp.arange(size) % 5, 5, 0.1)
+
+
+def test_any_subset_keeps_shapes_and_rows_that_sum_to_one():
+    """Rectangular images and an odd batch, every combination of on and off."""
+    images, targets = batch()
+    off = AugmentConfig()
+    switches = (
+        ("crop_scale",),
+        ("flip_p",),
+        ("cutout_holes",),
+        ("mixup_alpha",),
+        ("cutmix_alpha",),
+    )
+    for chosen in itertools.product([False, True], repeat=len(switches)):
+        names = [name for on, group in zip(chosen, switches, strict=True) if on for name in group]
+        config = replace(off, cutout_length=3, **{n: getattr(EVERYTHING, n) for n in names})
+        out, soft = make_augment(config, MEAN, STD)(jax.random.key(1), images, targets)
+        assert out.shape == images.shape
+        assert out.dtype == jnp.float32
+        np.testing.assert_allclose(soft.sum(1), 1, rtol=1e-5)
+        assert jnp.isfinite(out).all()
+        if not names:
+            expected = (np.asarray(images) / 255 - np.array(MEAN)) / np.array(STD)
+            np.testing.assert_allclose(out, expected, atol=1e-5)
+            np.testing.assert_array_equal(soft, targets)
+
+
+def test_the_same_key_gives_the_same_batch_and_another_key_another():
+    augment = jax.jit(make_augment(EVERYTHING, MEAN, STD))
+    first, second, third = (augment(jax.random.key(k), *batch())[0] for k in (0, 0, 1))
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, third)
+
+
+def test_a_batch_gets_mixup_or_cutmix_never_both_nor_neither():
+    config = AugmentConfig(mixup_alpha=1.0, cutmix_alpha=1.0, cutmix_p=1.0, cutmix_share=0.5)
+    augment = jax.jit(make_augment(config, (0.0,), (1.0,)))
+    # Each image is one grey level, its own number: a blend shows other levels, a paste does not.
+    levels = jnp.arange(16, dtype=jnp.uint8) * 16
+    images = jnp.broadcast_to(levels[:, None, None, None], (16, 8, 8, 1))
+    kinds = []
+    for seed in range(40):
+        out, _ = augment(jax.random.key(seed), images, jnp.eye(16))
+        found = np.asarray(out * 255)
+        is_level = np.isclose(found[..., None], np.asarray(levels), atol=1e-2).any(-1)
+        kinds.append("cutmix" if is_level.all() else "mixup")
+    assert 8 < kinds.count("mixup") < 32
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_cutmix_share_decides_between_the_two(share):
+    config = AugmentConfig(mixup_alpha=1.0, cutmix_alpha=1.0, cutmix_p=1.0, cutmix_share=share)
+    alone = replace(config, **{"mixup_alpha" if share else "cutmix_alpha": 0.0})
+    for seed in range(5):
+        both = make_augment(config, MEAN, STD)(jax.random.key(seed), *batch())
+        one = make_augment(alone, MEAN, STD)(jax.random.key(seed), *batch())
+        for found, expected in zip(both, one, strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_whole_batch_is_one_compiled_call_without_a_loop():
+    """No Python loop and no host round trip: tracing with abstract values must succeed."""
+    augment = make_augment(EVERYTHING, MEAN, STD)
+    small, large = (
+        jax.make_jaxpr(augment)(jax.random.key(0), *batch(size)).jaxpr.eqns for size in (4, 64)
+    )
+    assert len(small) == len(large)

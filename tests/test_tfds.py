@@ -1,0 +1,145 @@
+"""Oxford-IIIT Pet through TFDS, from a small archive in the real format served on localhost."""
+
+import contextlib
+import functools
+import http.server
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxvit.config import UserError
+from jaxvit.data.images import decode_image
+from jaxvit.data.oxford_iiit_pet import load_oxford_iiit_pet
+
+BREEDS = ("Abyssinian", "american_bulldog", "great_pyrenees")
+CLASS_IDS = {"Abyssinian": 1, "american_bulldog": 2, "great_pyrenees": 16}
+
+
+def jpeg(seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (23, 31, 3), np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG")
+    return out.getvalue()
+
+
+def trimap() -> bytes:
+    out = io.BytesIO()
+    Image.new("L", (31, 23), 1).save(out, "PNG")
+    return out.getvalue()
+
+
+@contextlib.contextmanager
+def served(directory):
+    """The URL of a web server on localhost."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(directory))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def write_tar(path, files: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as tar:  # named .tar.gz and not compressed, as the real ones are
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+@pytest.fixture(scope="module")
+def images() -> dict[str, bytes]:
+    """Three trainval images and one test image of each breed, by name."""
+    return {f"{b}_{n}": jpeg(10 * k + n) for k, b in enumerate(BREEDS) for n in range(1, 5)}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, images):
+    """A TFDS data_dir that load_oxford_iiit_pet itself downloaded into and prepared."""
+    pytest.importorskip("tensorflow", reason="preparing a TFDS set needs TensorFlow")
+    from tensorflow_datasets.datasets.oxford_iiit_pet import oxford_iiit_pet_dataset_builder
+
+    site = tmp_path_factory.mktemp("site")
+    rows = {name: f"{name} {CLASS_IDS[name.rpartition('_')[0]]} 1 1" for name in images}
+    lists = {
+        "annotations/trainval.txt": [row for name, row in rows.items() if name[-1] != "4"],
+        "annotations/test.txt": [row for name, row in rows.items() if name[-1] == "4"],
+    }
+    write_tar(site / "images.tar.gz", {f"images/{n}.jpg": data for n, data in images.items()})
+    write_tar(
+        site / "annotations.tar.gz",
+        {name: ("\n".join(lines) + "\n").encode() for name, lines in lists.items()}
+        | {f"annotations/trimaps/{name}.png": trimap() for name in images},
+    )
+    data_dir = tmp_path_factory.mktemp("tfds")
+    with served(site) as url, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(oxford_iiit_pet_dataset_builder, "_BASE_URL", url)
+        load_oxford_iiit_pet(data_dir)
+    return data_dir
+
+
+def test_a_prepared_set_gives_the_bytes_of_the_archive(prepared, images):
+    source = load_oxford_iiit_pet(prepared)
+    assert len(source.class_names) == 37
+    assert source.class_names[1] == "American Bulldog"
+    assert sorted(source.splits["train"].names) == sorted(
+        f"{name}.jpg" for name in images if name[-1] != "4"
+    )
+    for split in ("train", "test"):
+        examples = source.splits[split]
+        for index, name in enumerate(examples.names):
+            stem = name.removesuffix(".jpg")
+            assert examples.labels[index] == CLASS_IDS[stem.rpartition("_")[0]] - 1
+            np.testing.assert_array_equal(
+                examples.pixels(index, 16), decode_image(images[stem], 16, name)
+            )
+
+
+def test_a_prepared_set_is_read_without_tensorflow(prepared):
+    """And a set that is not prepared is a message with the command that prepares it."""
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from importlib.machinery import PathFinder\n"
+        "find = PathFinder.find_spec\n"
+        "PathFinder.find_spec = lambda name, *a: None if name == 'tensorflow' else find(name, *a)\n"
+        "from jaxvit.data.oxford_iiit_pet import load_oxford_iiit_pet as load\n"
+        "source = load(Path(sys.argv[1]))\n"
+        "print(source.splits['train'].pixels(0, 8).shape)\n"
+        "try:\n"
+        "  load(Path(sys.argv[2]))\n"
+        "except ValueError as error:\n"
+        "  print(error)\n"
+    )
+    empty = prepared.parent / "empty"
+    empty.mkdir(exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(prepared), str(empty)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+    )
+    assert done.returncode == 0, done.stderr
+    shape, message = done.stdout.strip().splitlines()
+    assert shape == "(8, 8, 3)"
+    assert 'pip install "jaxvit[tfds]"' in message
+    assert f"data_dir='{empty}'" in message
+
+
+def test_a_download_that_fails_is_one_line(tmp_path, monkeypatch):
+    pytest.importorskip("tensorflow", reason="preparing a TFDS set needs TensorFlow")
+    from tensorflow_datasets.datasets.oxford_iiit_pet import oxford_iiit_pet_dataset_builder
+
+    (tmp_path / "site").mkdir()
+    with served(tmp_path / "site") as url:
+        monkeypatch.setattr(oxford_iiit_pet_dataset_builder, "_BASE_URL", url)
+        with pytest.raises(UserError, match="could not be prepared under .* check the") as error:
+            load_oxford_iiit_pet(tmp_path)
+    assert "404" in str(error.value)
+    assert "\n" not in str(error.value)
