@@ -10,26 +10,25 @@ from functools import partial
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from rich.console import Console
 
 from jaxvit import plots
 from jaxvit.augment.pipeline import make_augment
-from jaxvit.checkpoint import Checkpoints
+from jaxvit.checkpoint import Checkpoints, rank
 from jaxvit.command_line import fail, parse
 from jaxvit.config import Config, UserError
 from jaxvit.data.datasets import load_dataset, save_split
 from jaxvit.data.loader import prefetch_to_device, train_batches
 from jaxvit.evaluate import evaluate
 from jaxvit.fit import Plan, fit
-from jaxvit.models.transformer import VisionTransformer
+from jaxvit.metrics import prefixed
+from jaxvit.models.transformer import make_model
 from jaxvit.optim import make_optimizer, make_schedule
 from jaxvit.parallel import make_devices
 from jaxvit.progress import TrainingProgress, track
 from jaxvit.report import RunDirectory, describe_machine
-from jaxvit.state import create_state
-from jaxvit.steps import make_eval_step, make_train_parts
+from jaxvit.state import create_state, init_params
+from jaxvit.steps import augmented_sample, make_eval_step, make_train_parts
 
 
 def train(name: str, config: Config, console: Console) -> dict:
@@ -46,7 +45,7 @@ def train(name: str, config: Config, console: Console) -> dict:
     plan = Plan(len(data.train), config.batch_size, config.epochs)
 
     # Model, optimiser and augmentation; then the state that training carries along.
-    model = make_model(config, num_classes)
+    model = make_model(config.model, num_classes)
     tx = make_optimizer(config.optim, plan.total_steps)
     schedule = make_schedule(config.optim, plan.total_steps)
     augment = make_augment(config.augment, config.data.mean, config.data.std)
@@ -79,6 +78,7 @@ def train(name: str, config: Config, console: Console) -> dict:
         f"{name}: {num_params:,} parameters, {len(data.train):,} training images, "
         f"{plan.total_steps:,} steps on {devices.count} {jax.default_backend()} device(s)",
         highlight=False,
+        soft_wrap=True,
     )
     best, last = {}, {}
     progress = TrainingProgress(console, plan.total_steps, config.epochs)
@@ -93,7 +93,7 @@ def train(name: str, config: Config, console: Console) -> dict:
         metrics = prefixed("val", score(state.eval_params, data.val).metrics)
         epoch = plan.epoch_of(step)
         last = {"step": step, "epoch": epoch} | metrics
-        improved = not best or metrics["val/accuracy"] > best["val/accuracy"]
+        improved = not best or rank(metrics) > rank(best)
         best = last if improved else best
         checkpoints.save(state, metrics)
         run.log(step, epoch, metrics)
@@ -133,32 +133,9 @@ def train(name: str, config: Config, console: Console) -> dict:
         "wall_sec": time.perf_counter() - began,
         **describe_machine(),
     }
-    wrong = np.flatnonzero(test.labels != data.test.labels)
-    wrong = wrong[np.argsort(-test.confidences[wrong])][:24]
-    sample = data.train.take(np.arange(0, len(data.train), max(1, len(data.train) // 32))[:32])
-    images, targets = parts.prepare(parts.keys(jnp.int32(0)).augment, sample)
-    plots.plot_curves(run.read_metrics(), run.plots / "curves.png")
-    plots.plot_confusion_matrix(
-        test.counts, data.class_names, test.metrics["accuracy"], run.plots / "confusion_matrix.png"
-    )
-    plots.plot_reliability(test.counts, test.metrics["ece"], run.plots / "reliability.png")
-    plots.plot_augmented(
-        images,
-        targets,
-        data.class_names,
-        config.data.mean,
-        config.data.std,
-        run.plots / "augmented_images.png",
-    )
-    plots.plot_mistakes(
-        data.test.take(wrong)["image"],
-        data.test.labels[wrong],
-        test.labels[wrong],
-        test.confidences[wrong],
-        data.class_names,
-        run.plots / "mistakes.png",
-    )
     run.write_summary(summary)
+    lines = run.read_metrics()
+    plots.plot_report(run.plots, lines, data, test, *augmented_sample(parts, data.train), config)
     run.add_plots(plan.total_steps)
     run.close()
     console.print(
@@ -167,38 +144,9 @@ def train(name: str, config: Config, console: Console) -> dict:
         f"{summary['images_per_sec']:,.0f} images/s, {summary['wall_sec']:.0f} s in all; "
         f"everything is in {run.path}",
         highlight=False,
+        soft_wrap=True,
     )
     return summary
-
-
-def make_model(config: Config, num_classes: int) -> VisionTransformer:
-    """The configured model."""
-    model = config.model
-    return VisionTransformer(
-        img_size=model.img_size,
-        patch_size=model.patch_size,
-        in_channels=model.in_channels,
-        num_classes=num_classes,
-        embed_dim=model.embed_dim,
-        num_heads=model.num_heads,
-        num_layers=model.num_layers,
-        mlp_ratio=model.mlp_ratio,
-        dropout=model.dropout,
-        dtype=jnp.dtype(model.dtype),
-        init_scheme=model.init,
-        remat=model.remat,
-    )
-
-
-def init_params(model: VisionTransformer, seed: int):
-    """Parameters drawn from the seed; compiled, for drawing them one by one is slow."""
-    shape = (1, model.img_size, model.img_size, model.in_channels)
-    return jax.jit(model.init)(jax.random.key(seed), jnp.zeros(shape))["params"]
-
-
-def prefixed(split: str, metrics: dict[str, float]) -> dict[str, float]:
-    """accuracy -> split/accuracy, and so on."""
-    return {f"{split}/{name}": value for name, value in metrics.items()}
 
 
 def main(args: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""The states a run keeps: the last one, and the best by validation accuracy."""
+"""The states a run keeps: the last one, and the best on the validation split."""
 
 from pathlib import Path
 
@@ -8,7 +8,13 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 
 from jaxvit.state import TrainState
 
-BEST_METRIC = "val/accuracy"
+
+def rank(metrics: dict[str, float]) -> tuple[float, float]:
+    """What makes a state the best: the highest validation accuracy; of equals, the lowest loss.
+
+    On a small split many epochs tie, and the first of them is rarely the best trained.
+    """
+    return metrics["val/accuracy"], -metrics["val/loss"]
 
 
 class Checkpoints:
@@ -23,9 +29,9 @@ class Checkpoints:
             directory.absolute(),
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=AnyPreservationPolicy(
-                    [LatestN(1), BestN(get_metric_fn=_best_metric, n=1)]
+                    [LatestN(1), BestN(get_metric_fn=rank, n=1)]
                 ),
-                best_fn=_best_metric,
+                best_fn=rank,
             ),
         )
 
@@ -40,14 +46,14 @@ class Checkpoints:
 
         Args:
           state: to keep under its step.
-          metrics: kept beside it; BEST_METRIC decides which is best.
+          metrics: kept beside it; `rank` of them decides which state is best.
         """
         self._manager.save(
             int(state.step), args=ocp.args.StandardSave(state), metrics=metrics, force=True
         )
 
     def restore_best(self, like: TrainState) -> TrainState:
-        """The state whose BEST_METRIC was highest.
+        """The state that ranks highest.
 
         Args:
           like: a state of the same shapes, placed as the restored one is to be.
@@ -57,7 +63,3 @@ class Checkpoints:
         return self._manager.restore(
             self._manager.best_step(), args=ocp.args.StandardRestore(abstract)
         )
-
-
-def _best_metric(metrics: dict[str, float]) -> float:
-    return metrics[BEST_METRIC]

@@ -74,7 +74,7 @@ def count(logits: Float[Array, "B K"], labels: Int[Array, "B"], mask: Bool[Array
     bins = jnp.searchsorted(edges, confidence, side="right")
     seen = mask.astype(jnp.int32)
 
-    def in_bins(values: jax.Array) -> jax.Array:
+    def in_bins(values: Array) -> Array:
         return jnp.zeros(NUM_BINS, values.dtype).at[bins].add(values)
 
     return Counts(
@@ -124,3 +124,8 @@ def compute_metrics(counts: Counts) -> dict[str, float]:
         "ece": float(np.abs(counts.bin_correct - counts.bin_confidence).sum() / total),
         "mean_confidence": float(counts.bin_confidence.sum() / total),
     }
+
+
+def prefixed(split: str, metrics: dict[str, float]) -> dict[str, float]:
+    """accuracy -> split/accuracy, and so on."""
+    return {f"{split}/{name}": value for name, value in metrics.items()}

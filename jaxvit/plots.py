@@ -6,10 +6,58 @@ from pathlib import Path
 import matplotlib.figure
 import numpy as np
 
+from jaxvit.config import Config
+from jaxvit.data.datasets import Dataset
+from jaxvit.evaluate import Evaluation
 from jaxvit.metrics import NUM_BINS, Counts
 
 TRAIN, VAL, GREY = "#4477aa", "#cc6677", "#999999"
 MAX_TICKS = 40  # more class names than this no longer fit beside a matrix
+MAX_MISTAKES = 24
+
+
+def plot_report(
+    directory: Path,
+    lines: list[dict[str, float]],
+    data: Dataset,
+    test: Evaluation,
+    images: np.ndarray,
+    targets: np.ndarray,
+    config: Config,
+) -> None:
+    """All the pictures of a finished run.
+
+    Args:
+      directory: that takes the PNG files.
+      lines: of metrics.jsonl.
+      data: whose test split was scored.
+      test: the scores.
+      images, targets: a sample of augmented training images, normalised, with soft targets.
+      config: of the run.
+    """
+    plot_curves(lines, directory / "curves.png")
+    plot_confusion_matrix(
+        test.counts, data.class_names, test.metrics["accuracy"], directory / "confusion_matrix.png"
+    )
+    plot_reliability(test.counts, test.metrics["ece"], directory / "reliability.png")
+    plot_augmented(
+        images,
+        targets,
+        data.class_names,
+        config.data.mean,
+        config.data.std,
+        directory / "augmented_images.png",
+    )
+    wrong = np.flatnonzero(test.labels != data.test.labels)
+    wrong = wrong[np.argsort(-test.confidences[wrong])][:MAX_MISTAKES]
+    plot_mistakes(
+        data.test.take(wrong)["image"],
+        data.test.labels[wrong],
+        test.labels[wrong],
+        test.confidences[wrong],
+        data.class_names,
+        directory / "mistakes.png",
+    )
 
 
 def _figure(rows: int, columns: int, width: float, height: float):

@@ -61,6 +61,7 @@ class TrainingProgress:
             f"ece {metrics['val/ece']:.3f}  {time.perf_counter() - self._started:5.0f} s"
             + ("  best" if best else ""),
             highlight=False,
+            soft_wrap=True,  # a log's lines are not for us to break
         )
 
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
 
 from jaxvit.shapes import Array, Int
 
@@ -30,6 +31,17 @@ class TrainState(NamedTuple):
     def eval_params(self) -> Params:
         """The parameters to evaluate with: the average where there is one."""
         return self.params if self.ema_params is None else self.ema_params
+
+
+def init_params(model: nn.Module, seed: int) -> Params:
+    """Parameters drawn from the seed, in one compiled call: drawing them one by one is slow.
+
+    Args:
+      model: with attributes img_size and in_channels, as VisionTransformer.
+      seed: of jax.random.key.
+    """
+    shape = (1, model.img_size, model.img_size, model.in_channels)
+    return jax.jit(model.init)(jax.random.key(seed), jnp.zeros(shape))["params"]
 
 
 def create_state(params: Params, tx: optax.GradientTransformation, ema: bool = False) -> TrainState:

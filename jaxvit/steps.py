@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 
@@ -95,6 +96,18 @@ def make_train_parts(
         return TrainState(state.step + 1, params, opt_state, ema_params)
 
     return TrainParts(keys, prepare, gradients, update)
+
+
+def augmented_sample(parts: TrainParts, split, size: int = 32) -> tuple[Array, Array]:
+    """Images and soft targets as the first step would see them, for a person to look at.
+
+    Args:
+      split: has a length, and take(indices) -> host batch; sampled evenly from end to end.
+      size: images, fewer where the split has fewer.
+    """
+    rows = np.linspace(0, len(split) - 1, min(size, len(split))).astype(int)
+    key = parts.keys(jnp.int32(0)).augment
+    return jax.device_get(jax.jit(parts.prepare)(key, split.take(rows)))
 
 
 def make_train_step(parts: TrainParts) -> TrainStep:

@@ -10,6 +10,7 @@ import torch
 from jaxvit.interop.torch_weights import params_from_state_dict, state_dict_from_params
 from jaxvit.losses import soft_target_cross_entropy
 from jaxvit.models import transformer as jax_transformer
+from jaxvit.state import init_params
 from parity_tests.comparison import (
     FLOOR,
     GRADIENTS,
@@ -88,7 +89,9 @@ def test_gradients_agree_for_every_parameter_and_the_image():
         logits = jax_model.apply({"params": params}, x, deterministic=False)
         return soft_target_cross_entropy(logits, jnp.asarray(targets.numpy())).mean()
 
-    by_params, by_image = jax.grad(mean_loss, argnums=(0, 1))(params, to_nhwc(images.detach()))
+    by_params, by_image = jax.jit(jax.grad(mean_loss, argnums=(0, 1)))(
+        params, to_nhwc(images.detach())
+    )
     found = state_dict_from_params(by_params)
     assert found.keys() == expected.keys()
     worst = {name: max_difference(found[name], expected[name]) for name in expected}
@@ -160,11 +163,7 @@ def test_initial_parameters_have_torchs_distribution():
     options = SMALL | {"embed_dim": 96, "num_layers": 1}
     torch.manual_seed(0)
     expected = torch_transformer.VisionTransformer(**options).state_dict()
-    found = state_dict_from_params(
-        jax_transformer.VisionTransformer(**options).init(
-            jax.random.key(0), jnp.zeros((1, 16, 16, 3))
-        )["params"]
-    )
+    found = state_dict_from_params(init_params(jax_transformer.VisionTransformer(**options), 0))
     for name, theirs in expected.items():
         ours, theirs = found[name], theirs.numpy()
         if "norm" in name:
@@ -180,13 +179,13 @@ def test_initial_parameters_have_torchs_distribution():
 def test_vit_initialisation_starts_at_even_odds():
     model = jax_transformer.VisionTransformer(**SMALL, init_scheme="vit")
     images = jax.random.normal(jax.random.key(1), (2, 16, 16, 3))
-    params = model.init(jax.random.key(0), images)["params"]
+    params = init_params(model, 0)
     np.testing.assert_array_equal(model.apply({"params": params}, images), 0)
 
 
 def test_remat_changes_no_gradient():
     images = jax.random.normal(jax.random.key(1), (2, 16, 16, 3))
-    params = jax_transformer.VisionTransformer(**SMALL).init(jax.random.key(0), images)["params"]
+    params = init_params(jax_transformer.VisionTransformer(**SMALL), 0)
 
     def grads(remat):
         model = jax_transformer.VisionTransformer(**SMALL, remat=remat)
@@ -196,7 +195,7 @@ def test_remat_changes_no_gradient():
             logits = model.apply({"params": params}, images, deterministic=False, rngs=rngs)
             return (logits**2).sum()
 
-        return jax.grad(loss)(params)
+        return jax.jit(jax.grad(loss))(params)
 
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
@@ -209,10 +208,8 @@ def test_bfloat16_stays_near_float32_and_answers_in_float32():
     images = jax.random.normal(jax.random.key(1), (4, 16, 16, 3))
     exact = jax_transformer.VisionTransformer(**SMALL)
     rough = jax_transformer.VisionTransformer(**SMALL, dtype=jnp.bfloat16)
-    params = exact.init(jax.random.key(0), images)["params"]
-    assert {x.dtype for x in jax.tree.leaves(rough.init(jax.random.key(0), images))} == {
-        jnp.dtype("float32")
-    }
+    params = init_params(exact, 0)
+    assert {x.dtype for x in jax.tree.leaves(init_params(rough, 0))} == {jnp.dtype("float32")}
     logits = rough.apply({"params": params}, images)
     assert logits.dtype == jnp.float32
     difference = max_difference(logits, exact.apply({"params": params}, images))
@@ -225,7 +222,7 @@ def test_dropout_lives_in_the_mlp_only():
         f"transformer_encoder.layers.{layer}.mlp.{index}" for layer in (0, 1) for index in (2, 4)
     ]
     images = jnp.ones((2, 16, 16, 3))
-    params = jax_model.init(jax.random.key(0), images)["params"]
+    params = init_params(jax_model, 0)
     masks = []
 
     def spy(next_call, args, kwargs, context):

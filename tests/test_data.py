@@ -19,7 +19,7 @@ def picture(path: Path, level: int, size=(20, 14)) -> None:
     Image.new("RGB", size, (level, level, level)).save(path)
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path) -> Path:
     root = tmp_path / "images"
     for label, name in enumerate(("ant", "bee", "cat")):

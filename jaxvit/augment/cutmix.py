@@ -21,8 +21,8 @@ def draw_cutmix(
 ) -> CutmixDraw:
     """One permutation of the batch; then for each sample, with probability p, a box.
 
-    lam ~ Beta(alpha, alpha) for each sample; the box's sides are sqrt(1 - lam) of the
-    image's, rounded down, its centre is uniform over the pixels, its corners are clipped to the image.
+    lam ~ Beta(alpha, alpha) for each sample; the box's sides are sqrt(1 - lam) of the image's,
+    rounded down; its centre is uniform over the pixels and its corners are clipped to the image.
 
     Args:
       alpha: above 0.

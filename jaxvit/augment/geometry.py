@@ -67,9 +67,8 @@ def draw_random_resized_crop(
     aspect = jnp.exp(jax.random.uniform(key_ratio, shape, minval=log_low, maxval=log_high))
     tries_width = jnp.round(jnp.sqrt(area * aspect)).astype(jnp.int32)
     tries_height = jnp.round(jnp.sqrt(area / aspect)).astype(jnp.int32)
-    fits = (
-        (0 < tries_width) & (tries_width <= width) & (0 < tries_height) & (tries_height <= height)
-    )
+    fits = (tries_width <= width) & (tries_height <= height)
+    fits &= jnp.minimum(tries_width, tries_height) > 0
     first = jnp.argmax(fits, axis=1)[:, None]
     # The fallback shrinks one side until the ratio is allowed.
     whole = width / height

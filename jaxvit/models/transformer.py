@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from jaxvit.config import ModelConfig
 from jaxvit.models.initializers import Init, bias_init, head_kernel_init, kernel_init, token_init
 from jaxvit.models.multi_head_attention import MultiHeadSelfAttention
 from jaxvit.models.patch_embedding import PatchEmbedding
@@ -212,3 +213,21 @@ class VisionTransformer(nn.Module):
         x = x + self.positional_embedding.astype(x.dtype)
         x = self.transformer_encoder(x, deterministic)
         return self.head(self.norm(x[:, 0]))
+
+
+def make_model(config: ModelConfig, num_classes: int) -> VisionTransformer:
+    """The configured model."""
+    return VisionTransformer(
+        img_size=config.img_size,
+        patch_size=config.patch_size,
+        in_channels=config.in_channels,
+        num_classes=num_classes,
+        embed_dim=config.embed_dim,
+        num_heads=config.num_heads,
+        num_layers=config.num_layers,
+        mlp_ratio=config.mlp_ratio,
+        dropout=config.dropout,
+        dtype=jnp.dtype(config.dtype),
+        init_scheme=config.init,
+        remat=config.remat,
+    )

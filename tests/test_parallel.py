@@ -1,0 +1,116 @@
+"""The same step on one device, on four under jit, and on four under pmap."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import Mesh
+
+from jaxvit.augment.pipeline import make_augment
+from jaxvit.config import AugmentConfig, OptimConfig, ParallelConfig, UserError
+from jaxvit.models.transformer import VisionTransformer
+from jaxvit.optim import make_optimizer
+from jaxvit.parallel import AXIS, Devices, make_devices
+from jaxvit.state import create_state, init_params
+from jaxvit.steps import make_train_parts
+
+PLAIN = AugmentConfig()
+EVERYTHING = AugmentConfig(
+    crop_scale=(0.5, 1.0),
+    flip_p=0.5,
+    cutout_holes=1,
+    cutout_length=3,
+    mixup_alpha=0.4,
+    cutmix_alpha=1.0,
+)
+
+
+def on(num_devices: int, mode: str = "jit") -> Devices:
+    return Devices(Mesh(np.asarray(jax.devices()[:num_devices]), (AXIS,)), mode)
+
+
+@functools.cache
+def gradients_and_losses(num_devices: int, mode: str, augment: AugmentConfig, dropout: float):
+    """The first gradient (SGD with rate 1 leaves it in the params) and three losses."""
+    devices = on(num_devices, mode)
+    model = VisionTransformer(
+        img_size=8, patch_size=4, num_classes=5, embed_dim=16, num_heads=2, num_layers=1,
+        dropout=dropout,
+    )  # fmt: skip
+    params = init_params(model, 0)
+    tx = optax.sgd(1.0)
+    parts = make_train_parts(
+        model,
+        tx,
+        make_augment(augment, (0.5,) * 3, (0.2,) * 3),
+        seed=3,
+        label_smoothing=0.1,
+        ema_decay=0.9,
+    )
+    train_step = devices.compile_train_step(parts)
+    state = devices.replicate(create_state(jax.tree.map(jnp.copy, params), tx))
+    rng = np.random.default_rng(0)
+    batch = {
+        "image": rng.integers(0, 256, (16, 8, 8, 3), np.uint8),
+        "label": rng.integers(0, 5, 16).astype(np.int32),
+    }
+    losses, after = [], None
+    for _ in range(3):
+        state, metrics = train_step(state, devices.place_batch(batch))
+        losses.append(float(metrics["loss"]))
+        after = after or jax.device_get(state.params)
+    assert int(state.step) == 3
+    return jax.tree.map(lambda a, b: np.asarray(a - b), params, after), losses
+
+
+def assert_same(one, other):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *(one, other))
+
+
+@pytest.mark.parametrize("mode", ["jit", "pmap"])
+def test_four_devices_give_the_gradients_and_losses_of_one(mode):
+    """With every augmentation on: partners are found across devices."""
+    expected = gradients_and_losses(1, "jit", EVERYTHING, dropout=0.0)
+    assert_same(gradients_and_losses(4, mode, EVERYTHING, dropout=0.0), expected)
+
+
+def test_under_jit_dropout_masks_do_not_depend_on_the_devices():
+    expected = gradients_and_losses(1, "jit", PLAIN, dropout=0.3)
+    assert_same(gradients_and_losses(4, "jit", PLAIN, dropout=0.3), expected)
+
+
+def test_under_pmap_devices_draw_masks_of_their_own():
+    found = gradients_and_losses(4, "pmap", PLAIN, dropout=0.3)[1]
+    expected = gradients_and_losses(1, "jit", PLAIN, dropout=0.3)[1]
+    assert found[0] != expected[0]
+    assert abs(found[0] - expected[0]) < 0.5
+
+
+def test_each_device_holds_its_share_of_a_batch():
+    batch = on(4).place_batch({"label": np.arange(8, dtype=np.int32)})
+    shares = [shard.data.tolist() for shard in batch["label"].addressable_shards]
+    assert shares == [[0, 1], [2, 3], [4, 5], [6, 7]]
+
+
+def test_a_batch_that_the_devices_do_not_divide_is_refused():
+    assert make_devices(ParallelConfig(), 8).count == 4
+    with pytest.raises(UserError, match="--batch-size 10 does not divide over 4 devices"):
+        make_devices(ParallelConfig(), 10)
+
+
+def test_the_step_donates_the_state():
+    tx = make_optimizer(OptimConfig(), 10)
+    model = VisionTransformer(
+        img_size=4, patch_size=4, num_classes=2, embed_dim=4, num_heads=1, num_layers=1
+    )
+    params = init_params(model, 0)
+    augment = make_augment(PLAIN, (0.5,) * 3, (0.2,) * 3)
+    parts = make_train_parts(model, tx, augment, seed=0, label_smoothing=0.0)
+    devices = on(4)
+    state = devices.replicate(create_state(params, tx))
+    batch = {"image": np.zeros((4, 4, 4, 3), np.uint8), "label": np.zeros(4, np.int32)}
+    devices.compile_train_step(parts)(state, devices.place_batch(batch))
+    assert state.params["cls_token"].is_deleted()

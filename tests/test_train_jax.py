@@ -1,0 +1,154 @@
+"""The command, whole: what it leaves behind, and what it refuses."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+import train_jax
+from jaxvit.command_line import parse
+
+ROOT = Path(train_jax.__file__).parent
+TINY = [
+    "--epochs", "2", "--model.embed-dim", "16", "--model.num-layers", "1", "--log-every-steps", "9",
+    "--optim.ema-decay", "0.9",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run and what the terminal showed."""
+    root = tmp_path_factory.mktemp("run")
+    console = Console(record=True, width=120, file=open(os.devnull, "w"))  # noqa: SIM115
+    args = [*TINY, "--out", str(root / "run"), "--data.cache-dir", str(root / "cache")]
+    summary = train_jax.train(*parse(args), console)
+    return root / "run", summary, console.export_text()
+
+
+def test_a_run_leaves_what_the_design_promises(run):
+    path, summary, _ = run
+    names = {p.name for p in path.iterdir()}
+    assert {"config.json", "metrics.jsonl", "summary.json", "split.json"} <= names
+    assert {"checkpoints", "plots"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert json.loads((path / "summary.json").read_text()) == summary
+    assert json.loads((path / "config.json").read_text())["model"]["embed_dim"] == 16
+    for name in ("accuracy", "precision_macro", "recall_macro", "f1_macro", "loss", "ece",
+                 "mean_confidence"):  # fmt: skip
+        assert f"test/{name}" in summary
+        assert f"val/{name}" in summary["best"]
+        assert f"val/{name}" in summary["last"]
+    assert summary["best"]["val/accuracy"] >= summary["last"]["val/accuracy"]
+    for name in ("parameters", "steps", "images_per_sec", "wall_sec", "compile_sec"):
+        assert summary[name] > 0
+    assert summary["versions"]["jax"]
+    assert summary["device"]["count"] == 4
+
+
+def test_metrics_have_a_line_for_each_logged_step_and_each_epoch(run):
+    path, summary, _ = run
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    train = [line["step"] for line in lines if "train/loss" in line]
+    val = [line["step"] for line in lines if "val/loss" in line]
+    assert val == [20, 39]  # 1,222 examples in batches of 64
+    assert train == sorted({*range(9, 40, 9), *val})
+    assert all(np.isfinite(line["train/grad_norm"]) for line in lines if "train/loss" in line)
+    assert summary["steps"] == 39
+
+
+def test_every_plot_is_a_picture_with_something_in_it(run):
+    path, *_ = run
+    pictures = sorted((path / "plots").glob("*.png"))
+    assert [p.stem for p in pictures] == [
+        "augmented_images", "confusion_matrix", "curves", "mistakes", "reliability"
+    ]  # fmt: skip
+    for picture in pictures:
+        pixels = np.asarray(Image.open(picture).convert("RGB"))
+        assert min(pixels.shape[:2]) > 300
+        assert pixels.std() > 10
+
+
+def test_tensorboard_reads_the_events(run):
+    event_accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator"
+    )
+    events = event_accumulator.EventAccumulator(str(run[0])).Reload()
+    assert {"train/loss", "val/accuracy"} <= set(events.Tags()["scalars"])
+    assert "confusion_matrix" in events.Tags()["images"]
+
+
+def test_the_terminal_says_what_happened(run):
+    _, summary, shown = run
+    assert "epoch   2/2" in shown
+    assert f"test accuracy {summary['test/accuracy']:.2%}" in shown
+
+
+def test_the_same_seed_gives_the_same_numbers(run, tmp_path):
+    path, summary, _ = run
+    console = Console(file=open(os.devnull, "w"))  # noqa: SIM115
+    args = [*TINY, "--out", str(tmp_path / "run"), "--data.cache-dir", str(path.parent / "cache")]
+    again = train_jax.train(*parse(args), console)
+    numbers = {name for name in summary if name.startswith("test/")} | {"best", "last"}
+    assert {name: again[name] for name in numbers} == {name: summary[name] for name in numbers}
+
+
+def test_an_old_run_is_replaced_only_when_asked_and_only_once_the_data_is_there(run, capsys):
+    path, *_ = run
+    before = (path / "summary.json").read_bytes()
+    assert train_jax.main([*TINY, "--out", str(path)]) == 2
+    assert "already holds a run" in capsys.readouterr().err
+    broken = ["pets-small", "--data.dir", str(path / "nowhere"), "--out", str(path), "--overwrite"]
+    assert train_jax.main(broken) == 2
+    assert "is not a directory" in capsys.readouterr().err
+    assert (path / "summary.json").read_bytes() == before
+
+
+def test_a_directory_that_is_no_run_is_never_replaced(tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("two years of work")
+    assert train_jax.main([*TINY, "--out", str(tmp_path), "--overwrite"]) == 2
+    assert "is not a run directory" in capsys.readouterr().err
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_a_folder_of_images_trains(tmp_path, pets_root):
+    for path in sorted((pets_root / "oxford-iiit-pet" / "images").glob("*_1?0.jpg")):
+        breed = path.name.rpartition("_")[0]
+        target = tmp_path / "images" / ("cats" if breed[0].isupper() else "dogs") / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(path)
+    args = [
+        "pets-small", "--data.name", "folder", "--data.dir", str(tmp_path / "images"),
+        "--data.cache-dir", str(tmp_path / "cache"), "--out", str(tmp_path / "run"),
+        "--epochs", "1", "--batch-size", "16", "--model.img-size", "32",
+        "--model.embed-dim", "16", "--model.num-layers", "1",
+    ]  # fmt: skip
+    assert train_jax.main(args) == 0
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["test/accuracy"] > 0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["nonsense"], "unknown preset 'nonsense'"),
+        (["--model.num-heads", "7"], "not divisible by --model.num-heads 7"),
+        (["pets-small", "--data.dir", "nowhere"], "--data.dir nowhere is not a directory"),
+        (["--batch-size", "63"], "--batch-size 63 does not divide over 2 devices"),
+    ],
+)
+def test_a_mistake_is_one_line_on_stderr_and_exit_code_2(tmp_path, args, message):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "train_jax.py"), *args, "--out", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert message in done.stderr
+    assert not (tmp_path / "run").exists()

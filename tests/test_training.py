@@ -1,0 +1,194 @@
+"""Optimiser options, the averaged parameters, the plan of a run, scoring, and checkpoints."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import Mesh
+
+from jaxvit.checkpoint import Checkpoints
+from jaxvit.config import OptimConfig
+from jaxvit.data.datasets import Split
+from jaxvit.evaluate import evaluate
+from jaxvit.fit import Plan, fit
+from jaxvit.metrics import compute_metrics, count, zero_counts
+from jaxvit.models.transformer import VisionTransformer
+from jaxvit.optim import decay_mask, make_optimizer, make_schedule
+from jaxvit.parallel import AXIS, Devices
+from jaxvit.state import create_state, init_params
+from jaxvit.steps import make_eval_step, make_train_parts, make_train_step
+
+MODEL = VisionTransformer(
+    img_size=4, patch_size=2, num_classes=3, embed_dim=8, num_heads=2, num_layers=1
+)
+
+
+@functools.cache
+def params():
+    return init_params(MODEL, seed=0)
+
+
+# The optimiser.
+
+
+def test_warm_up_rises_in_equal_steps_and_cosine_ends_at_zero():
+    config = OptimConfig(lr=0.4, schedule="cosine", warmup_steps=4)
+    schedule = make_schedule(config, total_steps=14)
+    rates = np.array([float(schedule(step)) for step in range(15)])
+    np.testing.assert_allclose(rates[:5], [0.1, 0.2, 0.3, 0.4, 0.4], rtol=1e-6)
+    np.testing.assert_allclose(rates[9], 0.2, rtol=1e-6)
+    np.testing.assert_allclose(rates[14], 0, atol=1e-9)
+    assert float(make_schedule(OptimConfig(lr=0.3, warmup_steps=1), 5)(0)) == pytest.approx(0.3)
+    assert float(make_schedule(OptimConfig(), 5)(99)) == pytest.approx(1e-3)
+
+
+def test_the_decay_mask_spares_all_but_kernels():
+    kept = [
+        jax.tree_util.keystr(path)
+        for path, decays in jax.tree.leaves_with_path(decay_mask(params()))
+        if decays
+    ]
+    assert all("kernel" in name for name in kept)
+    assert len(kept) == 6  # patches, qkv, fc_out, mlp_0, mlp_3, head
+    tx = make_optimizer(OptimConfig(decay="matrices", weight_decay=0.5), 10)
+    start = params()
+    zeros = jax.tree.map(jnp.zeros_like, start)
+    updates, _ = jax.jit(tx.update)(zeros, tx.init(start), start)
+    assert not updates["norm"]["scale"].any()
+    np.testing.assert_allclose(updates["head"]["kernel"], -5e-4 * start["head"]["kernel"], 1e-5)
+
+
+def test_clipping_scales_the_gradient_before_the_moments():
+    """One huge gradient among small ones moves less when it is clipped."""
+    gradients = [1.0, 1.0, 1000.0, 1.0]
+
+    def run(clip_norm):
+        tx = make_optimizer(OptimConfig(clip_norm=clip_norm, weight_decay=0.0), 10)
+        value = {"kernel": jnp.zeros(1)}
+        state = tx.init(value)
+        for gradient in gradients:
+            updates, state = tx.update({"kernel": jnp.full(1, gradient)}, state, value)
+            value = optax.apply_updates(value, updates)
+        return float(value["kernel"][0])
+
+    assert run(1.0) == pytest.approx(-4e-3, rel=1e-4)  # four equal steps of lr
+    assert abs(run(0.0) - run(1.0)) > 5e-4
+
+
+def test_the_average_follows_the_parameters():
+    tx = optax.sgd(0.1)
+    parts = make_train_parts(
+        MODEL, tx, lambda key, x, y: (x, y), seed=0, label_smoothing=0.0, ema_decay=0.75
+    )
+    state = create_state(params(), tx, ema=True)
+    batch = {"image": jnp.ones((2, 4, 4, 3)), "label": jnp.array([0, 1])}
+    before = state.params["head"]["bias"]
+    state, _ = jax.jit(make_train_step(parts))(state, batch)
+    expected = 0.75 * before + 0.25 * state.params["head"]["bias"]
+    np.testing.assert_allclose(state.ema_params["head"]["bias"], expected, rtol=1e-6)
+    assert state.eval_params is state.ema_params
+    assert create_state(params(), tx).ema_params is None
+
+
+def test_every_step_draws_anew_and_the_same_step_the_same():
+    parts = make_train_parts(
+        MODEL, optax.sgd(0.1), lambda key, x, y: (x, y), seed=0, label_smoothing=0.0
+    )
+    draws = [jax.random.bits(parts.keys(jnp.int32(step)).dropout) for step in (0, 1, 0)]
+    assert draws[0] == draws[2] != draws[1]
+
+
+# The plan.
+
+
+@pytest.mark.parametrize(("examples", "batch_size", "epochs"), [(10, 4, 3), (12, 4, 2), (5, 8, 4)])
+def test_epochs_end_when_their_examples_are_seen(examples, batch_size, epochs):
+    plan = Plan(examples, batch_size, epochs)
+    assert plan.total_steps == -(-examples * epochs // batch_size)
+    ends = [step for step in range(1, plan.total_steps + 1) if plan.ends_epoch(step)]
+    assert ends == sorted({-(-examples * e // batch_size) for e in range(1, epochs + 1)})
+    assert [plan.epoch_of(step) for step in (1, plan.total_steps)][0] == 1
+
+
+def test_fit_logs_every_step_it_was_asked_to_and_every_epochs_end():
+    plan = Plan(examples=10, batch_size=4, epochs=2)  # 5 steps; epochs end at 3 and 5
+    logged, ended = [], []
+
+    def step(state, batch):
+        return state._replace(step=state.step + 1), {"loss": jnp.float32(batch)}
+
+    state, speed = fit(
+        create_state(params(), optax.sgd(0.1)),
+        step,
+        iter(range(100)),
+        plan,
+        log_every_steps=2,
+        on_log=lambda step, metrics: logged.append((step, metrics["train/loss"])),
+        on_epoch=lambda step, state: ended.append((step, int(state.step))),
+    )
+    assert logged == [(2, 1.0), (3, 2.0), (4, 3.0), (5, 4.0)]  # each with its own batch
+    assert ended == [(3, 3), (5, 5)]
+    assert int(state.step) == 5
+    assert speed.images_per_sec > 0
+
+
+# Scoring.
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 7, 8, 64])
+def test_every_example_is_scored_once_whatever_the_batch_size(batch_size):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 7).astype(np.int32)
+    pixels = rng.integers(0, 256, (20, 4, 4, 3), np.uint8)
+    split = Split(pixels, rng.permutation(20)[:7], labels, tuple("abcdefg"))
+    devices = Devices(Mesh(np.asarray(jax.devices()[:1]), (AXIS,)), "jit")
+    eval_step = devices.compile_eval_step(make_eval_step(MODEL, (0.5,) * 3, (0.2,) * 3))
+    found = evaluate(
+        eval_step, params(), split, num_classes=3, batch_size=batch_size, devices=devices
+    )
+    images = (pixels[split.rows] / 255 - 0.5) / 0.2
+    logits = jax.jit(MODEL.apply)({"params": params()}, jnp.asarray(images, jnp.float32))
+    expected = compute_metrics(count(logits, labels, np.ones(7, bool)))
+    assert found.metrics == pytest.approx(expected, rel=1e-5)
+    assert found.counts.confusion.sum() == 7
+    np.testing.assert_array_equal(found.labels, logits.argmax(1))
+    np.testing.assert_allclose(found.confidences, jax.nn.softmax(logits).max(1), rtol=1e-5)
+
+
+def test_counts_of_parts_add_up_to_the_counts_of_the_whole():
+    logits = jax.random.normal(jax.random.key(0), (30, 4)) * 5
+    labels = jnp.arange(30) % 4
+    whole = count(logits, labels, jnp.ones(30, bool))
+    parts = zero_counts(4)
+    for rows in (slice(0, 11), slice(11, 30)):
+        part = count(logits[rows], labels[rows], jnp.ones(rows.stop - rows.start, bool))
+        parts = jax.tree.map(jnp.add, parts, part)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), parts, whole)
+
+
+def test_metrics_of_nothing_are_refused():
+    with pytest.raises(ValueError, match="no example was counted"):
+        compute_metrics(zero_counts(3))
+
+
+# Checkpoints.
+
+
+def test_the_most_accurate_state_is_kept_beside_the_last_and_loss_breaks_ties(tmp_path):
+    tx = make_optimizer(OptimConfig(), 10)
+    state = create_state(params(), tx, ema=True)
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        for step, accuracy, loss in ((1, 0.9, 3.0), (2, 0.9, 2.0), (3, 0.5, 1.0)):
+            moved = jax.tree.map(lambda x, step=step: x + step, state.params)
+            state = state._replace(step=jnp.int32(step), params=moved)
+            checkpoints.save(state, {"val/accuracy": accuracy, "val/loss": loss})
+            if step == 2:
+                expected = jax.device_get(state)
+        found = checkpoints.restore_best(like=state)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    assert isinstance(found, type(state))
+    kept = {path.name for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()}
+    assert kept == {"2", "3"}
