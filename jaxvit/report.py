@@ -48,10 +48,19 @@ class RunDirectory:
         self._events = None
 
     def create(self, config: Config) -> None:
-        """Makes the directory, in place of the run it held if there was one."""
-        if self.path.exists():
-            shutil.rmtree(self.path)
-        self.plots.mkdir(parents=True)
+        """Makes the directory, in place of the run it held if there was one.
+
+        Raises:
+          UserError: it cannot be written.
+        """
+        try:
+            if self.path.exists():
+                shutil.rmtree(self.path)
+            self.plots.mkdir(parents=True)
+        except OSError as error:
+            raise UserError(
+                f"--out {self.path} cannot be written ({error.strerror}): choose another place"
+            ) from error
         (self.path / "config.json").write_text(
             json.dumps(dataclasses.asdict(config), indent=1) + "\n"
         )

@@ -186,6 +186,12 @@ def test_a_decoding_that_fails_leaves_nothing_behind(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_cache_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"cannot be written .*: choose another place with"):
+        load_pixels(counting_examples([]), 4, 3, tmp_path / "file" / "cache")
+
+
 def test_a_changed_file_is_decoded_again(folder, tmp_path):
     before = load(folder, tmp_path).train.pixels.mean()
     picture(folder / "ant" / "0.jpg", 250, size=(30, 30))

@@ -116,6 +116,13 @@ def test_a_directory_that_is_no_run_is_never_replaced(tmp_path, capsys):
     assert (tmp_path / "thesis.txt").exists()
 
 
+def test_a_place_that_cannot_be_written_is_named(tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    args = [*TINY, "--data.cache-dir", str(tmp_path / "cache"), "--out", str(tmp_path / "file/run")]
+    assert train_jax.main(args) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
 def test_a_folder_of_images_trains(tmp_path, pets_root):
     for path in sorted((pets_root / "oxford-iiit-pet" / "images").glob("*_1?0.jpg")):
         breed = path.name.rpartition("_")[0]

@@ -1,5 +1,6 @@
 """Each image decoded once, memory-mapped afterwards."""
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterable
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxvit.config import UserError
 from jaxvit.data.examples import Examples
 
 FORMAT = 1  # raised whenever the same source would give other bytes
@@ -44,7 +46,7 @@ def load_pixels(
       track: shows progress.
 
     Raises:
-      UserError: an image cannot be read.
+      UserError: an image cannot be read, or the cache cannot be written.
     """
     key = f"{FORMAT} {img_size} {channels} {examples.fingerprint}"
     path = cache_dir / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
@@ -52,10 +54,11 @@ def load_pixels(
     if path.exists():
         return np.load(path, mmap_mode="r")
 
-    cache_dir.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")
     try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
         pixels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        _reserve(partial)
 
         def decode(index: int) -> None:
             pixels[index] = examples.pixels(index, img_size)
@@ -70,6 +73,19 @@ def load_pixels(
         pixels.flush()
         del pixels
         os.replace(partial, path)
+    except OSError as error:
+        raise UserError(
+            f"the cache {path} ({np.prod(shape) / 1e6:,.0f} MB) cannot be written "
+            f"({error.strerror or error}): choose another place with --data.cache-dir DIR"
+        ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
     return np.load(path, mmap_mode="r")
+
+
+def _reserve(path: Path) -> None:
+    """Makes a full disk an error now: later, writing to the map would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
