@@ -3,8 +3,12 @@
 import os
 from pathlib import Path
 
-# Before jax starts: four emulated devices, so that parallel code runs in parallel.
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
+# Before jax starts: four emulated CPU devices, so that parallel code runs in parallel. To hold the
+# comparisons on a GPU: JAX_PLATFORMS=cuda pytest parity_tests.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from jaxvit import plots
 from jaxvit.augment.pipeline import make_augment
-from jaxvit.checkpoint import Checkpoints, rank
+from jaxvit.checkpoint import Checkpoints
 from jaxvit.command_line import fail, parse
 from jaxvit.config import Config, UserError
 from jaxvit.data.datasets import load_dataset, save_split
@@ -44,6 +44,9 @@ def train(name: str, config: Config, console: Console) -> dict:
     num_classes = len(data.class_names)
     plan = Plan(len(data.train), config.batch_size, config.epochs)
 
+    run.create(config)
+    save_split(data, run.path / "split.json")
+
     # Model, optimiser and augmentation; then the state that training carries along.
     model = make_model(config.model, num_classes)
     tx = make_optimizer(config.optim, plan.total_steps)
@@ -58,6 +61,7 @@ def train(name: str, config: Config, console: Console) -> dict:
         model,
         tx,
         augment,
+        schedule,
         seed=config.seed,
         label_smoothing=config.label_smoothing,
         ema_decay=config.optim.ema_decay,
@@ -72,32 +76,23 @@ def train(name: str, config: Config, console: Console) -> dict:
     )
 
     # Fit: log every few steps; validate and save at every epoch's end.
-    run.create(config)
-    save_split(data, run.path / "split.json")
     console.print(
         f"{name}: {num_params:,} parameters, {len(data.train):,} training images, "
         f"{plan.total_steps:,} steps on {devices.count} {jax.default_backend()} device(s)",
         highlight=False,
         soft_wrap=True,
     )
-    best, last = {}, {}
     progress = TrainingProgress(console, plan.total_steps, config.epochs)
 
     def on_log(step: int, metrics: dict[str, float]) -> None:
-        metrics["train/learning_rate"] = float(schedule(step - 1))
         run.log(step, plan.epoch_of(step), metrics)
         progress.step(step, plan.epoch_of(step), metrics)
 
     def on_epoch(step: int, state) -> None:
-        nonlocal best, last
         metrics = prefixed("val", score(state.eval_params, data.val).metrics)
-        epoch = plan.epoch_of(step)
-        last = {"step": step, "epoch": epoch} | metrics
-        improved = not best or rank(metrics) > rank(best)
-        best = last if improved else best
-        checkpoints.save(state, metrics)
-        run.log(step, epoch, metrics)
-        progress.epoch(epoch, step, metrics, improved)
+        run.log(step, plan.epoch_of(step), metrics)
+        is_best = checkpoints.save(state, metrics)
+        progress.epoch(plan.epoch_of(step), step, metrics, is_best)
 
     batches = prefetch_to_device(
         train_batches(data.train, config.batch_size, config.seed),
@@ -116,6 +111,8 @@ def train(name: str, config: Config, console: Console) -> dict:
                 on_epoch=on_epoch,
             )
         best_state = checkpoints.restore_best(like=state)
+    validated = {line["step"]: line for line in run.read_metrics() if "val/loss" in line}
+    best, last = validated[int(best_state.step)], validated[plan.total_steps]
 
     # Evaluate: the test split once, with the best state.
     test = score(best_state.eval_params, data.test)

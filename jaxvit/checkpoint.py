@@ -41,16 +41,18 @@ class Checkpoints:
     def __exit__(self, *_) -> None:
         self._manager.close()
 
-    def save(self, state: TrainState, metrics: dict[str, float]) -> None:
-        """Copies the state to the host and returns; the files follow in the background.
+    def save(self, state: TrainState, metrics: dict[str, float]) -> bool:
+        """Copies the state to the host and returns whether it is the best so far.
+
+        The files follow in the background.
 
         Args:
           state: to keep under its step.
           metrics: kept beside it; `rank` of them decides which state is best.
         """
-        self._manager.save(
-            int(state.step), args=ocp.args.StandardSave(state), metrics=metrics, force=True
-        )
+        step = int(state.step)
+        self._manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics, force=True)
+        return self._manager.best_step() == step
 
     def restore_best(self, like: TrainState) -> TrainState:
         """The state that ranks highest.

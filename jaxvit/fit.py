@@ -43,7 +43,7 @@ class Speed:
 
     Attributes:
       compile_sec: until the first step was done, which is mostly compilation.
-      images_per_sec: over all later steps, without the time spent in hooks.
+      images_per_sec: over all later steps, without the time spent in on_log and on_epoch.
     """
 
     compile_sec: float
@@ -62,52 +62,40 @@ def fit(
 ) -> tuple[TrainState, Speed]:
     """Trains from the state's step to the plan's last.
 
-    Steps are handed to the device without waiting for them. The metrics of a logged step are read
-    one logged step later, when they are long since done, so the device never idles for the log.
+    Steps are handed to the device without waiting for them, except where metrics are read: there
+    the device idles for the time of one dispatch, once in log_every_steps.
 
     Args:
       state: donated: use the one returned.
       train_step: compiled.
       batches: on the devices; the first belongs to the state's step.
       plan: when to stop, and where epochs end.
-      log_every_steps: between calls of on_log.
-      on_log: (step, metrics); metrics of the last such step, "train/loss" and the like, and
-        "images_per_sec" since the one before.
-      on_epoch: (step, state) at the end of each epoch, with all steps so far logged.
+      log_every_steps: between calls of on_log; an epoch's last step is logged too.
+      on_log: (step, metrics), "train/loss" and the like of that step, and "images_per_sec" since
+        the last logged one.
+      on_epoch: (step, state) at the end of each epoch, after on_log.
     """
-    first = start = int(state.step)
-    began = time.perf_counter()
-    compile_sec = 0.0
-    waiting: tuple[int, dict[str, jax.Array]] | None = None
-    logged_step, logged_at = first, began  # where the current stretch of timed steps began
-    timed_steps, timed_sec = 0, 0.0
-
-    def log_waiting() -> None:
-        nonlocal waiting, logged_step, logged_at, timed_steps, timed_sec
-        if waiting is None:
-            return
-        step, metrics = waiting
-        waiting = None
-        values = {f"train/{name}": float(value) for name, value in metrics.items()}
-        now = time.perf_counter()
-        steps, sec = step - logged_step, now - logged_at
-        logged_step, logged_at = step, now
-        timed_steps, timed_sec = timed_steps + steps, timed_sec + sec
-        on_log(step, values | {"images_per_sec": steps * plan.batch_size / max(sec, 1e-9)})
-
-    for step in range(start + 1, plan.total_steps + 1):
+    first = logged_step = int(state.step)
+    began = logged_at = time.perf_counter()
+    compile_sec = timed_sec = 0.0
+    for step in range(first + 1, plan.total_steps + 1):
         state, metrics = train_step(state, next(batches))
-        if step == start + 1:
+        ends_epoch = plan.ends_epoch(step)
+        if step == first + 1:
             jax.block_until_ready(metrics)
             compile_sec = time.perf_counter() - began
             logged_step, logged_at = step, time.perf_counter()
-        ends_epoch = plan.ends_epoch(step)
         if step % log_every_steps == 0 or ends_epoch:
-            log_waiting()
-            waiting = step, metrics
-        if ends_epoch:
-            log_waiting()
-            on_epoch(step, state)
-            logged_at = time.perf_counter()
-    images_per_sec = timed_steps * plan.batch_size / timed_sec if timed_sec else 0.0
-    return state, Speed(compile_sec, images_per_sec)
+            values = {f"train/{name}": float(value) for name, value in metrics.items()}
+            sec = time.perf_counter() - logged_at  # every step so far is done
+            timed_sec += sec
+            if step > logged_step:
+                values["images_per_sec"] = (step - logged_step) * plan.batch_size / sec
+            on_log(step, values)
+            if ends_epoch:
+                on_epoch(step, state)
+            logged_step, logged_at = step, time.perf_counter()
+    timed_steps = max(0, plan.total_steps - first - 1)
+    return state, Speed(
+        compile_sec, timed_steps * plan.batch_size / timed_sec if timed_sec else 0.0
+    )

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
-import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxvit.config import ParallelConfig, UserError
@@ -95,8 +94,8 @@ def _pmap_train_step(parts: TrainParts, devices: Devices) -> TrainStep:
         dropout_key = jax.random.fold_in(keys.dropout, index)
         grads, metrics = parts.gradients(state.params, dropout_key, images, targets)
         grads, metrics = jax.lax.pmean((grads, metrics), AXIS)
-        metrics["grad_norm"] = optax.global_norm(grads)
-        return parts.update(state, grads), metrics
+        state, more = parts.update(state, grads)
+        return state, metrics | more
 
     # in_axes None: the state is not stacked by device, so it looks the same as under jit.
     step = jax.pmap(

@@ -43,6 +43,7 @@ def plot_report(
     plot_augmented(
         images,
         targets,
+        config.label_smoothing / len(data.class_names),
         data.class_names,
         config.data.mean,
         config.data.std,
@@ -141,6 +142,7 @@ def plot_reliability(counts: Counts, ece: float, path: Path) -> None:
 def plot_augmented(
     images: np.ndarray,
     targets: np.ndarray,
+    even: float,
     class_names: Sequence[str],
     mean: Sequence[float],
     std: Sequence[float],
@@ -151,6 +153,7 @@ def plot_augmented(
     Args:
       images: normalised, (B, H, W, C).
       targets: (B, K); classes with more than the smoothing's even share are named.
+      even: that share, eps / K.
       class_names: K names.
       mean, std: of the normalisation, undone once here.
       path: of the PNG.
@@ -163,7 +166,7 @@ def plot_augmented(
         axis.axis("off")
     for axis, image, target in zip(axes.flat, pixels, np.asarray(targets), strict=False):
         _show(axis, image)
-        named = [k for k in np.argsort(-target)[:3] if target[k] > target.min() + 0.005]
+        named = [k for k in np.argsort(-target)[:3] if target[k] > even + 0.005]
         axis.set_title("\n".join(f"{class_names[k]} {target[k]:.2f}" for k in named), fontsize=7)
     figure.savefig(path, dpi=110)
 

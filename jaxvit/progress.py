@@ -48,7 +48,7 @@ class TrainingProgress:
         """Moves the bar; metrics are those of the logged step."""
         status = (
             f"loss {metrics['train/loss']:.3f}  acc {metrics['train/accuracy']:.1%}  "
-            f"{metrics['images_per_sec']:,.0f} images/s"
+            f"{metrics.get('images_per_sec', 0):,.0f} images/s"
         )
         self._bar.update(self._task, completed=step, epoch=epoch, status=status)
 

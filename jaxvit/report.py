@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import os
 import platform
 import shutil
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ class RunDirectory:
 
     def __init__(self, path: Path, overwrite: bool):
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            if not (path / "config.json").is_file():
+            if not _is_run(path):
                 raise UserError(
                     f"--out {path} exists and is not a run directory: choose another name"
                 )
@@ -42,6 +43,11 @@ class RunDirectory:
                     f"--out {path} already holds a run: choose another name, or replace it with "
                     "--overwrite"
                 )
+        parent = path.absolute()
+        while not parent.exists():
+            parent = parent.parent
+        if not parent.is_dir() or not os.access(parent, os.W_OK):
+            raise UserError(f"--out {path} cannot be written: choose another place")
         self.path = path
         self.checkpoints = path / "checkpoints"
         self.plots = path / "plots"
@@ -100,6 +106,17 @@ class RunDirectory:
     def close(self) -> None:
         if self._events is not None:
             self._events.close()
+
+
+def _is_run(path: Path) -> bool:
+    """Whether one of our own runs made the directory: many programs write a config.json."""
+    try:
+        written = json.loads((path / "config.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(written, dict) and {f.name for f in dataclasses.fields(Config)} <= set(
+        written
+    )
 
 
 def describe_machine() -> dict[str, Any]:

@@ -40,13 +40,14 @@ class TrainParts(NamedTuple):
     keys: Callable[[jax.Array], StepKeys]
     prepare: Callable[[jax.Array, Batch], tuple[Array, Array]]
     gradients: Callable[[Params, jax.Array, Array, Array], tuple[Params, Metrics]]
-    update: Callable[[TrainState, Params], TrainState]
+    update: Callable[[TrainState, Params], tuple[TrainState, Metrics]]
 
 
 def make_train_parts(
     model: nn.Module,
     tx: optax.GradientTransformation,
     augment: Augment,
+    schedule: optax.Schedule,
     *,
     seed: int,
     label_smoothing: float,
@@ -58,6 +59,7 @@ def make_train_parts(
       model: called as model.apply({"params": params}, images, deterministic, rngs=...).
       tx: the optimiser.
       augment: see jaxvit.augment.pipeline.make_augment.
+      schedule: the learning rate that tx uses, to be reported.
       seed: with the step, fixes every draw: key = fold_in(key(seed), step).
       label_smoothing: eps in [0, 1).
       ema_decay: d in ema = d ema + (1 - d) params; used where the state carries an average.
@@ -87,13 +89,17 @@ def make_train_parts(
         right = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
         return grads, {"loss": loss, "accuracy": right.mean()}
 
-    def update(state: TrainState, grads: Params) -> TrainState:
+    def update(state: TrainState, grads: Params) -> tuple[TrainState, Metrics]:
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema_params = state.ema_params
         if ema_params is not None:
             ema_params = optax.incremental_update(params, ema_params, 1 - ema_decay)
-        return TrainState(state.step + 1, params, opt_state, ema_params)
+        metrics = {
+            "grad_norm": optax.global_norm(grads),  # before clipping
+            "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
+        }
+        return TrainState(state.step + 1, params, opt_state, ema_params), metrics
 
     return TrainParts(keys, prepare, gradients, update)
 
@@ -114,15 +120,15 @@ def make_train_step(parts: TrainParts) -> TrainStep:
     """(state, batch) -> (state, metrics): the loss is the mean over the batch.
 
     The metrics are those of the batch as it was trained on: loss against the smoothed and mixed
-    targets, accuracy against their greater share, and the gradient's global norm before clipping.
+    targets, accuracy against their greater share, grad_norm, and learning_rate.
     """
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         keys = parts.keys(state.step)
         images, targets = parts.prepare(keys.augment, batch)
         grads, metrics = parts.gradients(state.params, keys.dropout, images, targets)
-        metrics["grad_norm"] = optax.global_norm(grads)
-        return parts.update(state, grads), metrics
+        state, more = parts.update(state, grads)
+        return state, metrics | more
 
     return train_step
 

@@ -64,11 +64,14 @@ def test_splits_are_equal_for_any_labels():
     for seed in range(5):
         labels = rng.integers(0, 9, 100 + seed)
         labels[0] = 99  # a class with one example keeps it
-        ours = stratified_split(labels, 0.15, seed)
-        theirs = torch_datasets.stratified_split(labels, 0.15, seed)
+        names = [f"{n:03d}" for n in rng.permutation(len(labels))]
+        ours = stratified_split(labels, names, 0.15, seed)
+        theirs = torch_datasets.stratified_split(labels, names, 0.15, seed)
         for mine, other in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(mine, other)
         train, val = ours
+        backwards = stratified_split(labels[::-1], names[::-1], 0.15, seed)[1]
+        assert {names[row] for row in val} == {names[::-1][row] for row in backwards}
         assert 0 in train
         np.testing.assert_array_equal(np.sort(np.concatenate(ours)), np.arange(len(labels)))
         for label in range(9):

@@ -6,6 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxvit.augment.cutmix import apply_cutmix, draw_cutmix
+from jaxvit.augment.cutout import apply_cutout, draw_cutout
+from jaxvit.augment.geometry import (
+    apply_flip,
+    apply_random_resized_crop,
+    draw_flip,
+    draw_random_resized_crop,
+)
+from jaxvit.augment.mixup import apply_mixup, draw_mixup
+from jaxvit.augment.normalize import normalize
 from jaxvit.augment.pipeline import make_augment
 from jaxvit.config import AugmentConfig
 from jaxvit.targets import smooth_labels
@@ -38,6 +48,41 @@ def test_any_subset_keeps_shapes_and_rows_that_sum_to_one(names):
     assert jnp.isfinite(out).all()
     expected = (np.asarray(images) / 255 - np.array(MEAN)) / np.array(STD)
     assert bool(names) != np.allclose(out, expected, atol=1e-5)
+
+
+def expected_batch(name, key, images, targets):
+    """What one augmentation alone makes of a normalised batch, from the pipeline's own key."""
+    shape = images.shape[:3]
+    config = EVERYTHING
+    crop, flip, cutout, mixup, cutmix, _ = jax.random.split(key, 6)
+    apply, draw = {
+        "crop_scale": (
+            apply_random_resized_crop,
+            lambda: draw_random_resized_crop(crop, *shape, config.crop_scale, config.crop_ratio),
+        ),
+        "flip_p": (apply_flip, lambda: draw_flip(flip, shape[0], config.flip_p)),
+        "cutout_holes": (apply_cutout, lambda: draw_cutout(cutout, *shape, 2, 3)),
+        "mixup_alpha": (apply_mixup, lambda: draw_mixup(mixup, shape[0], config.mixup_alpha)),
+        "cutmix_alpha": (apply_cutmix, lambda: draw_cutmix(cutmix, *shape, 1.0, config.cutmix_p)),
+    }[name]
+    return apply(images, targets, draw())
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_each_one_alone_is_its_draw_applied_to_normalised_images(name):
+    images, targets = batch()
+    config = AugmentConfig(cutout_length=3, **{name: getattr(EVERYTHING, name)})
+    found = make_augment(config, MEAN, STD)(jax.random.key(1), images, targets)
+    expected = expected_batch(name, jax.random.key(1), normalize(images, MEAN, STD), targets)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_a_hole_is_the_mean_colour():
+    config = AugmentConfig(cutout_holes=1, cutout_length=99)  # covers the image from anywhere
+    out, _ = make_augment(config, MEAN, STD)(jax.random.key(0), *batch())
+    middle = np.asarray(out)[:, 6, 10]
+    np.testing.assert_array_equal(middle, 0)
 
 
 def test_the_same_key_gives_the_same_batch_and_another_key_another():

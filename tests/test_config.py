@@ -3,7 +3,8 @@ from dataclasses import fields, is_dataclass, replace
 import pytest
 
 from jaxvit.command_line import parse
-from jaxvit.config import PRESETS, Config, UserError, check, preset
+from jaxvit.config import PRESETS, Config, ModelConfig, UserError, check, preset
+from jaxvit.models.transformer import make_model
 
 
 def test_every_preset_passes_its_own_checks():
@@ -40,6 +41,10 @@ def test_pets_lab_has_the_labs_numbers():
         (["--augment.crop-scale", "0.9", "0.5"], "--augment.crop-scale 0.9 0.5 is not a range"),
         (["--optim.lr", "-1"], "--optim.lr -1.0 must be finite and above 0"),
         (["--seed", "-1"], "--seed -1 is out of range"),
+        (["--data.std", "nan"], "--data.std nan must be finite and above 0"),
+        (["--data.mean", "inf"], "--data.mean inf is out of range"),
+        (["--out", ""], "--out needs the name of a directory"),
+        (["--data.dir", "pets"], "--data.dir pets does not fit --data.name digits"),
         (["--data.mean", "0.5", "0.5"], "--data.mean has 2 values, but the images have 1"),
         (["--model.in-channels", "3"], "--model.in-channels 3 does not fit --data.name digits"),
         (["pets-small", "--data.name", "folder"], "--data.name folder needs --data.dir DIR"),
@@ -59,7 +64,6 @@ def test_options_override_the_preset():
     assert config == replace(
         PRESETS["pets-small"],
         seed=7,
-        out="runs/pets-small",
         model=replace(PRESETS["pets-small"].model, embed_dim=192),
     )
     assert parse([])[0] == "digits"
@@ -81,3 +85,16 @@ def test_help_describes_every_option(capsys):
     missing = [option for option in options(Config) if option not in printed]
     assert not missing
     assert "pets-lab" in printed
+
+
+def test_every_model_option_reaches_the_model():
+    config = ModelConfig(
+        img_size=8, patch_size=4, in_channels=1, embed_dim=6, num_heads=2, num_layers=3,
+        mlp_ratio=2.0, dropout=0.3, dtype="bfloat16", remat=True, init="vit",
+    )  # fmt: skip
+    model = make_model(config, num_classes=5)
+    assert model.num_classes == 5
+    assert model.init_scheme == config.init
+    for field in fields(ModelConfig):
+        if field.name != "init":
+            assert getattr(model, field.name) == getattr(config, field.name), field.name

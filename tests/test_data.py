@@ -70,6 +70,7 @@ def test_a_grey_level_says_which_label_belongs_to_which_image(folder, tmp_path):
         (lambda root: shutil.rmtree(root), "is not a directory"),
         (lambda root: [shutil.rmtree(root / n) for n in ("ant", "bee")], "1 class folder"),
         (lambda root: [p.unlink() for p in (root / "bee").iterdir()], "bee has no .jpg or .png"),
+        (lambda root: (root / "bee").rename(root / "test"), "has a folder test/ but none called"),
         (lambda root: (root / "cat/3.jpg").write_text("not a picture"), "3.jpg cannot be read"),
         (lambda root: (root / "cat/3.jpg").write_bytes(b""), "3.jpg cannot be read"),
     ],
@@ -79,6 +80,14 @@ def test_a_broken_folder_is_one_clear_line(folder, tmp_path, break_it, message):
     with pytest.raises(UserError, match=message):
         load(folder, tmp_path)
     assert not list((tmp_path / "cache").glob("*")) or message != "3.jpg cannot be read"
+
+
+def test_hidden_files_and_directories_are_passed_over(folder, tmp_path):
+    picture(folder / "ant" / ".ipynb_checkpoints" / "0-checkpoint.jpg", 5)
+    picture(folder / "ant" / ".0.jpg", 5)
+    (folder / "ant" / "album.jpg").mkdir()
+    data = load(folder, tmp_path)
+    assert len(data.train) + len(data.val) + len(data.test) == 30
 
 
 def test_a_class_that_training_lacks_is_refused(folder, tmp_path):

@@ -5,6 +5,7 @@ import functools
 import http.server
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -130,6 +131,14 @@ def test_a_prepared_set_is_read_without_tensorflow(prepared):
     assert shape == "(8, 8, 3)"
     assert 'pip install "jaxvit[tfds]"' in message
     assert f"data_dir='{empty}'" in message
+
+
+def test_a_set_prepared_in_another_format_is_one_line(prepared, tmp_path):
+    shutil.copytree(prepared / "oxford_iiit_pet", tmp_path / "oxford_iiit_pet")
+    for path in tmp_path.rglob("dataset_info.json"):
+        path.write_text(path.read_text().replace("array_record", "tfrecord"))
+    with pytest.raises(UserError, match="is there but not as ArrayRecord"):
+        load_oxford_iiit_pet(tmp_path)
 
 
 def test_a_download_that_fails_is_one_line(tmp_path, monkeypatch):

@@ -109,6 +109,25 @@ def test_an_old_run_is_replaced_only_when_asked_and_only_once_the_data_is_there(
     assert (path / "summary.json").read_bytes() == before
 
 
+def test_anothers_config_json_does_not_make_a_run(tmp_path, capsys):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    assert train_jax.main([*TINY, "--out", str(tmp_path), "--overwrite"]) == 2
+    assert "is not a run directory" in capsys.readouterr().err
+    assert (tmp_path / "config.json").exists()
+
+
+def test_pmap_bfloat16_remat_and_vit_train_and_are_scored(run, tmp_path):
+    path, *_ = run
+    args = [
+        *TINY, "--out", str(tmp_path / "run"), "--data.cache-dir", str(path.parent / "cache"),
+        "--parallel.mode", "pmap", "--model.dtype", "bfloat16", "--model.remat",
+        "--model.init", "vit", "--model.dropout", "0.1",
+    ]  # fmt: skip
+    assert train_jax.main(args) == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert np.isfinite(summary["test/loss"])
+
+
 def test_a_directory_that_is_no_run_is_never_replaced(tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("two years of work")
     assert train_jax.main([*TINY, "--out", str(tmp_path), "--overwrite"]) == 2

@@ -1,5 +1,6 @@
 """Digits and Oxford-IIIT Pet, split by class as jaxvit splits them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from torchvision.datasets import OxfordIIITPet
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 DIGITS_MEAN, DIGITS_STD = [0.305], [0.376]
-DIGITS_TEST_FRACTION = 0.2
+DIGITS_TEST_FRACTION, DIGITS_VAL_FRACTION = 0.2, 0.15
+PETS_VAL_FRACTION = 0.1
 
 
 class DataError(ValueError):
@@ -19,16 +21,18 @@ class DataError(ValueError):
 
 
 def stratified_split(
-    labels: np.ndarray, fraction: float, seed: int
+    labels: np.ndarray, names: Sequence[str], fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows to keep and rows to hold out: round(fraction n) of each class, at least one.
 
-    A class with a single example keeps it. jaxvit.data.splits makes the same split.
+    Examples are taken in the order of their names, so the split does not depend on the order of
+    a list. A class with a single example keeps it. jaxvit.data.splits makes the same split.
     """
     rng = np.random.default_rng(seed)
+    by_name = np.argsort(np.asarray(names), kind="stable")
     held_out = np.zeros(len(labels), bool)
     for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
+        rows = by_name[labels[by_name] == label]
         size = min(max(1, round(fraction * len(rows))), len(rows) - 1)
         held_out[rng.permutation(rows)[:size]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
@@ -66,7 +70,7 @@ def get_datasets(
     root: str | Path | None = None,
     *,
     img_size: int = 224,
-    val_fraction: float = 0.1,
+    val_fraction: float | None = None,
     split_seed: int = 0,
     normalized: bool = True,
 ) -> tuple[Dataset, Dataset, Dataset, list[str]]:
@@ -76,7 +80,8 @@ def get_datasets(
         name: "digits" or "pets".
         root: for pets, the directory that holds (or shall hold) oxford-iiit-pet/.
         img_size: in pixels.
-        val_fraction: share of each class of trainval that validates.
+        val_fraction: share of each class of trainval that validates; None: .15 of digits, .1 of
+            pets, as in jaxvit's presets.
         split_seed: of the split; the same seed gives the same split in jaxvit.
         normalized: whether images are normalised or left in [0, 1].
 
@@ -85,8 +90,14 @@ def get_datasets(
     """
     if name == "digits":
         everything = Digits(make_transform(img_size, DIGITS_MEAN, DIGITS_STD, normalized))
-        trainval_rows, test_rows = stratified_split(everything.labels, DIGITS_TEST_FRACTION, 0)
-        train, val = stratified_split(everything.labels[trainval_rows], val_fraction, split_seed)
+        labels, names = everything.labels, [f"{n:04d}" for n in range(len(everything))]
+        trainval_rows, test_rows = stratified_split(labels, names, DIGITS_TEST_FRACTION, 0)
+        train, val = stratified_split(
+            labels[trainval_rows],
+            [names[row] for row in trainval_rows],
+            val_fraction or DIGITS_VAL_FRACTION,
+            split_seed,
+        )
         trainval = Subset(everything, trainval_rows)
         test = Subset(everything, test_rows)
         class_names = [str(digit) for digit in range(10)]
@@ -102,6 +113,8 @@ def get_datasets(
                 f"no Oxford-IIIT Pet under {root}/oxford-iiit-pet, and it cannot be downloaded "
                 f"({error}): give the directory that holds oxford-iiit-pet/"
             ) from error
-        train, val = stratified_split(np.array(trainval._labels), val_fraction, split_seed)
+        names = [path.name for path in trainval._images]
+        labels = np.array(trainval._labels)
+        train, val = stratified_split(labels, names, val_fraction or PETS_VAL_FRACTION, split_seed)
         class_names = trainval.classes
     return Subset(trainval, train), Subset(trainval, val), test, class_names

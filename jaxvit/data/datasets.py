@@ -98,15 +98,16 @@ def split_source(source: Source, config: DataConfig) -> dict[str, tuple[str, np.
         ("val", config.val_fraction, config.split_seed),
     ):
         if name not in splits:
-            left = splits["train"][1]
-            kept, held_out = stratified_split(source.splits["train"].labels[left], fraction, seed)
+            left, train = splits["train"][1], source.splits["train"]
+            names = [train.names[row] for row in left]
+            kept, held_out = stratified_split(train.labels[left], names, fraction, seed)
             splits["train"] = "train", left[kept]
             splits[name] = "train", left[held_out]
     for name, (_, chosen) in splits.items():
         if len(chosen) == 0:
             raise UserError(
-                f"the {name} split has no images: every class needs at least 2 images, or give "
-                f"--data.dir a {name}/ folder with images"
+                f"the {name} split has no images: a class that has to fill all three splits needs "
+                f"at least 3, or give --data.dir a {name}/ folder with images"
             )
     return splits
 

@@ -22,14 +22,15 @@ def load_digits() -> Source:
     digits = sklearn_digits()
     pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8)
     labels = digits.target.astype(np.int32)
-    train, test = stratified_split(labels, TEST_FRACTION, seed=0)
+    names = [f"digits/{row:04d}" for row in range(len(labels))]
+    train, test = stratified_split(labels, names, TEST_FRACTION, seed=0)
 
     def examples(rows: np.ndarray) -> Examples:
         def at_size(index: int, img_size: int) -> np.ndarray:
             return resize_pixels(Image.fromarray(pixels[rows[index]]), img_size)[:, :, None]
 
         return Examples(
-            names=tuple(f"digits/{row:04d}" for row in rows),
+            names=tuple(names[row] for row in rows),
             labels=labels[rows],
             pixels=at_size,
             fingerprint=f"digits {TEST_FRACTION} {rows.tobytes().hex()}",

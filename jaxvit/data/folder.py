@@ -23,13 +23,19 @@ def load_folder(root: Path) -> Source:
     if not root.is_dir():
         raise UserError(f"--data.dir {root} is not a directory: give one with a folder a class")
     if not (root / "train").is_dir():
+        for split in ("val", "test"):
+            if (root / split).is_dir():
+                raise UserError(
+                    f"{root} has a folder {split}/ but none called train/: add it, or rename "
+                    f"{split}/ if it is a class"
+                )
         class_names = _folders(root)
         return Source(class_names, {"train": _examples(root, class_names, needs_all=True)})
     class_names = _folders(root / "train")
     splits = {"train": _examples(root / "train", class_names, needs_all=True)}
     for split in ("val", "test"):
         if (root / split).is_dir():
-            strangers = sorted(set(_folders(root / split)) - set(class_names))
+            strangers = sorted(set(_folders(root / split, 1)) - set(class_names))
             if strangers:
                 raise UserError(
                     f"{root / split} has a class {strangers[0]!r} that {root / 'train'} has not: "
@@ -39,11 +45,11 @@ def load_folder(root: Path) -> Source:
     return Source(class_names, splits)
 
 
-def _folders(root: Path) -> tuple[str, ...]:
+def _folders(root: Path, least: int = 2) -> tuple[str, ...]:
     names = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if len(names) < 2:
+    if len(names) < least:
         raise UserError(
-            f"{root} has {len(names)} class folder(s), but at least 2 are needed: "
+            f"{root} has {len(names)} class folder(s), but at least {least} must be there: "
             "put the images of each class in a folder of its own"
         )
     return tuple(names)
@@ -55,7 +61,9 @@ def _examples(root: Path, class_names: tuple[str, ...], needs_all: bool) -> Exam
         found = sorted(
             p
             for p in (root / name).rglob("*")
-            if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
+            if p.suffix.lower() in SUFFIXES
+            and p.is_file()
+            and not any(part.startswith(".") for part in p.relative_to(root).parts)
         )
         if needs_all and not found:
             raise UserError(

@@ -89,7 +89,13 @@ def _from_tfds(data_dir: Path | None) -> Source:
     import tensorflow_datasets as tfds
 
     place = {} if data_dir is None else {"data_dir": str(data_dir)}
-    builder = tfds.builder(TFDS_NAME, file_format="array_record", **place)
+    try:
+        builder = tfds.builder(TFDS_NAME, file_format="array_record", **place)
+    except ValueError as error:  # it was prepared before, in TFDS's own format
+        raise UserError(
+            f"{TFDS_NAME} is there but not as ArrayRecord ({' '.join(str(error).split())[:200]}): "
+            "give an empty --data.dir DIR to prepare it anew"
+        ) from error
     if not builder.is_prepared():
         _prepare(builder)
     return Source(

@@ -1,4 +1,4 @@
-"""How parameters start: PyTorch's defaults, which the lab keeps, or big_vision's."""
+"""How parameters start: PyTorch's defaults, which the lab keeps, or Xavier and zeros."""
 
 from collections.abc import Callable
 from typing import Literal

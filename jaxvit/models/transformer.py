@@ -138,7 +138,8 @@ class VisionTransformer(nn.Module):
       num_classes: K.
       embed_dim: width D of a token; num_heads divides it.
       num_heads, num_layers, mlp_ratio, dropout: see TransformerEncoderLayer.
-      dtype: type of the matrix products, float32 or bfloat16; parameters stay float32.
+      dtype: type of the matrix products, float32 or bfloat16; parameters, the sums between the
+        layers, LayerNorm and softmax stay float32.
       init_scheme: "torch" or "vit", see jaxvit.models.initializers.
       remat: recompute each layer in the backward pass.
 
@@ -209,9 +210,9 @@ class VisionTransformer(nn.Module):
     ) -> Float[Array, "B K"]:
         x = self.patch_embedding(x)  # (B, N - 1, D)
         cls_token = jnp.broadcast_to(self.cls_token, (x.shape[0], 1, self.embed_dim))
-        x = jnp.concatenate([cls_token.astype(x.dtype), x], axis=1)  # (B, N, D)
-        x = x + self.positional_embedding.astype(x.dtype)
-        x = self.transformer_encoder(x, deterministic)
+        # In float32 from here on: the residual stream is a sum of many small terms.
+        x = jnp.concatenate([cls_token, x], axis=1)  # (B, N, D)
+        x = self.transformer_encoder(x + self.positional_embedding, deterministic)
         return self.head(self.norm(x[:, 0]))
 
 

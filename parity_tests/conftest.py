@@ -1,0 +1,12 @@
+"""Comparisons are made at full float32 precision: TF32, a GPU's default, keeps 10 bits."""
+
+import jax
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="package")
+def _full_precision():
+    before = jax.config.jax_default_matmul_precision
+    jax.config.update("jax_default_matmul_precision", "highest")
+    yield
+    jax.config.update("jax_default_matmul_precision", before)
