@@ -4,10 +4,10 @@ Run `python train_jax.py --help` for the presets and options. Logic lives in jax
 is the order in which it is used.
 """
 
+import signal
 import sys
 import time
 from functools import partial
-from pathlib import Path
 
 import jax
 from rich.console import Console
@@ -17,25 +17,27 @@ from jaxvit.augment.pipeline import make_augment
 from jaxvit.checkpoint import Checkpoints
 from jaxvit.command_line import fail, parse
 from jaxvit.config import Config, UserError
-from jaxvit.data.datasets import load_dataset, save_split
+from jaxvit.data.datasets import load_dataset, split_names
 from jaxvit.data.loader import prefetch_to_device, train_batches
 from jaxvit.evaluate import evaluate
 from jaxvit.fit import Plan, fit
+from jaxvit.interrupt import Interrupted, StopSignals
 from jaxvit.metrics import prefixed
 from jaxvit.models.transformer import make_model
 from jaxvit.optim import make_optimizer, make_schedule
 from jaxvit.parallel import make_devices
 from jaxvit.progress import TrainingProgress, track
 from jaxvit.report import RunDirectory, describe_machine
-from jaxvit.state import create_state, init_params
+from jaxvit.state import create_state, init_params, sha256
 from jaxvit.steps import augmented_sample, make_eval_step, make_train_parts
 
 
 def train(name: str, config: Config, console: Console) -> dict:
     """Runs the configured training and returns what it wrote to summary.json."""
     began = time.perf_counter()
+    say = partial(console.print, highlight=False, soft_wrap=True)
     devices = make_devices(config.parallel, config.batch_size)
-    run = RunDirectory(Path(config.out), config.overwrite)
+    run = RunDirectory(config)
 
     # Data: decoded once, then mapped; three splits that share no image.
     data = load_dataset(
@@ -43,9 +45,6 @@ def train(name: str, config: Config, console: Console) -> dict:
     )
     num_classes = len(data.class_names)
     plan = Plan(len(data.train), config.batch_size, config.epochs)
-
-    run.create(config)
-    save_split(data, run.path / "split.json")
 
     # Model, optimiser and augmentation; then the state that training carries along.
     model = make_model(config.model, num_classes)
@@ -75,13 +74,13 @@ def train(name: str, config: Config, console: Console) -> dict:
         devices=devices,
     )
 
-    # Fit: log every few steps; validate and save at every epoch's end.
-    console.print(
+    # Fit: log every few steps; validate and save at every epoch's end. Before this, nothing that
+    # is on the disk was changed.
+    say(
         f"{name}: {num_params:,} parameters, {len(data.train):,} training images, "
         f"{plan.total_steps:,} steps on {devices.count} {jax.default_backend()} device(s)",
-        highlight=False,
-        soft_wrap=True,
     )
+    run.open(split_names(data))
     progress = TrainingProgress(console, plan.total_steps, config.epochs)
 
     def on_log(step: int, metrics: dict[str, float]) -> None:
@@ -94,13 +93,17 @@ def train(name: str, config: Config, console: Console) -> dict:
         is_best = checkpoints.save(state, metrics)
         progress.epoch(plan.epoch_of(step), step, metrics, is_best)
 
-    batches = prefetch_to_device(
-        train_batches(data.train, config.batch_size, config.seed),
-        devices.place_batch,
-        config.data.prefetch_batches,
-    )
-    with Checkpoints(run.checkpoints) as checkpoints:
-        with progress:
+    with Checkpoints(run.checkpoints, config.checkpoint.keep, warn=say) as checkpoints:
+        if run.resumes:
+            state = checkpoints.restore_latest(like=state) or state
+            run.rewind(int(state.step))
+            say(f"going on with {config.out} after step {int(state.step)}")
+        batches = prefetch_to_device(
+            train_batches(data.train, config.batch_size, config.seed, start_step=int(state.step)),
+            devices.place_batch,
+            config.data.prefetch_batches,
+        )
+        with progress, StopSignals() as stop:
             state, speed = fit(
                 state,
                 train_step,
@@ -109,6 +112,15 @@ def train(name: str, config: Config, console: Console) -> dict:
                 log_every_steps=config.log_every_steps,
                 on_log=on_log,
                 on_epoch=on_epoch,
+                on_save=checkpoints.save,
+                save_every_steps=config.checkpoint.every_steps,
+                should_stop=lambda: stop.received is not None,
+            )
+        if stop.received and int(state.step) < plan.total_steps:
+            raise Interrupted(
+                f"stopped after step {int(state.step)} of {plan.total_steps}, with everything "
+                f"saved in {config.out}: the same command goes on from there",
+                stop.received,
             )
         best_state = checkpoints.restore_best(like=state)
     validated = {line["step"]: line for line in run.read_metrics() if "val/loss" in line}
@@ -124,6 +136,7 @@ def train(name: str, config: Config, console: Console) -> dict:
         "last": last,
         **prefixed("test", test.metrics),
         "parameters": num_params,
+        "params_sha256": sha256(state.params),
         "steps": plan.total_steps,
         "images_per_sec": speed.images_per_sec,
         "compile_sec": speed.compile_sec,
@@ -135,22 +148,25 @@ def train(name: str, config: Config, console: Console) -> dict:
     plots.plot_report(run.plots, lines, data, test, *augmented_sample(parts, data.train), config)
     run.add_plots(plan.total_steps)
     run.close()
-    console.print(
+    say(
         f"test accuracy {summary['test/accuracy']:.2%} (best validation "
         f"{best['val/accuracy']:.2%} at epoch {best['epoch']}), "
         f"{summary['images_per_sec']:,.0f} images/s, {summary['wall_sec']:.0f} s in all; "
-        f"everything is in {run.path}",
-        highlight=False,
-        soft_wrap=True,
+        f"everything is in {config.out}",
     )
     return summary
 
 
 def main(args: list[str]) -> int:
     try:
-        train(*parse(args), console=Console())
+        train(*parse(args), console=Console(markup=False))
     except UserError as error:
         return fail(error)
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return stop.exit_code
+    except KeyboardInterrupt:  # before training began, or after it: there is nothing to save
+        return 128 + signal.SIGINT
     return 0
 
 

@@ -1,12 +1,16 @@
-"""The states a run keeps: the last one, and the best on the validation split."""
+"""The states a run keeps: the last few, and the best on the validation split."""
 
+import logging
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
-from jaxvit.state import TrainState
+from jaxvit.config import UserError
+from jaxvit.state import TrainState, sha256
 
 
 def rank(metrics: dict[str, float]) -> tuple[float, float]:
@@ -18,19 +22,30 @@ def rank(metrics: dict[str, float]) -> tuple[float, float]:
 
 
 class Checkpoints:
-    """checkpoints/<step>/ for the last step and the best, written in the background by orbax.
+    """checkpoints/<step>/ for the last `keep` saves and the best, written in the background.
 
-    A directory appears under its final name only when it is whole. Use as a context manager:
-    leaving it waits for the last write.
+    A directory appears under its final name only when it is whole (orbax writes beside it and
+    renames), and carries a SHA-256 of the state, which is compared when it is read. Use as a
+    context manager: leaving it waits for the last write.
+
+    Args:
+      directory: made if missing.
+      keep: how many of the latest to keep, at least 1; with 2, a damaged newest one costs little.
+      warn: told in one line of a checkpoint that is damaged.
+
+    Raises:
+      UserError: from any method, when a checkpoint cannot be written, as on a full disk.
     """
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, keep: int = 2, warn: Callable[[str], None] = print):
+        self._directory = directory.absolute()
+        self._warn = warn
+        logging.getLogger("absl").setLevel(logging.ERROR)  # orbax warns of every unscored save
+        best = BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)
         self._manager = ocp.CheckpointManager(
-            directory.absolute(),
+            self._directory,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=AnyPreservationPolicy(
-                    [LatestN(1), BestN(get_metric_fn=rank, n=1)]
-                ),
+                preservation_policy=AnyPreservationPolicy([LatestN(keep), best]),
                 best_fn=rank,
             ),
         )
@@ -39,29 +54,78 @@ class Checkpoints:
         return self
 
     def __exit__(self, *_) -> None:
-        self._manager.close()
+        self._guarded(self._manager.close)
 
-    def save(self, state: TrainState, metrics: dict[str, float]) -> bool:
+    def save(self, state: TrainState, metrics: dict[str, float] | None = None) -> bool:
         """Copies the state to the host and returns whether it is the best so far.
 
         The files follow in the background.
 
         Args:
           state: to keep under its step.
-          metrics: kept beside it; `rank` of them decides which state is best.
+          metrics: of the validation split, where it was just scored; `rank` of them decides which
+            state is best.
         """
         step = int(state.step)
-        self._manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics, force=True)
-        return self._manager.best_step() == step
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(state),
+            seal=ocp.args.JsonSave({"sha256": sha256(state)}),
+        )
+        self._guarded(self._manager.save, step, args=items, metrics=metrics, force=True)
+        return metrics is not None and self._manager.best_step() == step
 
-    def restore_best(self, like: TrainState) -> TrainState:
-        """The state that ranks highest.
+    def restore_latest(self, like: TrainState) -> TrainState | None:
+        """The newest state that is whole, or None; newer ones, which are not, are removed.
 
         Args:
           like: a state of the same shapes, placed as the restored one is to be.
         """
-        self._manager.wait_until_finished()
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        return self._manager.restore(
-            self._manager.best_step(), args=ocp.args.StandardRestore(abstract)
+        return self._first_whole(sorted(self._manager.all_steps(), reverse=True), like)
+
+    def restore_best(self, like: TrainState) -> TrainState:
+        """The state that ranks highest, or, should it be damaged, the newest that is whole.
+
+        Raises:
+          UserError: none is whole.
+        """
+        self._guarded(self._manager.wait_until_finished)
+        best = self._manager.best_step()
+        others = sorted(set(self._manager.all_steps()) - {best}, reverse=True)
+        found = self._first_whole([best, *others], like)
+        if found is None:
+            raise UserError(f"no checkpoint under {self._directory} is whole: run it again")
+        return found
+
+    def _first_whole(self, steps: list[int], like: TrainState) -> TrainState | None:
+        for step in steps:
+            try:
+                return self._restore(step, like)
+            except Exception as error:  # whatever a reader may meet in bytes that are not its own
+                path = self._directory / str(step)
+                reason = " ".join(str(error).split())[:200]
+                self._warn(f"checkpoint {path} is damaged and was removed ({reason})")
+                shutil.rmtree(path, ignore_errors=True)
+                self._manager.reload()
+        return None
+
+    def _restore(self, step: int, like: TrainState) -> TrainState:
+        items = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, like)),
+                seal=ocp.args.JsonRestore(),
+            ),
         )
+        if sha256(items.state) != items.seal["sha256"]:
+            raise ValueError("its bytes are not those that were saved")
+        return items.state
+
+    def _guarded(self, call: Callable, *args, **kwargs) -> None:
+        try:
+            call(*args, **kwargs)
+        except Exception as error:  # orbax passes on what its storage layer met
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"a checkpoint under {self._directory} could not be written ({reason}): make room "
+                "and run the same command again; it goes on from the last whole one"
+            ) from error

@@ -4,7 +4,8 @@ import contextlib
 import io
 import sys
 
-from jaxvit.config import Config, UserError, check, preset
+from jaxvit.config import PRESETS, Config, UserError, check, preset
+from jaxvit.fit import Diverged
 
 DESCRIPTION = """Train a Vision Transformer in JAX and report on it.
 
@@ -36,6 +37,9 @@ def parse(args: list[str]) -> tuple[str, Config]:
     if args and not args[0].startswith("-"):
         name, rest = args[0], args[1:]
     default = preset(name)
+    misplaced = [arg for arg in rest if arg in PRESETS]
+    if misplaced:
+        raise UserError(f"the preset {misplaced[0]!r} comes first: train_jax.py {misplaced[0]} ...")
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -58,10 +62,10 @@ def _one_line(box: str) -> str:
     """The first paragraph of tyro's box, without its frame."""
     words = []
     for line in box.splitlines():
-        text = line.strip("│ ")
-        if line.startswith("╭"):
+        text = line.strip("│| ")
+        if line.startswith(("╭", "+")) and not words:
             continue
-        if text.startswith("─") or line.startswith("╰"):
+        if text.startswith(("─", "---")) or line.startswith(("╰", "+")):
             break
         words.append(text)
     message = " ".join(words) or "the command line could not be read"
@@ -69,6 +73,6 @@ def _one_line(box: str) -> str:
 
 
 def fail(error: UserError) -> int:
-    """Prints the error as one line and returns the exit code."""
+    """Prints the error as one line and returns the exit code: 3 if the run diverged, else 2."""
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    return 2
+    return 3 if isinstance(error, Diverged) else 2

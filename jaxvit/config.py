@@ -1,10 +1,11 @@
 """Every choice a run makes, as frozen dataclasses; the presets; and the checks that need no data.
 
 The command line is made from these classes (`--model.embed-dim` is `Config.model.embed_dim`), and
-the comment above or behind a field is its help text.
+the comment above or behind a field is its help text. Where a preset says nothing, the lab's numbers
+hold: ViT-B/16, PyTorch's AdamW, no augmentation.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Literal
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -41,7 +42,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The Vision Transformer; the defaults are the lab's ViT-B/16."""
+    """The Vision Transformer."""
 
     img_size: int = 224  # Height and width of the square input, in pixels.
     patch_size: int = 16  # Side of a patch, in pixels; divides img_size.
@@ -62,7 +63,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Augmentation in the compiled step; everything is off by default."""
+    """Augmentation in the compiled step."""
 
     # Area of the random resized crop, as a range of shares of the image; 1 1 turns it off.
     crop_scale: tuple[float, float] = (1.0, 1.0)
@@ -80,7 +81,7 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW; the defaults are PyTorch's, which are the lab's."""
+    """AdamW."""
 
     lr: float = 1e-3  # Peak learning rate.
     weight_decay: float = 0.01  # Decoupled weight decay; multiplied by the learning rate.
@@ -104,6 +105,14 @@ class ParallelConfig:
 
 
 @dataclass(frozen=True)
+class CheckpointConfig:
+    """What is kept, so that a run can go on and the best state be found again."""
+
+    every_steps: int = 0  # Steps between two checkpoints; there is always one at an epoch's end.
+    keep: int = 2  # How many of the latest to keep, beside the best.
+
+
+@dataclass(frozen=True)
 class Config:
     """Train a Vision Transformer."""
 
@@ -114,12 +123,15 @@ class Config:
     label_smoothing: float = 0.1
     out: str = "runs/jaxvit"  # Run directory; runs/PRESET when not given.
     overwrite: bool = False  # Replace a run that is already there.
+    # Insist that --out holds an unfinished run. Without it, one is resumed if it is there.
+    resume: bool = False
     log_every_steps: int = 10  # Steps between two lines in metrics.jsonl.
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
 
 PETS = DataConfig(name="oxford_iiit_pet")
@@ -169,6 +181,21 @@ PRESETS: dict[str, Config] = {
 }
 
 
+def config_from_dict(cls: type, values: dict):
+    """The inverse of dataclasses.asdict, after a passage through JSON.
+
+    Raises:
+      TypeError: an unknown field.
+    """
+    kinds = {field.name: field.type for field in fields(cls)}
+    made = {}
+    for name, value in values.items():
+        if is_dataclass(kinds.get(name)):
+            value = config_from_dict(kinds[name], value)
+        made[name] = tuple(value) if isinstance(value, list) else value
+    return cls(**made)
+
+
 def preset(name: str) -> Config:
     """The named preset.
 
@@ -191,11 +218,13 @@ def check(config: Config) -> None:
         if not ok:
             raise UserError(message)
 
-    def at_least(option: str, value: float, low: float) -> None:
+    def counts(option: str, value: int, low: int, high: int = 2**31 - 1) -> None:
         require(value >= low, f"--{option} {value} is too small: it must be at least {low}")
+        require(value <= high, f"--{option} {value} is too large: it must be at most {high}")
 
     def positive(option: str, value: float) -> None:
-        require(0 < value < float("inf"), f"--{option} {value} must be finite and above 0")
+        inside = 1e-30 < value < 1e30  # float32 holds it, and its square root
+        require(inside, f"--{option} {value} must be finite and above 0")
 
     def within(option: str, value: float, low: float, high: float, closed: bool = True) -> None:
         inside = low <= value <= high if closed else low <= value < high
@@ -204,25 +233,28 @@ def check(config: Config) -> None:
 
     data, model, augment, optim = config.data, config.model, config.augment, config.optim
 
-    for option, value in {
-        "epochs": config.epochs,
-        "batch-size": config.batch_size,
-        "log-every-steps": config.log_every_steps,
-        "data.prefetch-batches": data.prefetch_batches,
-        "model.img-size": model.img_size,
-        "model.patch-size": model.patch_size,
-        "model.embed-dim": model.embed_dim,
-        "model.num-heads": model.num_heads,
-        "model.num-layers": model.num_layers,
-        "augment.cutout-length": augment.cutout_length,
-    }.items():
-        at_least(option, value, 1)
-    for option, value in {
-        "data.decode-threads": data.decode_threads,
-        "augment.cutout-holes": augment.cutout_holes,
-        "optim.warmup-steps": optim.warmup_steps,
-    }.items():
-        at_least(option, value, 0)
+    for option, value, high in (
+        ("epochs", config.epochs, 10**6),
+        ("batch-size", config.batch_size, 2**20),
+        ("log-every-steps", config.log_every_steps, 10**9),
+        ("data.prefetch-batches", data.prefetch_batches, 1000),
+        ("model.img-size", model.img_size, 4096),
+        ("model.patch-size", model.patch_size, 4096),
+        ("model.embed-dim", model.embed_dim, 2**16),
+        ("model.num-heads", model.num_heads, 2**16),
+        ("model.num-layers", model.num_layers, 1000),
+        ("augment.cutout-length", augment.cutout_length, 4096),
+        ("checkpoint.keep", config.checkpoint.keep, 10**6),
+    ):
+        counts(option, value, 1, high)
+    for option, value, high in (
+        ("data.decode-threads", data.decode_threads, 1024),
+        ("augment.cutout-holes", augment.cutout_holes, 1000),
+        ("optim.warmup-steps", optim.warmup_steps, 10**9),
+        ("checkpoint.every-steps", config.checkpoint.every_steps, 10**9),
+    ):
+        counts(option, value, 0, high)
+    within("model.mlp-ratio", model.mlp_ratio, 0, 64)
     for option, value in {
         "seed": config.seed,
         "data.split-seed": data.split_seed,
@@ -292,7 +324,13 @@ def check(config: Config) -> None:
                 positive(option, value)
             else:
                 within(option, value, -1e6, 1e6)
-    require(bool(config.out), "--out needs the name of a directory")
+    require(
+        not (config.resume and config.overwrite),
+        "--resume keeps the run that is there and --overwrite removes it: give one of them",
+    )
+    for option, value in {"out": config.out, "data.cache-dir": data.cache_dir}.items():
+        require(bool(value), f"--{option} needs the name of a directory")
+    require(data.dir != "", "--data.dir needs the name of a directory")
     require(
         data.name != "digits" or data.dir is None,
         f"--data.dir {data.dir} does not fit --data.name digits, which is embedded: choose a "

@@ -69,9 +69,15 @@ def make_devices(config: ParallelConfig, batch_size: int) -> Devices:
     """All the devices JAX sees.
 
     Raises:
-      UserError: they do not divide the batch.
+      UserError: there are none, or they do not divide the batch.
     """
-    devices = jax.devices()
+    try:
+        devices = jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"JAX cannot use the platform that JAX_PLATFORMS asks for ({error}): unset it, or "
+            "install the extra for it, such as cuda12"
+        ) from error
     if batch_size % len(devices) != 0:
         nearest = max(1, round(batch_size / len(devices))) * len(devices)
         raise UserError(

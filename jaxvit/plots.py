@@ -35,6 +35,8 @@ def plot_report(
       images, targets: a sample of augmented training images, normalised, with soft targets.
       config: of the run.
     """
+    # matplotlib reads what stands between two dollars as mathematics.
+    data = data._replace(class_names=[name.replace("$", r"\$") for name in data.class_names])
     plot_curves(lines, directory / "curves.png")
     plot_confusion_matrix(
         test.counts, data.class_names, test.metrics["accuracy"], directory / "confusion_matrix.png"

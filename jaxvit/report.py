@@ -14,62 +14,143 @@ from typing import Any
 import jax
 
 from jaxvit.config import Config, UserError
+from jaxvit.paths import user_path
 
 VERSIONED = ("jaxvit", "jax", "jaxlib", "flax", "optax", "numpy", "grain", "orbax-checkpoint")
+
+
+# Options that may change between a run and its continuation: no number depends on them.
+NOT_COMPARED = {
+    "out",
+    "overwrite",
+    "resume",
+    "checkpoint.every_steps",
+    "checkpoint.keep",
+    "data.cache_dir",
+    "data.decode_threads",
+    "data.prefetch_batches",
+}
+
+
+MADE_BY_A_RUN = {
+    "config.json",
+    "split.json",
+    "metrics.jsonl",
+    "summary.json",
+    "checkpoints",
+    "plots",
+}
 
 
 class RunDirectory:
     """runs/<name>/: config.json, metrics.jsonl, summary.json, TensorBoard events, plots/.
 
-    Making the object only checks that the place is free; nothing is written, and nothing
-    replaced, before `create`. So a run that fails on its data leaves an older one alone.
+    Making the object only looks; nothing is written, and nothing replaced, before `open`. So a
+    run that fails on its data leaves an older one alone. A directory that holds an unfinished run
+    (one without a summary.json) of the same configuration is gone on with.
 
     Args:
-      path: of the directory; need not exist.
-      overwrite: allow `create` to remove a run that is already there.
+      config: `out`, `overwrite` and `resume` say where and whether.
+
+    Attributes:
+      resumes: whether an unfinished run is there to go on with.
 
     Raises:
-      UserError: path holds a run and overwrite is not set, or it holds anything else.
+      UserError: `out` holds a finished run, or one of another configuration, and overwrite is not
+        set; or it holds anything else; or cannot be written; or resume is set and nothing is there.
     """
 
-    def __init__(self, path: Path, overwrite: bool):
+    def __init__(self, config: Config):
+        path = user_path("out", config.out).resolve()
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.plots = path / "plots"
+        self.resumes = False
+        self._config = config
+        self._events = None
+        self._purge_step = None  # events from here on are replaced
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            if not _is_run(path):
+            written = _read_run(path)
+            if written is None:
                 raise UserError(
                     f"--out {path} exists and is not a run directory: choose another name"
                 )
-            if not overwrite:
+            strangers = sorted(p.name for p in path.iterdir() if not _made_by_a_run(p.name))
+            if strangers:
                 raise UserError(
-                    f"--out {path} already holds a run: choose another name, or replace it with "
-                    "--overwrite"
+                    f"--out {path} holds {strangers[0]!r}, which no run has made: move it away, or "
+                    "choose another name"
                 )
+            if not config.overwrite:
+                self._check_same(written)
+                self.resumes = True
+        elif config.resume:
+            raise UserError(f"--resume: --out {path} holds no run to go on with")
         parent = path.absolute()
         while not parent.exists():
             parent = parent.parent
         if not parent.is_dir() or not os.access(parent, os.W_OK):
             raise UserError(f"--out {path} cannot be written: choose another place")
-        self.path = path
-        self.checkpoints = path / "checkpoints"
-        self.plots = path / "plots"
-        self._events = None
 
-    def create(self, config: Config) -> None:
-        """Makes the directory, in place of the run it held if there was one.
+    def _check_same(self, written: dict) -> None:
+        if (self.path / "summary.json").exists():
+            raise UserError(
+                f"--out {self.path} already holds a run, which is finished: choose another name, "
+                "or replace it with --overwrite"
+            )
+        before, now = _flat(written), _flat(_as_json(self._config))
+        differ = [
+            f"{name} {before.get(name)} -> {now.get(name)}"
+            for name in sorted(before.keys() | now.keys())
+            if name not in NOT_COMPARED and before.get(name) != now.get(name)
+        ]
+        if differ:
+            raise UserError(
+                f"--out {self.path} already holds a run of another configuration "
+                f"({', '.join(differ)}): choose another name, or replace it with --overwrite"
+            )
+
+    def open(self, split: dict[str, list[str]]) -> None:
+        """Makes the directory, or checks that the one to go on with was made of the same data.
+
+        It appears with its config.json and split.json in it or not at all.
+
+        Args:
+          split: the names of every split's examples.
 
         Raises:
-          UserError: it cannot be written.
+          UserError: it cannot be written, or the data has changed since the run began.
         """
+        if self.resumes:
+            if json.loads((self.path / "split.json").read_text()) != split:
+                raise UserError(
+                    f"the images are not those that the run in {self.path} began with: restore "
+                    "them, or start anew with --overwrite"
+                )
+            return
+        staging = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
+            (staging / "plots").mkdir(parents=True)
+            (staging / "config.json").write_text(json.dumps(_as_json(self._config), indent=1))
+            (staging / "split.json").write_text(json.dumps(split, indent=1))
             if self.path.exists():
                 shutil.rmtree(self.path)
-            self.plots.mkdir(parents=True)
+            staging.rename(self.path)
         except OSError as error:
             raise UserError(
-                f"--out {self.path} cannot be written ({error.strerror}): choose another place"
+                f"--out {self.path} cannot be written ({error.strerror or error}): "
+                "choose another place"
             ) from error
-        (self.path / "config.json").write_text(
-            json.dumps(dataclasses.asdict(config), indent=1) + "\n"
-        )
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def rewind(self, step: int) -> None:
+        """Drops the lines of metrics.jsonl about later steps: they are about to be taken again."""
+        kept = [json.dumps(line) + "\n" for line in self.read_metrics() if line["step"] <= step]
+        partial = self.path / "metrics.jsonl.partial"
+        partial.write_text("".join(kept))
+        partial.replace(self.path / "metrics.jsonl")
+        self._purge_step = step + 1
 
     def log(self, step: int, epoch: int, metrics: dict[str, float]) -> None:
         """Adds a line to metrics.jsonl and the same scalars to the TensorBoard events."""
@@ -80,12 +161,18 @@ class RunDirectory:
             self.events.add_scalar(name, value, step)
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """The lines of metrics.jsonl."""
-        lines = (self.path / "metrics.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        """The lines of metrics.jsonl; one that was cut short by a crash is left out."""
+        path = self.path / "metrics.jsonl"
+        lines = []
+        for text in path.read_text().splitlines() if path.exists() else ():
+            with contextlib.suppress(ValueError):
+                lines.append(json.loads(text))
+        return lines
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        (self.path / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+        partial = self.path / "summary.json.partial"
+        partial.write_text(json.dumps(summary, indent=1) + "\n")
+        partial.replace(self.path / "summary.json")  # its presence says that the run is finished
 
     def add_plots(self, step: int) -> None:
         """Copies every picture in plots/ to the TensorBoard events."""
@@ -100,7 +187,7 @@ class RunDirectory:
         if self._events is None:
             from tensorboardX import SummaryWriter
 
-            self._events = SummaryWriter(logdir=str(self.path))
+            self._events = SummaryWriter(logdir=str(self.path), purge_step=self._purge_step)
         return self._events
 
     def close(self) -> None:
@@ -108,15 +195,30 @@ class RunDirectory:
             self._events.close()
 
 
-def _is_run(path: Path) -> bool:
-    """Whether one of our own runs made the directory: many programs write a config.json."""
+def _made_by_a_run(name: str) -> bool:
+    return name.removesuffix(".partial") in MADE_BY_A_RUN or name.startswith("events.out.tfevents.")
+
+
+def _read_run(path: Path) -> dict | None:
+    """config.json of one of our own runs, or None: many programs write a file of that name."""
     try:
         written = json.loads((path / "config.json").read_text())
     except (OSError, ValueError):
-        return False
-    return isinstance(written, dict) and {f.name for f in dataclasses.fields(Config)} <= set(
-        written
-    )
+        return None
+    ours = isinstance(written, dict) and {"data", "model", "augment", "optim"} <= written.keys()
+    return written if ours else None
+
+
+def _as_json(config: Config) -> dict:
+    return json.loads(json.dumps(dataclasses.asdict(config)))  # tuples become lists
+
+
+def _flat(config: dict, prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in config.items():
+        inner = isinstance(value, dict)
+        flat |= _flat(value, f"{prefix}{name}.") if inner else {prefix + name: value}
+    return flat
 
 
 def describe_machine() -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """What training carries from one step to the next."""
 
+import hashlib
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 
@@ -31,6 +33,20 @@ class TrainState(NamedTuple):
     def eval_params(self) -> Params:
         """The parameters to evaluate with: the average where there is one."""
         return self.params if self.ema_params is None else self.ema_params
+
+
+def sha256(tree: Any) -> str:
+    """A digest of names, shapes, dtypes and bytes, in the order of the names.
+
+    Equal digests mean trees equal to the bit, wherever their arrays lie.
+    """
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        array = np.ascontiguousarray(jax.device_get(leaf))
+        name = jax.tree_util.keystr(path)
+        digest.update(f"{name}{array.shape}{array.dtype}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def init_params(model: nn.Module, seed: int) -> Params:

@@ -1,4 +1,3 @@
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from PIL import Image
 
 from jaxvit.config import PETS, PRESETS, DataConfig, UserError
 from jaxvit.data.cache import load_pixels
-from jaxvit.data.datasets import Split, find_source, load_dataset, save_split
+from jaxvit.data.datasets import Split, find_source, load_dataset, split_names
 from jaxvit.data.examples import Examples, check_labels
 from jaxvit.data.loader import prefetch_to_device, train_batches
 
@@ -134,7 +133,9 @@ def test_pets_original_layout_is_found_in_both_places(tmp_path):
     [
         ("Birman_1 99 1 1", "line 2: 'Birman_1 99 1 1' is not"),
         ("Birman_1", "line 2: 'Birman_1' is not"),
-        ("Birman_1 5 1 1", "lists no image of class 3"),
+        ("Birman_1 5 1 1", "has 2 classes, and it needs at least 2 and every class of test"),
+        ("Abyssinian_1 1 1 1", "lists images/Abyssinian_1.jpg more than once"),
+        ("../x_1 1 1 1", "line 2: '../x_1 1 1 1' is not"),
     ],
 )
 def test_a_wrong_line_in_the_annotations_is_named(tmp_path, line, message):
@@ -148,6 +149,11 @@ def test_a_listed_image_that_is_missing_is_named(tmp_path):
     (root / "images" / "Abyssinian_2.jpg").unlink()
     with pytest.raises(UserError, match=r"Abyssinian_2\.jpg is listed but cannot be read"):
         find_source(replace(PETS, dir=str(root)))
+
+
+def test_a_folder_of_ones_own_pictures_is_not_taken_for_tfds(folder):
+    with pytest.raises(UserError, match="add --data.name folder"):
+        find_source(replace(PETS, dir=str(folder)))
 
 
 def test_a_directory_that_is_not_there_is_an_error(tmp_path):
@@ -193,6 +199,16 @@ def test_a_decoding_that_fails_leaves_nothing_behind(tmp_path):
     with pytest.raises(UserError, match="bad image"):
         load_pixels(Examples(("a",), np.zeros(1, np.int32), pixels, ""), 4, 3, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", None])
+def test_a_damaged_cache_is_made_anew(tmp_path, content):
+    calls = []
+    first = np.array(load_pixels(counting_examples(calls), 4, 3, tmp_path))
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-5] if content is None else content)
+    np.testing.assert_array_equal(load_pixels(counting_examples(calls), 4, 3, tmp_path), first)
+    assert len(calls) == 10
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path):
@@ -261,7 +277,6 @@ def test_prefetching_keeps_the_order_and_places_ahead():
 
 def test_the_split_is_written_down(tmp_path):
     data = load_dataset(replace(PRESETS["digits"].data, cache_dir=str(tmp_path)), 8, 1)
-    save_split(data, tmp_path / "split.json")
-    written = json.loads((tmp_path / "split.json").read_text())
+    written = split_names(data)
     assert written["val"] == list(data.val.names)
     assert len(written["train"]) + len(written["val"]) + len(written["test"]) == 1797

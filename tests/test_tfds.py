@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tarfile
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvit.config import UserError
+from jaxvit.config import PETS, UserError
+from jaxvit.data.datasets import split_source
 from jaxvit.data.images import decode_image
 from jaxvit.data.oxford_iiit_pet import load_oxford_iiit_pet
 
@@ -102,6 +104,29 @@ def test_a_prepared_set_gives_the_bytes_of_the_archive(prepared, images):
             )
 
 
+def test_both_layouts_are_split_alike(prepared, images, tmp_path):
+    """TFDS shuffles its records; the split goes by name, so it does not matter."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "annotations").mkdir()
+    for name, data in images.items():
+        (tmp_path / "images" / f"{name}.jpg").write_bytes(data)
+    for split, last in (("trainval", "123"), ("test", "4")):
+        # Class ids without a gap, as the original lists have them; their order is the same.
+        rows = [
+            f"{name} {1 + BREEDS.index(name.rpartition('_')[0])} 1 1"
+            for name in images
+            if name[-1] in last
+        ]
+        (tmp_path / "annotations" / f"{split}.txt").write_text("\n".join(rows))
+
+    def validation(directory) -> set[str]:
+        source = load_oxford_iiit_pet(directory)
+        origin, rows = split_source(source, PETS)["val"]
+        return {Path(source.splits[origin].names[row]).name for row in rows}
+
+    assert validation(prepared) == validation(tmp_path)
+
+
 def test_a_prepared_set_is_read_without_tensorflow(prepared):
     """And a set that is not prepared is a message with the command that prepares it."""
     script = (
@@ -146,9 +171,10 @@ def test_a_download_that_fails_is_one_line(tmp_path, monkeypatch):
     from tensorflow_datasets.datasets.oxford_iiit_pet import oxford_iiit_pet_dataset_builder
 
     (tmp_path / "site").mkdir()
+    (tmp_path / "tfds").mkdir()
     with served(tmp_path / "site") as url:
         monkeypatch.setattr(oxford_iiit_pet_dataset_builder, "_BASE_URL", url)
         with pytest.raises(UserError, match="could not be prepared under .* check the") as error:
-            load_oxford_iiit_pet(tmp_path)
+            load_oxford_iiit_pet(tmp_path / "tfds")
     assert "404" in str(error.value)
     assert "\n" not in str(error.value)

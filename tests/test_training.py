@@ -131,7 +131,8 @@ def test_fit_logs_every_step_it_was_asked_to_and_every_epochs_end():
     logged, ended = [], []
 
     def step(state, batch):
-        return state._replace(step=state.step + 1), {"loss": jnp.float32(batch)}
+        metrics = {"loss": jnp.float32(batch), "learning_rate": jnp.float32(0.1)}
+        return state._replace(step=state.step + 1), metrics
 
     state, speed = fit(
         create_state(params(), optax.sgd(0.1)),
@@ -195,10 +196,11 @@ def test_metrics_of_nothing_are_refused():
 # Checkpoints.
 
 
-def test_the_most_accurate_state_is_kept_beside_the_last_and_loss_breaks_ties(tmp_path):
+def test_the_best_state_is_found_again_and_a_torn_one_is_not_used(tmp_path):
     tx = make_optimizer(OptimConfig(), 10)
     state = create_state(params(), tx, ema=True)
-    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+    warnings = []
+    with Checkpoints(tmp_path / "checkpoints", warn=warnings.append) as checkpoints:
         for step, accuracy, loss in ((1, 0.9, 3.0), (2, 0.9, 2.0), (3, 0.5, 1.0)):
             moved = jax.tree.map(lambda x, step=step: x + step, state.params)
             state = state._replace(step=jnp.int32(step), params=moved)
@@ -206,7 +208,15 @@ def test_the_most_accurate_state_is_kept_beside_the_last_and_loss_breaks_ties(tm
             if step == 2:
                 expected = jax.device_get(state)
         found = checkpoints.restore_best(like=state)
+        # Half of the newest one's files are lost: it is named, and the one before it is given.
+        torn = tmp_path / "checkpoints" / "3"
+        for path in [path for path in torn.rglob("*") if path.is_file()][::2]:
+            path.unlink()
+        before = checkpoints.restore_latest(like=state)
+        assert int(before.step) == 2
+        assert len(warnings) == 1
+        assert f"{torn} is damaged" in warnings[0]
     jax.tree.map(np.testing.assert_array_equal, found, expected)
     assert isinstance(found, type(state))
     kept = {path.name for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()}
-    assert kept == {"2", "3"}
+    assert kept == {"2"}

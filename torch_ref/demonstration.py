@@ -31,6 +31,8 @@ def demonstrate(name: str, augment: Augment) -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
+    if args.out.suffix != ".png" or args.out.is_dir():
+        parser.error(f"--out {args.out} is not the name of a .png file")
     torch.manual_seed(args.seed)
     try:
         train, _, _, class_names = get_datasets(

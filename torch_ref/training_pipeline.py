@@ -230,6 +230,11 @@ def parse(args: list[str] | None = None) -> argparse.Namespace:
     for name, (digits, pets) in defaults.items():
         if getattr(options, name) is None:
             setattr(options, name, digits if small else pets)
+    for name in ("epochs", "batch_size", "img_size", "patch_size", "embed_dim", "num_heads",
+                 "num_layers"):  # fmt: skip
+        if getattr(options, name) < 1:
+            option = name.replace("_", "-")
+            parser.error(f"--{option} {getattr(options, name)} is too small: it must be at least 1")
     if options.model == "resnet18" and small:
         parser.error("--model resnet18 takes RGB images: add --dataset pets")
     return options
@@ -301,6 +306,6 @@ def train(options: argparse.Namespace) -> dict[str, float]:
 if __name__ == "__main__":
     try:
         print(json.dumps(train(parse()), indent=1))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -35,7 +35,7 @@ def load_pixels(
     The first call decodes with all cores and writes one .npy file; later ones only map it. Its
     name is a hash of the source's fingerprint and the size, and it appears under that name only
     when it is whole, so a run that was stopped half-way leaves nothing that a later one could
-    mistake for it.
+    mistake for it. A file that cannot be read or has another shape is made anew.
 
     Args:
       examples: what to decode.
@@ -51,8 +51,9 @@ def load_pixels(
     key = f"{FORMAT} {img_size} {channels} {examples.fingerprint}"
     path = cache_dir / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
     shape = (len(examples.labels), img_size, img_size, channels)
-    if path.exists():
-        return np.load(path, mmap_mode="r")
+    cached = _open(path, shape)
+    if cached is not None:
+        return cached
 
     partial = path.with_suffix(f".{os.getpid()}.partial")
     try:
@@ -82,6 +83,15 @@ def load_pixels(
         with contextlib.suppress(OSError):
             partial.unlink()
     return np.load(path, mmap_mode="r")
+
+
+def _open(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The mapped file, or None where it is missing or damaged: then it is made anew."""
+    try:
+        cached = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return cached if cached.shape == shape and cached.dtype == np.uint8 else None
 
 
 def _reserve(path: Path) -> None:

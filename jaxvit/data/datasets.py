@@ -1,7 +1,5 @@
 """A data set's name to its three splits, decoded and ready to batch."""
 
-import json
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +11,7 @@ from jaxvit.data.examples import Source, check_labels
 from jaxvit.data.folder import load_folder
 from jaxvit.data.oxford_iiit_pet import load_oxford_iiit_pet
 from jaxvit.data.splits import stratified_split
+from jaxvit.paths import user_path
 
 # Where a source has no test split of its own, this share of each class, the same in every run.
 TEST_FRACTION = 0.15
@@ -54,9 +53,9 @@ def load_dataset(
     Raises:
       UserError: see the sources; or a label is out of range, or a split would be empty.
     """
+    cache_dir = user_path("data.cache-dir", config.cache_dir)
     source = find_source(config)
     splits = split_source(source, config)
-    cache_dir = Path(config.cache_dir).expanduser()
     pixels = {
         name: load_pixels(examples, img_size, channels, cache_dir, config.decode_threads, track)
         for name, examples in source.splits.items()
@@ -77,7 +76,7 @@ def load_dataset(
 
 def find_source(config: DataConfig) -> Source:
     """The configured source, its labels checked, nothing decoded yet."""
-    directory = None if config.dir is None else Path(config.dir).expanduser()
+    directory = None if config.dir is None else user_path("data.dir", config.dir)
     if config.name == "digits":
         source = load_digits()
     elif config.name == "oxford_iiit_pet":
@@ -112,7 +111,7 @@ def split_source(source: Source, config: DataConfig) -> dict[str, tuple[str, np.
     return splits
 
 
-def save_split(dataset: Dataset, path: Path) -> None:
-    """Writes the names of every split's examples, so that the split can be seen and used again."""
+def split_names(dataset: Dataset) -> dict[str, list[str]]:
+    """The classes and the names of every split's examples, to be written down and compared."""
     splits = {name: list(getattr(dataset, name).names) for name in ("train", "val", "test")}
-    path.write_text(json.dumps({"class_names": list(dataset.class_names), **splits}, indent=1))
+    return {"class_names": list(dataset.class_names), **splits}

@@ -1,6 +1,7 @@
 """Images that lie in files."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def examples_from_files(root: Path, paths: Sequence[Path], labels: Sequence[int]
             stat = path.stat()
         except OSError as error:
             raise _unreadable(path, error) from error
-        digest.update(f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(path.resolve()))
+        digest.update(f"\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
 
     def pixels(index: int, img_size: int) -> np.ndarray:
         try:
@@ -35,11 +37,16 @@ def examples_from_files(root: Path, paths: Sequence[Path], labels: Sequence[int]
         return decode_image(data, img_size, str(paths[index]))
 
     return Examples(
-        names=tuple(path.relative_to(root).as_posix() for path in paths),
+        names=tuple(_name(path.relative_to(root)) for path in paths),
         labels=np.asarray(labels, np.int32),
         pixels=pixels,
         fingerprint=digest.hexdigest(),
     )
+
+
+def _name(path: Path) -> str:
+    # A name that is not UTF-8 is legal on disk and nowhere else.
+    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:

@@ -7,6 +7,8 @@ from jaxvit.data.examples import Examples, Source
 from jaxvit.data.files import examples_from_files
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}
+# Names that mean a split and not a class, however they are written; train/ itself aside.
+SPLIT_LIKE = {"training", "val", "valid", "validation", "test", "testing"}
 
 
 def load_folder(root: Path) -> Source:
@@ -23,14 +25,19 @@ def load_folder(root: Path) -> Source:
     if not root.is_dir():
         raise UserError(f"--data.dir {root} is not a directory: give one with a folder a class")
     if not (root / "train").is_dir():
-        for split in ("val", "test"):
-            if (root / split).is_dir():
+        for path in root.iterdir():
+            if path.is_dir() and path.name.lower() in SPLIT_LIKE:
                 raise UserError(
-                    f"{root} has a folder {split}/ but none called train/: add it, or rename "
-                    f"{split}/ if it is a class"
+                    f"{root} has a folder {path.name}/ but none called train/: splits are called "
+                    f"train/, val/ and test/; rename {path.name}/ if it is a class"
                 )
         class_names = _folders(root)
         return Source(class_names, {"train": _examples(root, class_names, needs_all=True)})
+    for path in root.iterdir():
+        if path.is_dir() and path.name.lower() in SPLIT_LIKE - {"val", "test"}:
+            raise UserError(
+                f"{root} has a folder {path.name}/ beside train/: call it val/ or test/"
+            )
     class_names = _folders(root / "train")
     splits = {"train": _examples(root / "train", class_names, needs_all=True)}
     for split in ("val", "test"):

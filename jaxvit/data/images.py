@@ -3,7 +3,7 @@
 from io import BytesIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from jaxvit.config import UserError
 
@@ -25,6 +25,10 @@ def decode_image(data: bytes, img_size: int, name: str) -> np.ndarray:
     try:
         with Image.open(BytesIO(data)) as image:
             return resize_pixels(image.convert("RGB"), img_size)
+    except UnidentifiedImageError as error:
+        raise UserError(
+            f"{name} cannot be read as an image (no known format): repair or remove it"
+        ) from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(
             f"{name} cannot be read as an image ({error}): repair or remove it"

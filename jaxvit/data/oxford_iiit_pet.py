@@ -5,6 +5,7 @@ split here, from which validation is held out; test is the official one.
 """
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from jaxvit.data.files import examples_from_files
 from jaxvit.data.images import decode_image
 
 TFDS_NAME = "oxford_iiit_pet"
+CLASS_IDS = {str(number) for number in range(1, 38)}
 
 
 def load_oxford_iiit_pet(directory: Path | None) -> Source:
@@ -37,6 +39,12 @@ def load_oxford_iiit_pet(directory: Path | None) -> Source:
         for root in (directory, directory / "oxford-iiit-pet"):
             if (root / "images").is_dir() and (root / "annotations").is_dir():
                 return _from_original(root)
+        if any(directory.iterdir()) and not (directory / TFDS_NAME).is_dir():
+            raise UserError(
+                f"--data.dir {directory} holds neither both of images/ and annotations/ nor a TFDS "
+                "data set: for one folder of images a class add --data.name folder; to have TFDS "
+                "prepare the set there, give an empty directory"
+            )
     return _from_tfds(directory)
 
 
@@ -46,7 +54,14 @@ def load_oxford_iiit_pet(directory: Path | None) -> Source:
 def _from_original(root: Path) -> Source:
     trainval, breeds = _read_list(root, "trainval")
     test, test_breeds = _read_list(root, "test")
-    breeds |= test_breeds
+    twice = [name for name, times in Counter(trainval.names + test.names).items() if times > 1]
+    if twice:
+        raise UserError(f"{root / 'annotations'} lists {twice[0]} more than once: keep one line")
+    if len(breeds) < 2 or not test_breeds.keys() <= breeds.keys():
+        raise UserError(
+            f"{root / 'annotations' / 'trainval.txt'} has {len(breeds)} classes, and it needs at "
+            "least 2 and every class of test.txt: add lines"
+        )
     missing = set(range(max(breeds) + 1)) - set(breeds)
     if missing:
         raise UserError(
@@ -63,11 +78,15 @@ def _read_list(root: Path, split: str) -> tuple[Examples, dict[int, str]]:
     if not path.is_file():
         raise UserError(f"{path} is missing: --data.dir needs the annotations of the data set")
     paths, labels, breeds = [], [], {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error.reason}): convert it") from error
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         fields = line.split()
-        if len(fields) < 2 or not fields[1].isdecimal() or not 1 <= int(fields[1]) <= 37:
+        if len(fields) < 2 or fields[1] not in CLASS_IDS or "/" in fields[0]:
             raise UserError(
                 f"{path}, line {number}: {line!r} is not 'NAME CLASS-ID ...' with an id from 1 "
                 "to 37: correct the line"

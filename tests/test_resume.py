@@ -1,0 +1,172 @@
+"""Training that survives: stopped anywhere, it ends as if it had never stopped."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+import train_jax
+from jaxvit.report import RunDirectory
+
+ROOT = Path(train_jax.__file__).parent
+# Dropout, Mixup and an average, so that every source of randomness and of state is there.
+TINY = [
+    "--epochs", "2", "--model.embed-dim", "16", "--model.num-layers", "1", "--log-every-steps", "5",
+    "--model.dropout", "0.1", "--checkpoint.every-steps", "4",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> list[str]:
+    return ["--data.cache-dir", str(tmp_path_factory.mktemp("cache"))]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, cache) -> Path:
+    path = tmp_path_factory.mktemp("reference") / "run"
+    assert train_jax.main([*TINY, *cache, "--out", str(path)]) == 0
+    return path
+
+
+def outcome(path: Path):
+    """All that must be equal to the bit: parameters, scores, and every line but its speed."""
+    summary = json.loads((path / "summary.json").read_text())
+    scores = {k: v for k, v in summary.items() if k.startswith("test/")}
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        line.pop("images_per_sec", None)
+    for state in ("best", "last"):
+        summary[state].pop("images_per_sec", None)
+    return summary["params_sha256"], summary["best"], summary["last"], scores, lines
+
+
+def stop_at(monkeypatch, step: int, number=signal.SIGTERM) -> None:
+    """Sends this process a real signal when that step is logged."""
+    log = RunDirectory.log
+
+    def log_and_stop(self, at, epoch, metrics):
+        log(self, at, epoch, metrics)
+        if at == step and "train/loss" in metrics:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(RunDirectory, "log", log_and_stop)
+
+
+def test_a_signal_saves_and_the_same_command_goes_on(
+    uninterrupted, cache, tmp_path, monkeypatch, capsys
+):
+    args = [*TINY, *cache, "--out", str(tmp_path / "run")]
+    with monkeypatch.context() as patch:
+        stop_at(patch, 10, signal.SIGTERM)
+        assert train_jax.main(args) == 143
+    # The signal comes while step 10 is logged, and is seen after the next step.
+    assert "stopped after step 11 of 39" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        stop_at(patch, 20, signal.SIGINT)  # an epoch's end
+        assert train_jax.main(args) == 130
+    assert train_jax.main(args) == 0
+    assert outcome(tmp_path / "run") == outcome(uninterrupted)
+
+
+def damage(checkpoint: Path) -> None:
+    """Inverts a stretch in the middle of every larger file, as a failing disk might."""
+    for path in checkpoint.rglob("*"):
+        if path.is_file() and path.stat().st_size > 1000:
+            data = bytearray(path.read_bytes())
+            middle = len(data) // 2
+            data[middle : middle + 99] = bytes(255 - byte for byte in data[middle : middle + 99])
+            path.write_bytes(bytes(data))
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
+    uninterrupted, cache, tmp_path, monkeypatch, capsys
+):
+    args = [*TINY, *cache, "--out", str(tmp_path / "run")]
+    with monkeypatch.context() as patch:
+        stop_at(patch, 15)
+        train_jax.main(args)
+    newest = tmp_path / "run" / "checkpoints" / "16"
+    damage(newest)
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 17, "epoch": 1, "train/lo')  # a line cut short, too
+    capsys.readouterr()
+    assert train_jax.main(args) == 0
+    printed = capsys.readouterr().out.replace("\n", "")
+    assert "checkpoints/16 is damaged and was removed" in printed
+    assert "after step 12" in printed
+    assert outcome(tmp_path / "run") == outcome(uninterrupted)
+
+
+def test_a_killed_run_goes_on(uninterrupted, cache, tmp_path):
+    """SIGKILL in a process of its own; tests/kill_and_resume.py does it ten times."""
+    out = tmp_path / "run"
+    command = [sys.executable, str(ROOT / "train_jax.py"), *TINY, *cache, "--out", str(out)]
+    # Quick compilation changes rounding: the killed run must compile as the reference did.
+    quick = str(int(jax.config.read("jax_disable_most_optimizations")))
+    environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": quick}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    metrics = out / "metrics.jsonl"
+    while process.poll() is None and not (
+        metrics.exists() and len(metrics.read_text().splitlines()) > 3
+    ):
+        pass
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not (out / "summary.json").exists()
+    assert train_jax.main([*TINY, *cache, "--out", str(out), "--resume"]) == 0
+    assert outcome(out) == outcome(uninterrupted)
+
+
+def test_another_configuration_is_refused_and_its_fields_named(
+    cache, tmp_path, monkeypatch, capsys
+):
+    args = [*TINY, *cache, "--out", str(tmp_path / "run")]
+    with monkeypatch.context() as patch:
+        stop_at(patch, 5)
+        train_jax.main(args)
+    capsys.readouterr()
+    assert train_jax.main([*args, "--optim.lr", "0.5", "--seed", "3"]) == 2
+    error = capsys.readouterr().err
+    assert "another configuration (optim.lr 0.004 -> 0.5, seed 0 -> 3)" in error
+    split = tmp_path / "run" / "split.json"
+    split.write_text(split.read_text().replace("digits/0001", "digits/9999"))
+    assert train_jax.main(args) == 2
+    assert "the images are not those that the run" in capsys.readouterr().err
+
+
+def test_resume_insists_on_a_run(cache, tmp_path, capsys):
+    assert train_jax.main([*TINY, *cache, "--out", str(tmp_path / "none"), "--resume"]) == 2
+    assert "holds no run to go on with" in capsys.readouterr().err
+    assert train_jax.main([*TINY, *cache, "--resume", "--overwrite"]) == 2
+    assert "--resume keeps the run" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(cache, tmp_path, capsys):
+    args = [*TINY, *cache, "--out", str(tmp_path / "run"), "--optim.lr", "1e25"]
+    assert train_jax.main([*args, "--optim.warmup-steps", "0", "--optim.clip-norm", "0"]) == 3
+    error = capsys.readouterr().err
+    assert "the loss is nan at step 2" in error
+    assert "learning rate near" in error
+    lines = (tmp_path / "run" / "metrics.jsonl").exists()
+    assert not lines  # nothing was logged from a step that has no meaning
+    assert not list((tmp_path / "run" / "checkpoints").glob("[0-9]*"))
+
+
+def test_a_full_disk_ends_in_a_clear_line(cache, uninterrupted, tmp_path):
+    """No file may grow past 45 kB: metrics still fit, a checkpoint no longer does."""
+    out = tmp_path / "run"
+    command = [sys.executable, str(ROOT / "train_jax.py"), *TINY, *cache, "--out", str(out)]
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 45; exec {shlex.join(command)}"], capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    # orbax's own threads complain at length; our line must be among theirs.
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "could not be written" in errors[0]
