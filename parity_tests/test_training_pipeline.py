@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from jaxvit.config import OptimConfig
 from jaxvit.losses import soft_target_cross_entropy
 from jaxvit.metrics import compute_metrics, count
-from jaxvit.optim import make_optimizer
+from jaxvit.optim import make_optimizer, make_schedule
 from jaxvit.targets import smooth_labels
 from parity_tests.comparison import ADAMW, FLOOR, LOSS, RATIO, SMALL, max_difference
 from torch_ref import training_pipeline
@@ -106,6 +106,27 @@ def test_200_adamw_steps_are_as_close_to_float64_as_torch():
 def test_optaxs_own_defaults_would_be_noticed(slip):
     after = two_hundred_steps(OptimConfig(**slip))
     assert max_difference(after["jax"], after["torch32"]) > 10 * ADAMW
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize("warmup_steps", [0, 1, 7])
+def test_schedules_agree(schedule, warmup_steps):
+    config = OptimConfig(lr=0.5, schedule=schedule, warmup_steps=warmup_steps)
+    ours = make_schedule(config, total_steps=30)
+    for step in range(31):
+        theirs = 0.5 * training_pipeline.rate_factor(step, 30, schedule, warmup_steps)
+        assert float(ours(step)) == pytest.approx(theirs, abs=1e-7), step
+
+
+def test_the_schedule_reaches_lightnings_optimizer(tmp_path):
+    """Defect 9 of the lab: no schedule."""
+    module = small_module(lr=1.0, schedule="cosine", warmup_steps=2)
+    rates = []
+    module.on_train_batch_end = lambda *_: rates.append(module.optimizers().param_groups[0]["lr"])
+    batches = DataLoader(TensorDataset(torch.randn(16, 3, 16, 16), torch.arange(16) % 7), 4)
+    quiet_trainer(tmp_path).fit(module, batches)
+    expected = [training_pipeline.rate_factor(step, 4, "cosine", 2) for step in range(5)]
+    assert rates in (pytest.approx(expected[:4]), pytest.approx(expected[1:]))
 
 
 def test_defaults_are_torchs():

@@ -6,6 +6,7 @@ python -m torch_ref.training_pipeline --dataset pets --data DIR             # th
 
 import argparse
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -103,6 +104,20 @@ def make_metrics(num_classes: int, prefix: str) -> MetricCollection:
     )
 
 
+def rate_factor(step: int, total_steps: int, schedule: str, warmup_steps: int) -> float:
+    """The learning rate of a step, counted from 0, as a share of the peak.
+
+    Linear over the first warmup_steps, (step + 1) / warmup_steps; then constant, or a cosine that
+    ends at 0 with the run. jaxvit.optim.make_schedule is the same.
+    """
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    if schedule == "constant":
+        return 1.0
+    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    return (1 + math.cos(math.pi * min(1.0, progress))) / 2
+
+
 class LitClassifier(L.LightningModule):
     """Trains a classifier on soft targets, and scores it without smoothing.
 
@@ -114,6 +129,8 @@ class LitClassifier(L.LightningModule):
         label_smoothing: eps of the training loss; validation and test losses are never smoothed.
         mix: applied to training batches.
         cutout: applied to each training image, after normalisation.
+        schedule: "constant", as the lab has it, or "cosine".
+        warmup_steps: over which the rate rises from 0.
     """
 
     def __init__(
@@ -123,9 +140,12 @@ class LitClassifier(L.LightningModule):
         label_smoothing: float = 0.1,
         mix: Mixup | Cutmix | None = None,
         cutout: Cutout | None = None,
+        schedule: str = "constant",
+        warmup_steps: int = 0,
     ):
         super().__init__()
         self.lr = lr
+        self.schedule, self.warmup_steps = schedule, warmup_steps
         self.cutout = cutout
         self.soft_targets = SoftTargets(num_classes, label_smoothing, mix)
         self.criterion = nn.CrossEntropyLoss()
@@ -162,8 +182,19 @@ class LitClassifier(L.LightningModule):
         self.log(f"{split}_loss", loss, batch_size=len(labels), prog_bar=True)
         self.log_dict(metrics)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.parameters(), lr=self.lr)
+    def configure_optimizers(self):
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr)
+        if self.schedule == "constant" and self.warmup_steps == 0:
+            return optimizer
+        total_steps = self.trainer.estimated_stepping_batches
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda step: rate_factor(step, total_steps, self.schedule, self.warmup_steps),
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
 
 
 class LitVisionTransformer(LitClassifier):
@@ -176,9 +207,11 @@ class LitVisionTransformer(LitClassifier):
         label_smoothing: float = 0.1,
         mix: Mixup | Cutmix | None = None,
         cutout: Cutout | None = None,
+        schedule: str = "constant",
+        warmup_steps: int = 0,
         **kwargs,
     ):
-        super().__init__(num_classes, lr, label_smoothing, mix, cutout)
+        super().__init__(num_classes, lr, label_smoothing, mix, cutout, schedule, warmup_steps)
         self.vision_transformer = VisionTransformer(num_classes=num_classes, **kwargs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -210,6 +243,8 @@ def parse(args: list[str] | None = None) -> argparse.Namespace:
     add("--batch-size", type=int, default=32)
     add("--num-workers", type=int, default=0, help="processes that load images")
     add("--lr", type=float, default=1e-3)
+    add("--schedule", choices=["constant", "cosine"], default="constant")
+    add("--warmup-steps", type=int, default=0, help="steps over which the rate rises from 0")
     add("--label-smoothing", type=float, default=0.1)
     add("--mix", choices=["none", "mixup", "cutmix"], default="none")
     add("--mix-alpha", type=float, default=1.0)
@@ -266,6 +301,8 @@ def train(options: argparse.Namespace) -> dict[str, float]:
         "label_smoothing": options.label_smoothing,
         "mix": mix,
         "cutout": cutout,
+        "schedule": options.schedule,
+        "warmup_steps": options.warmup_steps,
     }
     if options.model == "resnet18":
         module = LitResNet18(**common)
