@@ -51,8 +51,8 @@ def main() -> int:
         while not Path(root, "killed", "summary.json").exists():
             process = start("killed")
             try:
-                # From the first imports to past the end of a whole run, so every stage is hit.
-                limit = moments.uniform(0.1, 1.1) * seconds if kills < args.kills else None
+                # From the first imports on, and short of the end, so that kills are left to do.
+                limit = moments.uniform(0.1, 0.6) * seconds if kills < args.kills else None
                 process.wait(limit)
             except subprocess.TimeoutExpired:
                 process.kill()
