@@ -74,8 +74,8 @@ def train(name: str, config: Config, console: Console) -> dict:
         devices=devices,
     )
 
-    # Fit: log every few steps; validate and save at every epoch's end. Before this, nothing that
-    # is on the disk was changed.
+    # Fit: log every few steps; validate and save at every epoch's end. An older run in the
+    # same place is untouched until here.
     say(
         f"{name}: {num_params:,} parameters, {len(data.train):,} training images, "
         f"{plan.total_steps:,} steps on {devices.count} {jax.default_backend()} device(s)",

@@ -21,7 +21,7 @@ AXIS = "data"
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices of a run, in a line, and how they share the work."""
+    """The devices of a run, along one axis, and how they share the work."""
 
     mesh: Mesh
     mode: str

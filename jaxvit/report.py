@@ -86,7 +86,7 @@ class RunDirectory:
                 self.resumes = True
         elif config.resume:
             raise UserError(f"--resume: --out {path} holds no run to go on with")
-        parent = path.absolute()
+        parent = path
         while not parent.exists():
             parent = parent.parent
         if not parent.is_dir() or not os.access(parent, os.W_OK):
