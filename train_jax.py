@@ -19,6 +19,7 @@ from jaxvit.command_line import fail, parse
 from jaxvit.config import Config, UserError
 from jaxvit.data.datasets import load_dataset, split_names
 from jaxvit.data.loader import prefetch_to_device, train_batches
+from jaxvit.distributed import connect, is_main, largest, wait_for_all
 from jaxvit.evaluate import evaluate
 from jaxvit.fit import Plan, fit
 from jaxvit.interrupt import Interrupted, StopSignals
@@ -33,11 +34,17 @@ from jaxvit.steps import augmented_sample, make_eval_step, make_train_parts
 
 
 def train(name: str, config: Config, console: Console) -> dict:
-    """Runs the configured training and returns what it wrote to summary.json."""
+    """Runs the configured training and returns what it wrote to summary.json.
+
+    Of many processes one writes, and the others return nothing.
+    """
     began = time.perf_counter()
     say = partial(console.print, highlight=False, soft_wrap=True)
-    devices = make_devices(config.parallel, config.batch_size)
-    run = RunDirectory(config)
+    connect(config.distributed)
+    console.quiet = not is_main()
+    devices = make_devices(config)
+    run = RunDirectory(config, writes=is_main())
+    wait_for_all("every process has looked at the run directory")
 
     # Data: decoded once, then mapped; three splits that share no image.
     data = load_dataset(
@@ -51,9 +58,10 @@ def train(name: str, config: Config, console: Console) -> dict:
     tx = make_optimizer(config.optim, plan.total_steps)
     schedule = make_schedule(config.optim, plan.total_steps)
     augment = make_augment(config.augment, config.data.mean, config.data.std)
-    params = init_params(model, config.seed)
-    state = devices.replicate(create_state(params, tx, ema=config.optim.ema_decay > 0))
-    num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
+    state = devices.create(
+        lambda: create_state(init_params(model, config.seed), tx, ema=config.optim.ema_decay > 0)
+    )
+    num_params = sum(leaf.size for leaf in jax.tree.leaves(state.params))
 
     # The steps, compiled for the devices.
     parts = make_train_parts(
@@ -64,6 +72,7 @@ def train(name: str, config: Config, console: Console) -> dict:
         seed=config.seed,
         label_smoothing=config.label_smoothing,
         ema_decay=config.optim.ema_decay,
+        grad_accum_steps=config.grad_accum_steps,
     )
     train_step = devices.compile_train_step(parts)
     score = partial(
@@ -81,6 +90,7 @@ def train(name: str, config: Config, console: Console) -> dict:
         f"{plan.total_steps:,} steps on {devices.count} {jax.default_backend()} device(s)",
     )
     run.open(split_names(data))
+    wait_for_all("the run directory is there")
     progress = TrainingProgress(console, plan.total_steps, config.epochs)
 
     def on_log(step: int, metrics: dict[str, float]) -> None:
@@ -99,11 +109,19 @@ def train(name: str, config: Config, console: Console) -> dict:
             run.rewind(int(state.step))
             say(f"going on with {config.out} after step {int(state.step)}")
         batches = prefetch_to_device(
-            train_batches(data.train, config.batch_size, config.seed, start_step=int(state.step)),
+            train_batches(
+                data.train,
+                config.batch_size,
+                config.seed,
+                start_step=int(state.step),
+                own=devices.own_rows(config.batch_size),
+            ),
             devices.place_batch,
             config.data.prefetch_batches,
         )
-        with progress, StopSignals() as stop:
+        # Processes agree on a signal where they wait for each other anyway.
+        agree_every_steps = config.log_every_steps if jax.process_count() > 1 else 1
+        with progress, StopSignals(largest, agree_every_steps) as stop:
             state, speed = fit(
                 state,
                 train_step,
@@ -114,29 +132,33 @@ def train(name: str, config: Config, console: Console) -> dict:
                 on_epoch=on_epoch,
                 on_save=checkpoints.save,
                 save_every_steps=config.checkpoint.every_steps,
-                should_stop=lambda: stop.received is not None,
+                should_stop=stop.should_stop,
             )
-        if stop.received and int(state.step) < plan.total_steps:
+        if stop.agreed and int(state.step) < plan.total_steps:
             raise Interrupted(
                 f"stopped after step {int(state.step)} of {plan.total_steps}, with everything "
                 f"saved in {config.out}: the same command goes on from there",
-                stop.received,
+                stop.agreed,
             )
         best_state = checkpoints.restore_best(like=state)
-    validated = {line["step"]: line for line in run.read_metrics() if "val/loss" in line}
-    best, last = validated[int(best_state.step)], validated[plan.total_steps]
 
     # Evaluate: the test split once, with the best state.
     test = score(best_state.eval_params, data.test)
 
     # Report.
+    params_sha256 = sha256(state.params)
+    if not is_main():
+        return {}
+    lines = run.read_metrics()
+    validated = {line["step"]: line for line in lines if "val/loss" in line}
+    best, last = validated[int(best_state.step)], validated[plan.total_steps]
     summary = {
         "preset": name,
         "best": best,
         "last": last,
         **prefixed("test", test.metrics),
         "parameters": num_params,
-        "params_sha256": sha256(state.params),
+        "params_sha256": params_sha256,
         "steps": plan.total_steps,
         "images_per_sec": speed.images_per_sec,
         "compile_sec": speed.compile_sec,
@@ -144,7 +166,6 @@ def train(name: str, config: Config, console: Console) -> dict:
         **describe_machine(),
     }
     run.write_summary(summary)
-    lines = run.read_metrics()
     plots.plot_report(run.plots, lines, data, test, *augmented_sample(parts, data.train), config)
     run.add_plots(plan.total_steps)
     run.close()

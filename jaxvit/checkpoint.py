@@ -10,6 +10,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from jaxvit.config import UserError
+from jaxvit.distributed import is_main, wait_for_all
 from jaxvit.state import TrainState, sha256
 
 
@@ -104,7 +105,9 @@ class Checkpoints:
                 path = self._directory / str(step)
                 reason = " ".join(str(error).split())[:200]
                 self._warn(f"checkpoint {path} is damaged and was removed ({reason})")
-                shutil.rmtree(path, ignore_errors=True)
+                if is_main():
+                    shutil.rmtree(path, ignore_errors=True)
+                wait_for_all("a damaged checkpoint is removed")
                 self._manager.reload()
         return None
 

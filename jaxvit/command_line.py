@@ -4,7 +4,8 @@ import contextlib
 import io
 import sys
 
-from jaxvit.config import PRESETS, Config, UserError, check, preset
+from jaxvit.config import PRESETS, Config, UserError, preset
+from jaxvit.config_check import check
 from jaxvit.fit import Diverged
 
 DESCRIPTION = """Train a Vision Transformer in JAX and report on it.

@@ -37,7 +37,7 @@ def evaluate(
     batch_size: int,
     devices: Devices,
 ) -> Evaluation:
-    """Scores params on a split.
+    """Scores params on a split; with many processes each reads its rows, and all get the scores.
 
     The last batch is filled up to batch_size with the split's first example, under a mask that
     counts it nowhere, so that one compiled step serves every batch.
@@ -51,9 +51,10 @@ def evaluate(
       devices: where it runs.
     """
     counts = devices.replicate(zero_counts(num_classes))
+    own = devices.own_rows(batch_size)
     predictions = []
     for start in range(0, len(split), batch_size):
-        indices = np.arange(start, start + batch_size)
+        indices = np.arange(start, start + batch_size)[own]
         mask = indices < len(split)
         batch = split.take(np.where(mask, indices, 0)) | {"mask": mask}
         counts, prediction = eval_step(params, counts, devices.place_batch(batch))

@@ -67,7 +67,7 @@ def fit(
     on_epoch: Callable[[int, TrainState], None],
     on_save: Callable[[TrainState], None] = lambda state: None,
     save_every_steps: int = 0,
-    should_stop: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[int], bool] = lambda step: False,
 ) -> tuple[TrainState, Speed]:
     """Trains from the state's step to the plan's last, or until it should stop.
 
@@ -85,7 +85,7 @@ def fit(
       on_epoch: (step, state) at the end of each epoch, after on_log.
       on_save: (state), where an epoch does not end: every save_every_steps, and before stopping.
       save_every_steps: 0 for only at the ends of epochs, which is on_epoch's affair.
-      should_stop: asked after every step.
+      should_stop: asked after every step, with its number.
 
     Raises:
       Diverged: a loss was not finite. No hook has seen that step or a later one.
@@ -102,7 +102,7 @@ def fit(
             jax.block_until_ready(metrics)
             compile_sec = time.perf_counter() - began
             logged_step, logged_at = step, time.perf_counter()
-        stops = should_stop()
+        stops = should_stop(step)
         ends_epoch = plan.ends_epoch(step)
         logs = ends_epoch or step % log_every_steps == 0
         saves = not ends_epoch and (stops or (save_every_steps and step % save_every_steps == 0))

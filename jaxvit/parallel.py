@@ -1,4 +1,4 @@
-"""The same step on any number of devices: jit over a mesh, or pmap.
+"""The same step on any number of devices and processes: jit over a mesh, or pmap.
 
 Under jit the step is written for the whole batch and XLA splits it, so any number of devices
 draws the same augmentations and the same dropout masks. Under pmap each device runs the step on
@@ -6,13 +6,14 @@ its own shard; the batch is gathered first and the whole of it is augmented, so 
 found across devices and draws are one device's draws. Only the dropout masks differ there.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxvit.config import ParallelConfig, UserError
+from jaxvit.config import Config, UserError
 from jaxvit.state import TrainState
 from jaxvit.steps import Batch, EvalStep, Metrics, TrainParts, TrainStep, make_train_step
 
@@ -21,10 +22,17 @@ AXIS = "data"
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices of a run, along one axis, and how they share the work."""
+    """The devices of a run, along one axis, and how they share the work.
+
+    Attributes:
+      mesh: all devices of all processes, those of one process side by side.
+      mode: jit or pmap.
+      shard_params: cut the state over the devices instead of copying it to each.
+    """
 
     mesh: Mesh
     mode: str
+    shard_params: bool = False
 
     @property
     def count(self) -> int:
@@ -40,51 +48,89 @@ class Devices:
         """Each device holds its share of the first axis."""
         return NamedSharding(self.mesh, PartitionSpec(AXIS))
 
+    def sharding_of(self, leaf: jax.Array | jax.ShapeDtypeStruct) -> NamedSharding:
+        """Where an array of the state lies: whole on every device, or cut along an axis.
+
+        Cut is the longest axis that the devices divide; an array without one stays whole.
+        """
+        fitting = [axis for axis, size in enumerate(leaf.shape) if size % self.count == 0]
+        if not (self.shard_params and fitting):
+            return self.replicated
+        longest = max(fitting, key=lambda axis: leaf.shape[axis])
+        return NamedSharding(self.mesh, PartitionSpec(*[None] * longest, AXIS))
+
+    def own_rows(self, batch_size: int) -> slice:
+        """The rows of a batch that this process reads: those of its devices."""
+        share = batch_size // jax.process_count()
+        return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
+
     def place_batch(self, batch: dict[str, np.ndarray]) -> Batch:
-        """Starts to copy a batch to the devices, each its share, and does not wait."""
-        return jax.device_put(batch, self.by_example)
+        """Starts to copy this process's rows to its devices, each its share, without waiting."""
+        return jax.tree.map(
+            lambda rows: jax.make_array_from_process_local_data(self.by_example, rows), batch
+        )
 
     def replicate(self, tree):
-        """Copies a tree of arrays to every device."""
+        """Copies a tree of arrays, the same in every process, to every device."""
         return jax.device_put(tree, self.replicated)
+
+    def create(self, make_state: Callable[[], TrainState]) -> TrainState:
+        """The state that make_state describes, made where it belongs, never whole in one place."""
+        shardings = jax.tree.map(self.sharding_of, jax.eval_shape(make_state))
+        return jax.jit(make_state, out_shardings=shardings)()
 
     def compile_train_step(self, parts: TrainParts) -> TrainStep:
         """The step, compiled at its first call; it donates the state it is given."""
         if self.mode == "pmap":
             return _pmap_train_step(parts, self)
-        return jax.jit(
-            make_train_step(parts),
-            donate_argnums=0,
-            out_shardings=(self.replicated, self.replicated),
-        )
+        train_step = make_train_step(parts)
+
+        def placed_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+            state, metrics = train_step(state, batch)
+            where = jax.tree.map(self.sharding_of, state)
+            return jax.lax.with_sharding_constraint((state, metrics), (where, self.replicated))
+
+        return jax.jit(placed_step, donate_argnums=0)
 
     def compile_eval_step(self, eval_step: EvalStep) -> EvalStep:
         """The evaluation step under jit, in either mode; it donates the counts."""
-        return jax.jit(
-            eval_step, donate_argnums=1, out_shardings=(self.replicated, self.by_example)
-        )
+        return jax.jit(eval_step, donate_argnums=1, out_shardings=self.replicated)
 
 
-def make_devices(config: ParallelConfig, batch_size: int) -> Devices:
-    """All the devices JAX sees.
+def make_devices(config: Config) -> Devices:
+    """All the devices that JAX sees, in all processes.
 
     Raises:
-      UserError: there are none, or they do not divide the batch.
+      UserError: there are none, or they do not divide the batch, or processes have unequal
+        numbers of them, or pmap is asked to serve many processes.
     """
     try:
-        devices = jax.devices()
+        devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     except (RuntimeError, AssertionError) as error:
         raise UserError(
             f"JAX cannot use the platform that JAX_PLATFORMS asks for ({error}): unset it, or "
             "install the extra for it, such as cuda12"
         ) from error
-    if batch_size % len(devices) != 0:
-        nearest = max(1, round(batch_size / len(devices))) * len(devices)
+    processes = jax.process_count()
+    if len(devices) != processes * jax.local_device_count():
         raise UserError(
-            f"--batch-size {batch_size} does not divide over {len(devices)} devices: "
-            f"choose a multiple of {len(devices)}, such as {nearest}"
+            f"this process has {jax.local_device_count()} of {len(devices)} devices over "
+            f"{processes} processes: give each process the same number"
         )
-    return Devices(Mesh(np.asarray(devices), (AXIS,)), config.mode)
+    if processes > 1 and config.parallel.mode == "pmap":
+        raise UserError(
+            f"--parallel.mode pmap serves one process, and there are {processes}: choose jit"
+        )
+    multiple = len(devices) * config.grad_accum_steps
+    if config.batch_size % multiple != 0:
+        parts = f" in {config.grad_accum_steps} parts" if config.grad_accum_steps > 1 else ""
+        nearest = max(1, round(config.batch_size / multiple)) * multiple
+        raise UserError(
+            f"--batch-size {config.batch_size} does not divide{parts} over {len(devices)} devices: "
+            f"choose a multiple of {multiple}, such as {nearest}"
+        )
+    shard_params = config.parallel.shard_params
+    return Devices(Mesh(np.asarray(devices), (AXIS,)), config.parallel.mode, shard_params)
 
 
 def _pmap_train_step(parts: TrainParts, devices: Devices) -> TrainStep:

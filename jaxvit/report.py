@@ -19,7 +19,8 @@ from jaxvit.paths import user_path
 VERSIONED = ("jaxvit", "jax", "jaxlib", "flax", "optax", "numpy", "grain", "orbax-checkpoint")
 
 
-# Options that may change between a run and its continuation: no number depends on them.
+# Options that may change between a run and its continuation: no number depends on them, or, where
+# they only place the work, none by more than rounding.
 NOT_COMPARED = {
     "out",
     "overwrite",
@@ -29,6 +30,10 @@ NOT_COMPARED = {
     "data.cache_dir",
     "data.decode_threads",
     "data.prefetch_batches",
+    "distributed.coordinator",
+    "distributed.num_processes",
+    "distributed.process_id",
+    "parallel.shard_params",
 }
 
 
@@ -51,6 +56,7 @@ class RunDirectory:
 
     Args:
       config: `out`, `overwrite` and `resume` say where and whether.
+      writes: False in all processes of a run but one; they only read.
 
     Attributes:
       resumes: whether an unfinished run is there to go on with.
@@ -60,13 +66,14 @@ class RunDirectory:
         set; or it holds anything else; or cannot be written; or resume is set and nothing is there.
     """
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, writes: bool = True):
         path = user_path("out", config.out).resolve()
         self.path = path
         self.checkpoints = path / "checkpoints"
         self.plots = path / "plots"
         self.resumes = False
         self._config = config
+        self._writes = writes
         self._events = None
         self._purge_step = None  # events from here on are replaced
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -128,6 +135,8 @@ class RunDirectory:
                     "them, or start anew with --overwrite"
                 )
             return
+        if not self._writes:
+            return
         staging = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
             (staging / "plots").mkdir(parents=True)
@@ -146,6 +155,8 @@ class RunDirectory:
 
     def rewind(self, step: int) -> None:
         """Drops the lines of metrics.jsonl about later steps: they are about to be taken again."""
+        if not self._writes:
+            return
         kept = [json.dumps(line) + "\n" for line in self.read_metrics() if line["step"] <= step]
         partial = self.path / "metrics.jsonl.partial"
         partial.write_text("".join(kept))
@@ -154,6 +165,8 @@ class RunDirectory:
 
     def log(self, step: int, epoch: int, metrics: dict[str, float]) -> None:
         """Adds a line to metrics.jsonl and the same scalars to the TensorBoard events."""
+        if not self._writes:
+            return
         line = json.dumps({"step": step, "epoch": epoch} | metrics)
         with (self.path / "metrics.jsonl").open("a") as file:
             file.write(line + "\n")
@@ -229,6 +242,7 @@ def describe_machine() -> dict[str, Any]:
             "platform": devices[0].platform,
             "kind": devices[0].device_kind,
             "count": len(devices),
+            "processes": jax.process_count(),
         },
         "versions": {"python": platform.python_version()} | dict(_installed_versions()),
     }

@@ -34,12 +34,15 @@ class StepKeys(NamedTuple):
     dropout: jax.Array
 
 
+Gradients = Callable[[Params, jax.Array, Array, Array], tuple[Params, Metrics]]
+
+
 class TrainParts(NamedTuple):
     """One training step, in the order in which its parts run."""
 
     keys: Callable[[jax.Array], StepKeys]
     prepare: Callable[[jax.Array, Batch], tuple[Array, Array]]
-    gradients: Callable[[Params, jax.Array, Array, Array], tuple[Params, Metrics]]
+    gradients: Gradients
     update: Callable[[TrainState, Params], tuple[TrainState, Metrics]]
 
 
@@ -52,6 +55,7 @@ def make_train_parts(
     seed: int,
     label_smoothing: float,
     ema_decay: float = 0.0,
+    grad_accum_steps: int = 1,
 ) -> TrainParts:
     """The parts of the training step.
 
@@ -63,6 +67,7 @@ def make_train_parts(
       seed: with the step, fixes every draw: key = fold_in(key(seed), step).
       label_smoothing: eps in [0, 1).
       ema_decay: d in ema = d ema + (1 - d) params; used where the state carries an average.
+      grad_accum_steps: parts into which a batch is cut for its gradients; divides it.
     """
 
     def keys(step: jax.Array) -> StepKeys:
@@ -101,7 +106,41 @@ def make_train_parts(
         }
         return TrainState(state.step + 1, params, opt_state, ema_params), metrics
 
-    return TrainParts(keys, prepare, gradients, update)
+    return TrainParts(keys, prepare, accumulate(gradients, grad_accum_steps), update)
+
+
+def accumulate(gradients: Gradients, steps: int) -> Gradients:
+    """The gradients of a batch from `steps` equal parts of it, one after the other: their mean.
+
+    Activations are held for one part at a time. The batch was augmented whole, so only dropout,
+    whose key is fold_in(key, part), draws otherwise than without it.
+
+    Args:
+      gradients: of means over the examples it is given.
+      steps: divides the batch.
+    """
+    if steps == 1:
+        return gradients
+
+    def parts_of(x: Array) -> Array:
+        # Part j takes every steps-th example from j on, so that each device has a share of it.
+        return x.reshape(-1, steps, *x.shape[1:]).swapaxes(0, 1)  # (steps, B / steps, ...)
+
+    def accumulated(
+        params: Params, key: jax.Array, images: Array, targets: Array
+    ) -> tuple[Params, Metrics]:
+        def add(sums, part):
+            index, images, targets = part
+            found = gradients(params, jax.random.fold_in(key, index), images, targets)
+            return jax.tree.map(jnp.add, sums, found), None
+
+        parts = jnp.arange(steps), parts_of(images), parts_of(targets)
+        shapes = jax.eval_shape(gradients, params, key, *(x[0] for x in parts[1:]))
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        sums, _ = jax.lax.scan(add, zeros, parts)
+        return jax.tree.map(lambda x: x / steps, sums)
+
+    return accumulated
 
 
 def augmented_sample(parts: TrainParts, split, size: int = 32) -> tuple[Array, Array]:

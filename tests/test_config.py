@@ -3,7 +3,8 @@ from dataclasses import fields, is_dataclass, replace
 import pytest
 
 from jaxvit.command_line import parse
-from jaxvit.config import PRESETS, Config, ModelConfig, UserError, check, preset
+from jaxvit.config import PRESETS, Config, ModelConfig, UserError, preset
+from jaxvit.config_check import check
 from jaxvit.models.transformer import make_model
 
 

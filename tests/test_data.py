@@ -258,7 +258,7 @@ def test_a_stream_can_start_anywhere():
 
 def test_processes_share_each_batch_between_them():
     whole = stream(numbered(10), 6)
-    shares = [stream(numbered(10), 6, process_index=i, process_count=2) for i in range(2)]
+    shares = [stream(numbered(10), 6, own=slice(2 * i, 2 * i + 2)) for i in range(2)]
     np.testing.assert_array_equal(np.concatenate(shares, axis=1), whole)
 
 

@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import Mesh
 
 from jaxvit.augment.pipeline import make_augment
-from jaxvit.config import AugmentConfig, OptimConfig, ParallelConfig, UserError
+from jaxvit.config import AugmentConfig, Config, OptimConfig, UserError
 from jaxvit.models.transformer import VisionTransformer
 from jaxvit.optim import make_optimizer
 from jaxvit.parallel import AXIS, Devices, make_devices
@@ -28,15 +28,22 @@ EVERYTHING = AugmentConfig(
 )
 
 
-def on(num_devices: int, mode: str = "jit") -> Devices:
+def on(num_devices: int, mode: str = "jit", shard_params: bool = False) -> Devices:
     assert len(jax.devices()) >= num_devices, "conftest.py asks XLA for four emulated devices"
-    return Devices(Mesh(np.asarray(jax.devices()[:num_devices]), (AXIS,)), mode)
+    return Devices(Mesh(np.asarray(jax.devices()[:num_devices]), (AXIS,)), mode, shard_params)
 
 
 @functools.cache
-def gradients_and_losses(num_devices: int, mode: str, augment: AugmentConfig, dropout: float):
+def gradients_and_losses(
+    num_devices: int,
+    mode: str,
+    augment: AugmentConfig,
+    dropout: float,
+    shard_params: bool = False,
+    grad_accum_steps: int = 1,
+):
     """The first gradient (SGD with rate 1 leaves it in the params) and three losses."""
-    devices = on(num_devices, mode)
+    devices = on(num_devices, mode, shard_params)
     model = VisionTransformer(
         img_size=8, patch_size=4, num_classes=5, embed_dim=16, num_heads=2, num_layers=1,
         dropout=dropout,
@@ -51,9 +58,10 @@ def gradients_and_losses(num_devices: int, mode: str, augment: AugmentConfig, dr
         seed=3,
         label_smoothing=0.1,
         ema_decay=0.9,
+        grad_accum_steps=grad_accum_steps,
     )
     train_step = devices.compile_train_step(parts)
-    state = devices.replicate(create_state(jax.tree.map(jnp.copy, params), tx))
+    state = devices.create(lambda: create_state(init_params(model, 0), tx))
     rng = np.random.default_rng(0)
     batch = {
         "image": rng.integers(0, 256, (16, 8, 8, 3), np.uint8),
@@ -77,6 +85,53 @@ def test_four_devices_give_the_gradients_and_losses_of_one(mode):
     """With every augmentation on: partners are found across devices."""
     expected = gradients_and_losses(1, "jit", EVERYTHING, dropout=0.0)
     assert_same(gradients_and_losses(4, mode, EVERYTHING, dropout=0.0), expected)
+
+
+def test_parameters_cut_over_devices_give_the_gradients_and_losses_of_one():
+    expected = gradients_and_losses(1, "jit", EVERYTHING, dropout=0.0)
+    assert_same(gradients_and_losses(4, "jit", EVERYTHING, 0.0, shard_params=True), expected)
+
+
+def bytes_on(device: jax.Device, tree) -> int:
+    return sum(
+        shard.data.nbytes
+        for leaf in jax.tree.leaves(tree)
+        for shard in leaf.addressable_shards
+        if shard.device == device
+    )
+
+
+def test_the_state_cut_over_four_devices_takes_a_quarter_of_the_memory_on_each():
+    """Before the first step, after it, and for the average as for the moments."""
+    model = VisionTransformer(
+        img_size=8, patch_size=4, num_classes=5, embed_dim=16, num_heads=2, num_layers=1
+    )
+    tx = make_optimizer(OptimConfig(), 10)
+    augment, schedule = make_augment(PLAIN, (0.5,) * 3, (0.2,) * 3), optax.constant_schedule(1e-3)
+    parts = make_train_parts(
+        model, tx, augment, schedule, seed=0, label_smoothing=0.0, ema_decay=0.9
+    )
+    batch = {"image": np.zeros((4, 8, 8, 3), np.uint8), "label": np.zeros(4, np.int32)}
+    sizes = {}
+    for shard_params in (False, True):
+        devices = on(4, "jit", shard_params)
+        state = devices.create(lambda: create_state(init_params(model, 0), tx, ema=True))
+        before = [bytes_on(device, state) for device in devices.mesh.devices]
+        state, _ = devices.compile_train_step(parts)(state, devices.place_batch(batch))
+        after = [bytes_on(device, state) for device in devices.mesh.devices]
+        assert before == after
+        assert len(set(after)) == 1
+        sizes[shard_params] = after[0]
+    assert 0.25 <= sizes[True] / sizes[False] < 0.27
+
+
+@pytest.mark.parametrize(("num_devices", "mode"), [(1, "jit"), (4, "jit"), (4, "pmap")])
+def test_micro_batches_give_the_gradients_and_losses_of_the_batch(num_devices, mode):
+    """Even with mixing: the batch is augmented before it is cut."""
+    expected = gradients_and_losses(1, "jit", EVERYTHING, dropout=0.0)
+    for steps in (2, 4):
+        found = gradients_and_losses(num_devices, mode, EVERYTHING, 0.0, grad_accum_steps=steps)
+        assert_same(found, expected)
 
 
 def test_under_jit_dropout_masks_do_not_depend_on_the_devices():
@@ -115,9 +170,11 @@ def test_each_device_holds_its_share_of_a_batch():
 
 
 def test_a_batch_that_the_devices_do_not_divide_is_refused():
-    assert make_devices(ParallelConfig(), 8).count == 4
+    assert make_devices(Config(batch_size=8)).count == 4
     with pytest.raises(UserError, match="--batch-size 10 does not divide over 4 devices"):
-        make_devices(ParallelConfig(), 10)
+        make_devices(Config(batch_size=10))
+    with pytest.raises(UserError, match="8 does not divide in 4 parts .* a multiple of 16"):
+        make_devices(Config(batch_size=8, grad_accum_steps=4))
 
 
 def test_the_step_donates_the_state():

@@ -23,22 +23,19 @@ def train_batches(
     seed: int,
     *,
     start_step: int = 0,
-    process_index: int = 0,
-    process_count: int = 1,
+    own: slice = slice(None),
     read_threads: int = 2,
 ) -> Iterator[HostBatch]:
     """Batches from step start_step on, without end.
 
     Args:
       split: what to read.
-      batch_size: examples a step over all processes; process_count divides it.
+      batch_size: examples a step, over all processes.
       seed: fixes the order.
       start_step: the first batch to give; nothing before it is read.
-      process_index, process_count: which rows of each batch are this process's.
+      own: the rows of each batch that this process reads.
       read_threads: that read ahead.
     """
-    share = batch_size // process_count
-    own = slice(process_index * share, (process_index + 1) * share)
     steps = (
         grain.MapDataset.range(len(split))
         .seed(seed)
