@@ -50,6 +50,8 @@ def train(name: str, config: Config, console: Console) -> dict:
     data = load_dataset(
         config.data, config.model.img_size, config.model.in_channels, partial(track, console)
     )
+    if data.skipped:
+        say(f"left out {len(data.skipped)} image(s); the first: {data.skipped[0]}")
     num_classes = len(data.class_names)
     plan = Plan(len(data.train), config.batch_size, config.epochs)
 
@@ -160,6 +162,7 @@ def train(name: str, config: Config, console: Console) -> dict:
         "parameters": num_params,
         "params_sha256": params_sha256,
         "steps": plan.total_steps,
+        "skipped_images": len(data.skipped),
         "images_per_sec": speed.images_per_sec,
         "compile_sec": speed.compile_sec,
         "wall_sec": time.perf_counter() - began,

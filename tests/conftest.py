@@ -1,7 +1,11 @@
 """Tests of behaviour compile in a hurry; parity_tests compile as a user's run does."""
 
+from pathlib import Path
+
 import jax
 import pytest
+
+import train_jax
 
 
 @pytest.fixture(autouse=True, scope="package")
@@ -10,3 +14,21 @@ def _quick_compilation():
     yield
     jax.config.update("jax_disable_most_optimizations", False)
     jax.clear_caches()  # what was compiled in a hurry must not be used again
+
+
+@pytest.fixture(scope="package")
+def tiny(tmp_path_factory) -> list[str]:
+    """Options of a run of 39 steps, with every source of randomness and of state in it."""
+    return [
+        "--epochs", "2", "--model.embed-dim", "16", "--model.num-layers", "1",
+        "--model.dropout", "0.1", "--log-every-steps", "5", "--checkpoint.every-steps", "4",
+        "--data.cache-dir", str(tmp_path_factory.mktemp("cache")),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="package")
+def uninterrupted(_quick_compilation, tmp_path_factory, tiny) -> Path:
+    """What that run leaves when nothing befalls it, on this process's four devices."""
+    path = tmp_path_factory.mktemp("reference") / "run"
+    assert train_jax.main([*tiny, "--out", str(path)]) == 0
+    return path

@@ -1,4 +1,7 @@
+import errno
+import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,7 +81,8 @@ def test_a_broken_folder_is_one_clear_line(folder, tmp_path, break_it, message):
     break_it(folder)
     with pytest.raises(UserError, match=message):
         load(folder, tmp_path)
-    assert not list((tmp_path / "cache").glob("*")) or message != "3.jpg cannot be read"
+    if message == "3.jpg cannot be read":
+        assert not list((tmp_path / "cache").glob("*/pixels.npy"))
 
 
 def test_hidden_files_and_directories_are_passed_over(folder, tmp_path):
@@ -147,8 +151,10 @@ def test_a_wrong_line_in_the_annotations_is_named(tmp_path, line, message):
 def test_a_listed_image_that_is_missing_is_named(tmp_path):
     root = make_pets(tmp_path)
     (root / "images" / "Abyssinian_2.jpg").unlink()
+    config = replace(PETS, dir=str(root), cache_dir=str(tmp_path / "cache"))
     with pytest.raises(UserError, match=r"Abyssinian_2\.jpg is listed but cannot be read"):
-        find_source(replace(PETS, dir=str(root)))
+        load_dataset(config, 8, 3)
+    assert not (tmp_path / "cache").exists()  # it is said before anything is decoded
 
 
 def test_a_folder_of_ones_own_pictures_is_not_taken_for_tfds(folder):
@@ -174,8 +180,8 @@ def counting_examples(calls: list, fingerprint="one") -> Examples:
 
 def test_each_image_is_decoded_once_and_mapped_afterwards(tmp_path):
     calls = []
-    first = load_pixels(counting_examples(calls), 4, 3, tmp_path)
-    second = load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    first = load_pixels(counting_examples(calls), 4, 3, tmp_path).pixels
+    second = load_pixels(counting_examples(calls), 4, 3, tmp_path).pixels
     assert sorted(calls) == [0, 1, 2, 3, 4]
     assert isinstance(second, np.memmap)
     assert not second.flags.writeable
@@ -189,7 +195,7 @@ def test_another_size_or_source_is_another_cache(tmp_path):
     load_pixels(counting_examples(calls), 5, 3, tmp_path)
     load_pixels(counting_examples(calls, "two"), 4, 3, tmp_path)
     assert len(calls) == 15
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.glob("*/pixels.npy"))) == 3
 
 
 def test_a_decoding_that_fails_leaves_nothing_behind(tmp_path):
@@ -198,17 +204,75 @@ def test_a_decoding_that_fails_leaves_nothing_behind(tmp_path):
 
     with pytest.raises(UserError, match="bad image"):
         load_pixels(Examples(("a",), np.zeros(1, np.int32), pixels, ""), 4, 3, tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
 
 
-@pytest.mark.parametrize("content", [b"", b"rubbish", None])
-def test_a_damaged_cache_is_made_anew(tmp_path, content):
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("a cache was unpickled",))
+
+
+@pytest.mark.parametrize("file", ["pixels.npy", "unreadable.json"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"rubbish"),
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path: path.unlink(),
+        lambda path: np.lib.format.open_memmap(path, "w+", np.uint8, (5, 3, 3, 3)),  # too small
+        lambda path: path.write_bytes(pickle.dumps(Bomb())),
+    ],
+)
+def test_a_damaged_cache_is_made_anew(tmp_path, file, damage):
     calls = []
-    first = np.array(load_pixels(counting_examples(calls), 4, 3, tmp_path))
-    (path,) = tmp_path.iterdir()
-    path.write_bytes(path.read_bytes()[:-5] if content is None else content)
-    np.testing.assert_array_equal(load_pixels(counting_examples(calls), 4, 3, tmp_path), first)
+    first = np.array(load_pixels(counting_examples(calls), 4, 3, tmp_path).pixels)
+    (entry,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    damage(entry / file)
+    again = load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    np.testing.assert_array_equal(again.pixels, first)
     assert len(calls) == 10
+
+
+def test_what_a_killed_process_left_half_written_is_not_used(tmp_path):
+    calls = []
+    load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    (entry,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    entry.rename(entry.with_suffix(".partial"))
+    load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    assert len(calls) == 10
+    assert not entry.with_suffix(".partial").exists()
+
+
+def test_the_cache_of_another_version_is_not_used(tmp_path, monkeypatch):
+    calls = []
+    load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    monkeypatch.setattr("jaxvit.data.cache.FORMAT", 999)
+    load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    assert len(calls) == 10
+
+
+def test_a_cache_is_read_where_nothing_can_be_written(tmp_path, monkeypatch):
+    """As root every directory can be written, so the refusal is made here."""
+    calls = []
+    load_pixels(counting_examples(calls), 4, 3, tmp_path)
+
+    def refuse(*args, **kwargs):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr("jaxvit.data.cache.FileLock", refuse)
+    load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    assert len(calls) == 5
+    with pytest.raises(UserError, match=r"\(Read-only file system\): choose another place with"):
+        load_pixels(counting_examples(calls, "two"), 4, 3, tmp_path)
+
+
+def test_two_processes_decode_once_between_them(tmp_path):
+    calls = []
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: load_pixels(counting_examples(calls), 4, 3, tmp_path), range(2)))
+    assert len(calls) == 5
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path):

@@ -9,29 +9,11 @@ import sys
 from pathlib import Path
 
 import jax
-import pytest
 
 import train_jax
 from jaxvit.report import RunDirectory
 
 ROOT = Path(train_jax.__file__).parent
-# Dropout, Mixup and an average, so that every source of randomness and of state is there.
-TINY = [
-    "--epochs", "2", "--model.embed-dim", "16", "--model.num-layers", "1", "--log-every-steps", "5",
-    "--model.dropout", "0.1", "--checkpoint.every-steps", "4",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory) -> list[str]:
-    return ["--data.cache-dir", str(tmp_path_factory.mktemp("cache"))]
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, cache) -> Path:
-    path = tmp_path_factory.mktemp("reference") / "run"
-    assert train_jax.main([*TINY, *cache, "--out", str(path)]) == 0
-    return path
 
 
 def outcome(path: Path):
@@ -59,9 +41,9 @@ def stop_at(monkeypatch, step: int, number=signal.SIGTERM) -> None:
 
 
 def test_a_signal_saves_and_the_same_command_goes_on(
-    uninterrupted, cache, tmp_path, monkeypatch, capsys
+    uninterrupted, tiny, tmp_path, monkeypatch, capsys
 ):
-    args = [*TINY, *cache, "--out", str(tmp_path / "run")]
+    args = [*tiny, "--out", str(tmp_path / "run")]
     with monkeypatch.context() as patch:
         stop_at(patch, 10, signal.SIGTERM)
         assert train_jax.main(args) == 143
@@ -85,9 +67,9 @@ def damage(checkpoint: Path) -> None:
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
-    uninterrupted, cache, tmp_path, monkeypatch, capsys
+    uninterrupted, tiny, tmp_path, monkeypatch, capsys
 ):
-    args = [*TINY, *cache, "--out", str(tmp_path / "run")]
+    args = [*tiny, "--out", str(tmp_path / "run")]
     with monkeypatch.context() as patch:
         stop_at(patch, 15)
         train_jax.main(args)
@@ -103,10 +85,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     assert outcome(tmp_path / "run") == outcome(uninterrupted)
 
 
-def test_a_killed_run_goes_on(uninterrupted, cache, tmp_path):
+def test_a_killed_run_goes_on(uninterrupted, tiny, tmp_path):
     """SIGKILL in a process of its own; tests/kill_and_resume.py does it ten times."""
     out = tmp_path / "run"
-    command = [sys.executable, str(ROOT / "train_jax.py"), *TINY, *cache, "--out", str(out)]
+    command = [sys.executable, str(ROOT / "train_jax.py"), *tiny, "--out", str(out)]
     # Quick compilation changes rounding: the killed run must compile as the reference did.
     quick = str(int(jax.config.read("jax_disable_most_optimizations")))
     environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": quick}
@@ -119,14 +101,12 @@ def test_a_killed_run_goes_on(uninterrupted, cache, tmp_path):
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert not (out / "summary.json").exists()
-    assert train_jax.main([*TINY, *cache, "--out", str(out), "--resume"]) == 0
+    assert train_jax.main([*tiny, "--out", str(out), "--resume"]) == 0
     assert outcome(out) == outcome(uninterrupted)
 
 
-def test_another_configuration_is_refused_and_its_fields_named(
-    cache, tmp_path, monkeypatch, capsys
-):
-    args = [*TINY, *cache, "--out", str(tmp_path / "run")]
+def test_another_configuration_is_refused_and_its_fields_named(tiny, tmp_path, monkeypatch, capsys):
+    args = [*tiny, "--out", str(tmp_path / "run")]
     with monkeypatch.context() as patch:
         stop_at(patch, 5)
         train_jax.main(args)
@@ -140,15 +120,15 @@ def test_another_configuration_is_refused_and_its_fields_named(
     assert "the images are not those that the run" in capsys.readouterr().err
 
 
-def test_resume_insists_on_a_run(cache, tmp_path, capsys):
-    assert train_jax.main([*TINY, *cache, "--out", str(tmp_path / "none"), "--resume"]) == 2
+def test_resume_insists_on_a_run(tiny, tmp_path, capsys):
+    assert train_jax.main([*tiny, "--out", str(tmp_path / "none"), "--resume"]) == 2
     assert "holds no run to go on with" in capsys.readouterr().err
-    assert train_jax.main([*TINY, *cache, "--resume", "--overwrite"]) == 2
+    assert train_jax.main([*tiny, "--resume", "--overwrite"]) == 2
     assert "--resume keeps the run" in capsys.readouterr().err
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(cache, tmp_path, capsys):
-    args = [*TINY, *cache, "--out", str(tmp_path / "run"), "--optim.lr", "1e25"]
+def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(tiny, tmp_path, capsys):
+    args = [*tiny, "--out", str(tmp_path / "run"), "--optim.lr", "1e25"]
     assert train_jax.main([*args, "--optim.warmup-steps", "0", "--optim.clip-norm", "0"]) == 3
     error = capsys.readouterr().err
     assert "the loss is nan at step 2" in error
@@ -158,10 +138,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(cache, tmp_path, ca
     assert not list((tmp_path / "run" / "checkpoints").glob("[0-9]*"))
 
 
-def test_a_full_disk_ends_in_a_clear_line(cache, uninterrupted, tmp_path):
+def test_a_full_disk_ends_in_a_clear_line(tiny, uninterrupted, tmp_path):
     """No file may grow past 45 kB: metrics still fit, a checkpoint no longer does."""
     out = tmp_path / "run"
-    command = [sys.executable, str(ROOT / "train_jax.py"), *TINY, *cache, "--out", str(out)]
+    command = [sys.executable, str(ROOT / "train_jax.py"), *tiny, "--out", str(out)]
     done = subprocess.run(
         ["bash", "-c", f"ulimit -f 45; exec {shlex.join(command)}"], capture_output=True, text=True
     )

@@ -1,18 +1,24 @@
 """Each image decoded once, memory-mapped afterwards."""
 
-import contextlib
 import hashlib
+import json
 import os
-from collections.abc import Callable, Iterable
+import shutil
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
+from filelock import FileLock
+from PIL import Image
 
 from jaxvit.config import UserError
 from jaxvit.data.examples import Examples
+from jaxvit.data.images import UnreadableImage
 
-FORMAT = 1  # raised whenever the same source would give other bytes
+FORMAT = 2  # raised whenever the same source would give other bytes
 
 # Wraps an iterable of known length to show how far it is: (items, length, what) -> items.
 Track = Callable[[Iterable, int, str], Iterable]
@@ -22,6 +28,18 @@ def no_tracking(items: Iterable, length: int, what: str) -> Iterable:
     return items
 
 
+class Decoded(NamedTuple):
+    """A source's images at one size.
+
+    Attributes:
+      pixels: uint8 (N, S, S, C), mapped and read-only; black where an image cannot be read.
+      unreadable: of the row of each such image, why.
+    """
+
+    pixels: np.ndarray
+    unreadable: dict[int, str]
+
+
 def load_pixels(
     examples: Examples,
     img_size: int,
@@ -29,42 +47,102 @@ def load_pixels(
     cache_dir: Path,
     threads: int = 0,
     track: Track = no_tracking,
-) -> np.ndarray:
-    """All images at one size, uint8 (N, img_size, img_size, channels), read-only.
+    on_error: Literal["stop", "skip"] = "stop",
+) -> Decoded:
+    """All images at one size.
 
-    The first call decodes with all cores and writes one .npy file; later ones only map it. Its
-    name is a hash of the source's fingerprint and the size, and it appears under that name only
-    when it is whole, so a run that was stopped half-way leaves nothing that a later one could
-    mistake for it. A file that cannot be read or has another shape is made anew.
+    The first call decodes with all cores and writes a directory; later ones only map what is in
+    it, even where it cannot be written. Its name is a hash of the source's fingerprint and the
+    size, and it appears under that name only when it is whole, so a run that was stopped half-way
+    leaves nothing that a later one could mistake for it. What is damaged or has another shape is
+    made anew. Of several processes one decodes and the others wait for it.
 
     Args:
       examples: what to decode.
-      img_size: pixels.
-      channels: 3, or 1 for grey sources.
+      img_size: S, in pixels.
+      channels: C, 3, or 1 for grey sources.
       cache_dir: made if missing.
       threads: that decode; 0 means one a core. Pillow works outside Python's lock.
       track: shows progress.
+      on_error: stop at an image that cannot be read, or go on without it.
 
     Raises:
       UserError: an image cannot be read, or the cache cannot be written.
     """
     key = f"{FORMAT} {img_size} {channels} {examples.fingerprint}"
-    path = cache_dir / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
+    path = cache_dir / hashlib.sha256(key.encode()).hexdigest()[:32]
     shape = (len(examples.labels), img_size, img_size, channels)
+    if on_error == "stop":
+        _refuse(examples.unreadable)
     cached = _open(path, shape)
-    if cached is not None:
-        return cached
+    if cached is None:
+        try:
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{path}.lock"):
+                cached = _open(path, shape)  # another process may have been here meanwhile
+                if cached is None:
+                    _write(path, shape, examples, threads, track, on_error)
+                    cached = _open(path, shape)
+        except OSError as error:
+            raise UserError(
+                f"the cache {path} ({np.prod(shape) / 1e6:,.0f} MB) cannot be written "
+                f"({error.strerror or error}): choose another place with --data.cache-dir DIR"
+            ) from error
+    if on_error == "stop":
+        _refuse(cached.unreadable)
+    return cached
 
-    partial = path.with_suffix(f".{os.getpid()}.partial")
+
+def _refuse(unreadable: Mapping[int, str]) -> None:
+    if unreadable:
+        reason = unreadable[min(unreadable)]
+        raise UserError(f"{reason}, or leave such images out with --data.on-error skip")
+
+
+def _open(path: Path, shape: tuple[int, ...]) -> Decoded | None:
+    """What is there, or None where it is missing or damaged: then it is made anew."""
     try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        pixels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-        _reserve(partial)
+        pixels = np.load(path / "pixels.npy", mmap_mode="r", allow_pickle=False)
+        reasons = json.loads((path / "unreadable.json").read_text())
+        unreadable = {int(row): str(reason) for row, reason in reasons.items()}
+    except (OSError, ValueError, EOFError, AttributeError):
+        return None
+    whole = pixels.shape == shape and pixels.dtype == np.uint8
+    return Decoded(pixels, unreadable) if whole else None
 
-        def decode(index: int) -> None:
-            pixels[index] = examples.pixels(index, img_size)
 
-        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+def _write(
+    path: Path,
+    shape: tuple[int, ...],
+    examples: Examples,
+    threads: int,
+    track: Track,
+    on_error: str,
+) -> None:
+    partial = path.with_suffix(".partial")  # ours alone: the caller holds the lock
+    unreadable = dict(examples.unreadable)
+    shutil.rmtree(partial, ignore_errors=True)  # a process that was killed may have left it
+    try:
+        partial.mkdir()
+        pixels = np.lib.format.open_memmap(
+            partial / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape
+        )
+        _reserve(partial / "pixels.npy")
+
+        def decode(row: int) -> None:
+            if row in examples.unreadable:
+                return
+            try:
+                pixels[row] = examples.pixels(row, shape[1])
+            except UnreadableImage as error:
+                if on_error == "stop":
+                    _refuse({row: str(error)})
+                unreadable[row] = str(error)
+
+        with warnings.catch_warnings(), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+            # Large images are bounded by images.PixelBudget, and transparency is dropped.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.filterwarnings("ignore", "Palette images with Transparency")
             try:
                 for _ in track(pool.map(decode, range(shape[0])), shape[0], "decoding images"):
                     pass
@@ -73,25 +151,11 @@ def load_pixels(
                 raise
         pixels.flush()
         del pixels
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(
-            f"the cache {path} ({np.prod(shape) / 1e6:,.0f} MB) cannot be written "
-            f"({error.strerror or error}): choose another place with --data.cache-dir DIR"
-        ) from error
+        (partial / "unreadable.json").write_text(json.dumps(unreadable))
+        shutil.rmtree(path, ignore_errors=True)  # what is there is damaged
+        partial.rename(path)
     finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-    return np.load(path, mmap_mode="r")
-
-
-def _open(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The mapped file, or None where it is missing or damaged: then it is made anew."""
-    try:
-        cached = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return cached if cached.shape == shape and cached.dtype == np.uint8 else None
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _reserve(path: Path) -> None:

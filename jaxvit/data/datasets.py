@@ -34,12 +34,16 @@ class Split(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """Three splits that share no example, and the names of the K classes."""
+    """Three splits that share no example, and the names of the K classes.
+
+    `skipped` says of each image that was left out why it cannot be read.
+    """
 
     class_names: tuple[str, ...]
     train: Split
     val: Split
     test: Split
+    skipped: tuple[str, ...] = ()
 
 
 def load_dataset(
@@ -48,30 +52,54 @@ def load_dataset(
     """Finds, splits and decodes the configured data set.
 
     Splits that the source comes with are kept. A missing test split takes TEST_FRACTION of each
-    class, then a missing validation split takes config.val_fraction of what is left.
+    class, then a missing validation split takes config.val_fraction of what is left. With
+    config.on_error "skip", images that cannot be read are then left out.
 
     Raises:
-      UserError: see the sources; or a label is out of range, or a split would be empty.
+      UserError: see the sources; or a label is out of range, or a split would be empty, or a
+        class would have no image to train on, or an image cannot be read.
     """
     cache_dir = user_path("data.cache-dir", config.cache_dir)
     source = find_source(config)
     splits = split_source(source, config)
-    pixels = {
-        name: load_pixels(examples, img_size, channels, cache_dir, config.decode_threads, track)
+    decoded = {
+        name: load_pixels(
+            examples,
+            img_size,
+            channels,
+            cache_dir,
+            config.decode_threads,
+            track,
+            config.on_error,
+        )
         for name, examples in source.splits.items()
     }
 
     def split(name: str) -> Split:
         origin, rows = splits[name]
         examples = source.splits[origin]
+        rows = np.asarray([row for row in rows if row not in decoded[origin].unreadable], int)
         return Split(
-            pixels=pixels[origin],
+            pixels=decoded[origin].pixels,
             rows=rows,
             labels=examples.labels[rows],
             names=tuple(examples.names[row] for row in rows),
         )
 
-    return Dataset(source.class_names, split("train"), split("val"), split("test"))
+    skipped = [reason for part in decoded.values() for reason in part.unreadable.values()]
+    data = Dataset(
+        source.class_names, split("train"), split("val"), split("test"), tuple(sorted(skipped))
+    )
+    for name in ("train", "val", "test"):
+        if len(getattr(data, name)) == 0:
+            raise UserError(f"no image of the {name} split can be read, as {skipped[0]}")
+    untaught = set(range(len(data.class_names))) - set(data.train.labels.tolist())
+    if untaught:
+        raise UserError(
+            f"no training image of class {data.class_names[min(untaught)]!r} "
+            + (f"can be read, as {skipped[0]}" if skipped else "is there: add some, or remove it")
+        )
+    return data
 
 
 def find_source(config: DataConfig) -> Source:
@@ -112,6 +140,6 @@ def split_source(source: Source, config: DataConfig) -> dict[str, tuple[str, np.
 
 
 def split_names(dataset: Dataset) -> dict[str, list[str]]:
-    """The classes and the names of every split's examples, to be written down and compared."""
+    """The classes, every split's examples and what was left out, to be kept and compared."""
     splits = {name: list(getattr(dataset, name).names) for name in ("train", "val", "test")}
-    return {"class_names": list(dataset.class_names), **splits}
+    return {"class_names": list(dataset.class_names), **splits, "skipped": list(dataset.skipped)}

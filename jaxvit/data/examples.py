@@ -1,6 +1,7 @@
 """What a source of images hands on: names and labels in a fixed order, pixels on request."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -16,12 +17,14 @@ class Examples(NamedTuple):
       labels: int32 (N,), class indices.
       pixels: (index, img_size) -> uint8 (img_size, img_size, C); safe to call from many threads.
       fingerprint: text that changes when the pixels may have; the key of the cache.
+      unreadable: of each image of which it is known beforehand that it cannot be read, why.
     """
 
     names: tuple[str, ...]
     labels: np.ndarray
     pixels: Callable[[int, int], np.ndarray]
     fingerprint: str
+    unreadable: Mapping[int, str] = MappingProxyType({})
 
 
 class Source(NamedTuple):

@@ -7,33 +7,33 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxvit.config import UserError
 from jaxvit.data.examples import Examples
-from jaxvit.data.images import decode_image
+from jaxvit.data.images import UnreadableImage, decode_image
 
 
 def examples_from_files(root: Path, paths: Sequence[Path], labels: Sequence[int]) -> Examples:
     """One example a file; named by its path below root.
 
-    The fingerprint covers every path, size and time of change.
-
-    Raises:
-      UserError: a file is missing.
+    The fingerprint covers every path, size and time of change. A file that is missing is
+    unreadable.
     """
     digest = hashlib.sha256()
-    for path in paths:
+    unreadable = {}
+    for row, path in enumerate(paths):
+        digest.update(os.fsencode(path.resolve()))
         try:
             stat = path.stat()
         except OSError as error:
-            raise _unreadable(path, error) from error
-        digest.update(os.fsencode(path.resolve()))
-        digest.update(f"\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+            unreadable[row] = _reason(path, error)
+            digest.update(b"\0missing\n")
+        else:
+            digest.update(f"\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
 
     def pixels(index: int, img_size: int) -> np.ndarray:
         try:
             data = paths[index].read_bytes()
         except OSError as error:
-            raise _unreadable(paths[index], error) from error
+            raise UnreadableImage(_reason(paths[index], error)) from error
         return decode_image(data, img_size, str(paths[index]))
 
     return Examples(
@@ -41,6 +41,7 @@ def examples_from_files(root: Path, paths: Sequence[Path], labels: Sequence[int]
         labels=np.asarray(labels, np.int32),
         pixels=pixels,
         fingerprint=digest.hexdigest(),
+        unreadable=unreadable,
     )
 
 
@@ -49,8 +50,7 @@ def _name(path: Path) -> str:
     return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
 
 
-def _unreadable(path: Path, error: OSError) -> UserError:
-    return UserError(
-        f"{path} is listed but cannot be read ({error.strerror}): restore it, or take it off the "
-        "list"
+def _reason(path: Path, error: OSError) -> str:
+    return (
+        f"{path} is listed but cannot be read ({error.strerror}): restore it, take it off the list"
     )

@@ -1,5 +1,8 @@
 """Bytes of a JPEG or PNG to RGB uint8 at the model's size, exactly as torchvision resizes."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 
 import numpy as np
@@ -7,32 +10,86 @@ from PIL import Image, UnidentifiedImageError
 
 from jaxvit.config import UserError
 
+# By content, whatever the name says. No other format's decoder is ever handed a user's bytes.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+MAX_PIXELS = 2 * 89_478_485  # in one image: where Pillow, too, speaks of a decompression bomb
+SIXTEEN_BITS = {"I", "I;16", "I;16L", "I;16B", "I;16N"}  # what Pillow calls 16-bit grey
+
+
+class UnreadableImage(UserError):
+    """An image that cannot be decoded; the message names it."""
+
+
+class PixelBudget:
+    """Bounds how many pixels are being decoded at once, over all threads.
+
+    Args:
+      limit: pixels; at 3 to 7 bytes each they are the decoder's memory. A larger image waits
+        until it is alone.
+    """
+
+    def __init__(self, limit: int):
+        self._limit = self._free = limit
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def spend(self, pixels: int) -> Iterator[None]:
+        pixels = min(pixels, self._limit)
+        with self._changed:
+            self._changed.wait_for(lambda: pixels <= self._free)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
+
+
+_budget = PixelBudget(2**28)  # under 2 GB, and ten photographs of 24 megapixels at once
+
 
 def decode_image(data: bytes, img_size: int, name: str) -> np.ndarray:
     """The picture at img_size by img_size pixels, uint8 (img_size, img_size, 3).
 
     Byte for byte torchvision's `Resize((img_size, img_size))` on `Image.open(...).convert("RGB")`:
-    Pillow's bilinear filter, antialiased, aspect ratio not kept.
+    Pillow's bilinear filter, antialiased, aspect ratio not kept, EXIF rotation not applied. CMYK,
+    palettes and grey become RGB, transparency is dropped, of an animation the first frame is
+    taken. Only 16-bit grey differs: its high byte is kept, where `convert` would clip it to white.
 
     Args:
-      data: an encoded image.
+      data: an encoded image, in one of FORMATS.
       img_size: pixels.
       name: for the error message.
 
     Raises:
-      UserError: the bytes are not an image, or are cut short.
+      UnreadableImage: the bytes are no image, are cut short, or hold more than MAX_PIXELS.
     """
     try:
-        with Image.open(BytesIO(data)) as image:
-            return resize_pixels(image.convert("RGB"), img_size)
+        with (
+            Image.open(BytesIO(data), formats=FORMATS) as image,  # reads no more than the header
+            _budget.spend(image.width * image.height),
+        ):
+            return resize_pixels(_to_rgb(image), img_size)
     except UnidentifiedImageError as error:
-        raise UserError(
-            f"{name} cannot be read as an image (no known format): repair or remove it"
+        raise UnreadableImage(
+            f"{name} cannot be read as an image (not {', '.join(FORMATS)}): repair or remove it"
         ) from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(
-            f"{name} cannot be read as an image ({error}): repair or remove it"
+    except Image.DecompressionBombError as error:
+        raise UnreadableImage(
+            f"{name} has more than {MAX_PIXELS:,} pixels: make it smaller or remove it"
         ) from error
+    except Exception as error:  # whatever a decoder may meet in bytes that no encoder wrote
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UnreadableImage(
+            f"{name} cannot be read as an image ({reason}): repair or remove it"
+        ) from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in SIXTEEN_BITS:
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    return image.convert("RGB")
 
 
 def resize_pixels(image: Image.Image, img_size: int) -> np.ndarray:

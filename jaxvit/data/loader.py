@@ -40,7 +40,7 @@ def train_batches(
         grain.MapDataset.range(len(split))
         .seed(seed)
         .shuffle()
-        .repeat()  # reshuffles every epoch
+        .repeat(2**31)  # reshuffles every epoch; without a number, grain overflows at batches of 1
         .batch(batch_size)
         .map(lambda rows: split.take(rows[own]))
     )

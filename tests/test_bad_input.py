@@ -1,0 +1,246 @@
+"""What each kind of strange picture gets: it is read, or it stops the run, or it is left out."""
+
+import json
+import threading
+import time
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import train_jax
+from jaxvit.config import DataConfig, UserError
+from jaxvit.data import images
+from jaxvit.data.datasets import load_dataset
+from jaxvit.data.images import PixelBudget, UnreadableImage, decode_image
+
+RNG = np.random.default_rng(0)
+COLOURS = RNG.integers(0, 256, (12, 20, 3), np.uint8)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    file = BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def sixteen_bits() -> bytes:
+    return encoded(Image.fromarray(COLOURS[:, :, 0].astype(np.uint16) * 256 + 77))
+
+
+def rotated_by_exif() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # Orientation: turn it a quarter
+    return encoded(Image.fromarray(COLOURS), "JPEG", quality=95, exif=exif)
+
+
+def palette() -> bytes:
+    return encoded(Image.fromarray(COLOURS).quantize(16), transparency=bytes(range(16)))
+
+
+def animated(kind: str) -> bytes:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    return encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+
+
+def png_header(width: int, height: int) -> bytes:
+    """Claims a size; that is refused before any memory is asked for it."""
+    chunks = b"\x89PNG\r\n\x1a\n"
+    size = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    for kind, data in ((b"IHDR", size + b"\x08\x02\0\0\0"), (b"IDAT", b"")):
+        crc = zlib.crc32(kind + data).to_bytes(4, "big")
+        chunks += len(data).to_bytes(4, "big") + kind + data + crc
+    return chunks
+
+
+PHOTO = encoded(Image.fromarray(COLOURS), "JPEG")
+
+# Read: the bytes, and the RGB pixels that they stand for, before the resizing.
+READ = {
+    "cmyk.jpg": (
+        encoded(Image.fromarray(COLOURS).convert("CMYK"), "JPEG"),
+        lambda data: Image.open(BytesIO(data)).convert("RGB"),
+    ),
+    "sixteen-bits.png": (sixteen_bits(), lambda _: Image.fromarray(COLOURS[:, :, 0])),
+    "palette.png": (palette(), lambda _: Image.fromarray(COLOURS).quantize(16)),
+    "grey-and-alpha.png": (
+        encoded(Image.fromarray(COLOURS[:, :, :2], "LA")),
+        lambda _: Image.fromarray(COLOURS[:, :, 0]),
+    ),
+    "animated.png": (animated("PNG"), lambda _: Image.new("RGB", (8, 8), "red")),
+    "gif-named.jpg": (animated("GIF"), lambda _: Image.new("RGB", (8, 8), "red")),
+    "rotated-by-exif.jpg": (rotated_by_exif(), lambda data: Image.open(BytesIO(data))),
+    "one-pixel.png": (
+        encoded(Image.new("RGB", (1, 1), (10, 20, 30))),
+        lambda _: Image.new("RGB", (1, 1), (10, 20, 30)),
+    ),
+    "png-named.jpg": (encoded(Image.fromarray(COLOURS)), lambda _: Image.fromarray(COLOURS)),
+    "20000-wide.png": (
+        encoded(Image.new("RGB", (20_000, 40), (1, 2, 3))),
+        lambda _: Image.new("RGB", (20_000, 40), (1, 2, 3)),
+    ),
+}
+# Stop, or skip: the bytes, and what is said.
+UNREADABLE = {
+    "empty.jpg": (b"", "cannot be read as an image (not JPEG"),
+    "truncated.jpg": (PHOTO[: len(PHOTO) // 2], "truncated"),
+    "truncated.png": (encoded(Image.fromarray(COLOURS))[:300], "cannot be read as an image"),
+    "text.jpg": (b"<html>404</html>", "cannot be read as an image (not JPEG"),
+    "postscript.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "(not JPEG, PNG"),
+    "tiff-named.png": (encoded(Image.fromarray(COLOURS), "TIFF"), "(not JPEG, PNG"),
+    "20000-square.png": (png_header(20_000, 20_000), "has more than 178,956,970 pixels"),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_it_is_read(name):
+    data, rgb = READ[name]
+    found = decode_image(data, 10, name)
+    expected = rgb(data).convert("RGB").resize((10, 10), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(found, np.asarray(expected))
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_it_is_refused_by_name(name):
+    data, message = UNREADABLE[name]
+    with pytest.raises(UnreadableImage) as error:
+        decode_image(data, 10, name)
+    assert str(error.value).startswith(name)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def make_folder(root: Path, classes=("ant", "bee"), size: int = 12) -> Path:
+    for name in classes:
+        (root / name).mkdir(parents=True)
+        for number in range(size):
+            Image.fromarray(np.roll(COLOURS, number)).save(root / name / f"{number:02d}.png")
+    return root
+
+
+def load(root: Path, on_error: str):
+    cache = str(root.parent / "cache")
+    config = DataConfig(name="folder", dir=str(root), cache_dir=cache, on_error=on_error)
+    return load_dataset(config, 8, 3)
+
+
+@pytest.mark.filterwarnings("error")  # nor does Pillow warn of what has been decided
+def test_every_bad_file_of_a_folder_is_left_out_and_counted_or_stops_the_run(tmp_path):
+    root = make_folder(tmp_path / "images")
+    for name, (data, _) in (READ | UNREADABLE).items():
+        (root / "ant" / name).write_bytes(data)
+    with pytest.raises(UserError, match=r"/ant/.* --data.on-error skip$"):
+        load(root, "stop")
+    for _ in range(2):  # the second time from the cache
+        data = load(root, "skip")
+        assert len(data.skipped) == len(UNREADABLE)
+        names = {name for split in (data.train, data.val, data.test) for name in split.names}
+        assert names == {f"{c}/{n:02d}.png" for c in ("ant", "bee") for n in range(12)} | {
+            f"ant/{name}" for name in READ
+        }
+        for split in (data.train, data.val, data.test):
+            batch = split.take(np.arange(len(split)))
+            assert batch["image"].any(axis=(1, 2, 3)).all()  # no black hole is trained on
+    with pytest.raises(UserError, match=r"/ant/.* --data.on-error skip$"):
+        load(root, "stop")  # what was skipped is not forgotten
+
+
+def test_a_class_or_a_split_that_skipping_leaves_empty_is_refused(tmp_path):
+    root = make_folder(tmp_path / "images")
+    for path in (root / "bee").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="no training image of class 'bee' can be read, as"):
+        load(root, "skip")
+    other = tmp_path / "splits"
+    make_folder(other / "train")
+    make_folder(other / "test", size=1)
+    for path in (other / "test").rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="no image of the test split can be read, as"):
+        load(other, "skip")
+
+
+def test_a_split_without_examples_and_a_class_without_images_are_refused(tmp_path):
+    root = make_folder(tmp_path / "images")
+    for path in (root / "bee").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match=r"bee has no \.jpg or \.png"):
+        load(root, "skip")
+    other = make_folder(tmp_path / "splits" / "train").parent
+    (other / "val" / "ant").mkdir(parents=True)
+    with pytest.raises(UserError, match="the val split has no images"):
+        load(other, "skip")
+
+
+def test_a_listed_file_that_is_missing_is_left_out_when_asked(tmp_path):
+    root = make_folder(tmp_path / "images")
+    missing = root / "ant" / "link.jpg"
+    missing.symlink_to("nowhere.jpg")
+    pets = tmp_path / "pets"
+    (pets / "images").mkdir(parents=True)
+    (pets / "annotations").mkdir()
+    for split, count in (("trainval", 8), ("test", 2)):
+        lines = []
+        for breed in (1, 2):
+            for number in range(count):
+                name = f"{split}_breed{breed}_{number}"
+                Image.fromarray(COLOURS).save(pets / "images" / f"{name}.jpg")
+                lines.append(f"{name} {breed} 1 1")
+        (pets / "annotations" / f"{split}.txt").write_text("\n".join(lines))
+    (pets / "images" / "trainval_breed2_3.jpg").unlink()
+    config = DataConfig(
+        name="oxford_iiit_pet", dir=str(pets), cache_dir=str(tmp_path / "c"), on_error="skip"
+    )
+    data = load_dataset(config, 8, 3)
+    assert len(data.train) + len(data.val) == 15
+    assert "trainval_breed2_3.jpg is listed but cannot be read" in data.skipped[0]
+
+
+def test_the_count_is_in_the_summary_and_the_names_in_the_split(tmp_path, capsys):
+    root = make_folder(tmp_path / "images")
+    (root / "ant" / "text.jpg").write_text("no picture")
+    out = tmp_path / "run"
+    arguments = (
+        "pets-small --data.name folder --epochs 1 --batch-size 8 --model.img-size 8 "
+        "--model.patch-size 4 --model.embed-dim 8 --model.num-heads 1 --model.num-layers 1 "
+        "--augment.crop-scale 1 1 --augment.mixup-alpha 0 --augment.cutmix-alpha 0 "
+        f"--data.dir {root} --data.cache-dir {tmp_path / 'cache'} --out {out}"
+    ).split()
+    assert train_jax.main(arguments) == 2
+    assert "text.jpg cannot be read" in capsys.readouterr().err
+    assert train_jax.main([*arguments, "--data.on-error", "skip"]) == 0
+    assert "left out 1 image(s); the first:" in capsys.readouterr().out
+    assert json.loads((out / "summary.json").read_text())["skipped_images"] == 1
+    (skipped,) = json.loads((out / "split.json").read_text())["skipped"]
+    assert "ant/text.jpg" in skipped
+
+
+def test_large_images_wait_for_each_other(monkeypatch):
+    """Eight threads, and room for two of these images: never are three decoded at once."""
+    budget = PixelBudget(2 * 240)
+    monkeypatch.setattr(images, "_budget", budget)
+    at_once, most, lock = 0, 0, threading.Lock()
+
+    def slow(image):
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.02)
+        with lock:
+            at_once -= 1
+        return image.convert("RGB")
+
+    monkeypatch.setattr(images, "_to_rgb", slow)
+    data = encoded(Image.fromarray(COLOURS))  # 12 x 20 = 240 pixels
+    threads = [threading.Thread(target=decode_image, args=(data, 4, "x")) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 2
+    with budget.spend(10**9):  # larger than all of it: alone, but not never
+        pass
