@@ -48,8 +48,12 @@ def served(directory):
     server.shutdown()
 
 
-def write_tar(path, files: dict[str, bytes]) -> None:
+def write_tar(path, files: dict[str, bytes], links: dict[str, str] | None = None) -> None:
     with tarfile.open(path, "w") as tar:  # named .tar.gz and not compressed, as the real ones are
+        for name, target in (links or {}).items():
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            tar.addfile(info)
         for name, data in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
@@ -74,7 +78,14 @@ def prepared(tmp_path_factory, images):
         "annotations/trainval.txt": [row for name, row in rows.items() if name[-1] != "4"],
         "annotations/test.txt": [row for name, row in rows.items() if name[-1] == "4"],
     }
-    write_tar(site / "images.tar.gz", {f"images/{n}.jpg": data for n, data in images.items()})
+    # The archive also tries to write outside the directory that it is unpacked in.
+    outside = tmp_path_factory.mktemp("outside")
+    write_tar(
+        site / "images.tar.gz",
+        {f"images/{n}.jpg": data for n, data in images.items()}
+        | {"../escaped.txt": b"1", f"{outside}/escaped.txt": b"2", "link/escaped.txt": b"3"},
+        links={"link": str(outside)},
+    )
     write_tar(
         site / "annotations.tar.gz",
         {name: ("\n".join(lines) + "\n").encode() for name, lines in lists.items()}
@@ -84,6 +95,9 @@ def prepared(tmp_path_factory, images):
     with served(site) as url, pytest.MonkeyPatch.context() as patch:
         patch.setattr(oxford_iiit_pet_dataset_builder, "_BASE_URL", url)
         load_oxford_iiit_pet(data_dir)
+    escaped = {path.parent.name for path in data_dir.parent.rglob("escaped.txt")}
+    assert escaped <= {"link"}, "an archive wrote outside its directory"
+    assert not list(outside.iterdir())
     return data_dir
 
 
