@@ -168,10 +168,10 @@ def train(name: str, config: Config, console: Console) -> dict:
         "wall_sec": time.perf_counter() - began,
         **describe_machine(),
     }
-    run.write_summary(summary)
     plots.plot_report(run.plots, lines, data, test, *augmented_sample(parts, data.train), config)
     run.add_plots(plan.total_steps)
     run.close()
+    run.write_summary(summary)  # last: its presence says that the run is finished
     say(
         f"test accuracy {summary['test/accuracy']:.2%} (best validation "
         f"{best['val/accuracy']:.2%} at epoch {best['epoch']}), "
@@ -186,6 +186,13 @@ def main(args: list[str]) -> int:
         train(*parse(args), console=Console(markup=False))
     except UserError as error:
         return fail(error)
+    except OSError as error:  # a full disk, most often; checkpoints have a line of their own
+        return fail(
+            UserError(
+                f"the run could not go on ({error}): mend that and give the same command again, "
+                "which goes on from the last checkpoint"
+            )
+        )
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         return stop.exit_code

@@ -41,7 +41,8 @@ class Checkpoints:
     def __init__(self, directory: Path, keep: int = 2, warn: Callable[[str], None] = print):
         self._directory = directory.absolute()
         self._warn = warn
-        logging.getLogger("absl").setLevel(logging.ERROR)  # orbax warns of every unscored save
+        # orbax warns of every unscored save, and logs with their traces the errors it also raises.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         best = BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)
         self._manager = ocp.CheckpointManager(
             self._directory,
@@ -68,6 +69,15 @@ class Checkpoints:
             state is best.
         """
         step = int(state.step)
+        # Asked beforehand, for a write that fails half-way is a long complaint in orbax's threads.
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        free = shutil.disk_usage(self._directory).free
+        if free < 1.2 * size:
+            raise UserError(
+                f"a checkpoint of {size / 1e6:,.1f} MB does not fit under {self._directory}, where "
+                f"{free / 1e6:,.1f} MB are free: make room and run the same command again; it goes "
+                "on from the last whole one"
+            )
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state),
             seal=ocp.args.JsonSave({"sha256": sha256(state)}),
@@ -127,7 +137,8 @@ class Checkpoints:
         try:
             call(*args, **kwargs)
         except Exception as error:  # orbax passes on what its storage layer met
-            reason = " ".join(str(error).split())[:300]
+            # "... file "PATH": failed writing: "PATH": the cause": the cause is what helps.
+            reason = " ".join(str(error).split()).rpartition('": ')[-1][:200]
             raise UserError(
                 f"a checkpoint under {self._directory} could not be written ({reason}): make room "
                 "and run the same command again; it goes on from the last whole one"

@@ -185,7 +185,7 @@ class RunDirectory:
     def write_summary(self, summary: dict[str, Any]) -> None:
         partial = self.path / "summary.json.partial"
         partial.write_text(json.dumps(summary, indent=1) + "\n")
-        partial.replace(self.path / "summary.json")  # its presence says that the run is finished
+        partial.replace(self.path / "summary.json")
 
     def add_plots(self, step: int) -> None:
         """Copies every picture in plots/ to the TensorBoard events."""
