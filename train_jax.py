@@ -4,9 +4,9 @@ Run `python train_jax.py --help` for the presets and options. Logic lives in jax
 is the order in which it is used.
 """
 
-import signal
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -15,11 +15,11 @@ from rich.console import Console
 from jaxvit import plots
 from jaxvit.augment.pipeline import make_augment
 from jaxvit.checkpoint import Checkpoints
-from jaxvit.command_line import fail, parse
-from jaxvit.config import Config, UserError
+from jaxvit.command_line import FAILURES, fail, parse
+from jaxvit.config import Config, DistributedConfig
 from jaxvit.data.datasets import load_dataset, split_names
 from jaxvit.data.loader import prefetch_to_device, train_batches
-from jaxvit.distributed import connect, is_main, largest, wait_for_all
+from jaxvit.distributed import check_same, connect, is_main, largest, wait_for_all
 from jaxvit.evaluate import evaluate
 from jaxvit.fit import Plan, fit
 from jaxvit.interrupt import Interrupted, StopSignals
@@ -85,6 +85,14 @@ def train(name: str, config: Config, console: Console) -> dict:
         devices=devices,
     )
 
+    check_same(
+        {
+            "options": [repr(replace(config, distributed=DistributedConfig()))],
+            "images": split_names(data),
+            "run directory": run.resumes,
+        }
+    )
+
     # Fit: log every few steps; validate and save at every epoch's end. An older run in the
     # same place is untouched until here.
     say(
@@ -121,8 +129,8 @@ def train(name: str, config: Config, console: Console) -> dict:
             devices.place_batch,
             config.data.prefetch_batches,
         )
-        # Processes agree on a signal where they wait for each other anyway.
-        agree_every_steps = config.log_every_steps if jax.process_count() > 1 else 1
+        # Asking the other processes is a wait.
+        agree_every_steps = 10 if jax.process_count() > 1 else 1
         with progress, StopSignals(largest, agree_every_steps) as stop:
             state, speed = fit(
                 state,
@@ -184,20 +192,8 @@ def train(name: str, config: Config, console: Console) -> dict:
 def main(args: list[str]) -> int:
     try:
         train(*parse(args), console=Console(markup=False))
-    except UserError as error:
+    except (*FAILURES, Interrupted, KeyboardInterrupt) as error:
         return fail(error)
-    except OSError as error:  # a full disk, most often; checkpoints have a line of their own
-        return fail(
-            UserError(
-                f"the run could not go on ({error}): mend that and give the same command again, "
-                "which goes on from the last checkpoint"
-            )
-        )
-    except Interrupted as stop:
-        print(stop, file=sys.stderr)
-        return stop.exit_code
-    except KeyboardInterrupt:  # before training began, or after it: there is nothing to save
-        return 128 + signal.SIGINT
     return 0
 
 

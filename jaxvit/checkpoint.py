@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from jaxvit.config import UserError
-from jaxvit.distributed import is_main, wait_for_all
+from jaxvit.distributed import is_main, largest, wait_for_all
 from jaxvit.state import TrainState, sha256
 
 
@@ -72,7 +73,7 @@ class Checkpoints:
         # Asked beforehand, for a write that fails half-way is a long complaint in orbax's threads.
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         free = shutil.disk_usage(self._directory).free
-        if free < 1.2 * size:
+        if largest(int(free < 1.2 * size)):
             raise UserError(
                 f"a checkpoint of {size / 1e6:,.1f} MB does not fit under {self._directory}, where "
                 f"{free / 1e6:,.1f} MB are free: make room and run the same command again; it goes "
@@ -86,12 +87,12 @@ class Checkpoints:
         return metrics is not None and self._manager.best_step() == step
 
     def restore_latest(self, like: TrainState) -> TrainState | None:
-        """The newest state that is whole, or None; newer ones, which are not, are removed.
+        """The newest state that is whole, or None; damaged ones are moved to `damaged/`.
 
         Args:
           like: a state of the same shapes, placed as the restored one is to be.
         """
-        return self._first_whole(sorted(self._manager.all_steps(), reverse=True), like)
+        return self._first_whole(sorted(self._manager.all_steps(), reverse=True), like, clear=True)
 
     def restore_best(self, like: TrainState) -> TrainState:
         """The state that ranks highest, or, should it be damaged, the newest that is whole.
@@ -102,36 +103,34 @@ class Checkpoints:
         self._guarded(self._manager.wait_until_finished)
         best = self._manager.best_step()
         others = sorted(set(self._manager.all_steps()) - {best}, reverse=True)
-        found = self._first_whole([best, *others], like)
+        found = self._first_whole([best, *others], like, clear=False)
         if found is None:
             raise UserError(f"no checkpoint under {self._directory} is whole: run it again")
         return found
 
-    def _first_whole(self, steps: list[int], like: TrainState) -> TrainState | None:
+    def _first_whole(self, steps: list[int], like: TrainState, clear: bool) -> TrainState | None:
         for step in steps:
+            path, state, reason = self._directory / str(step), None, "seen by another process"
             try:
-                return self._restore(step, like)
+                state = _read(path, like)
             except Exception as error:  # whatever a reader may meet in bytes that are not its own
-                path = self._directory / str(step)
                 reason = " ".join(str(error).split())[:200]
-                self._warn(f"checkpoint {path} is damaged and was removed ({reason})")
-                if is_main():
-                    shutil.rmtree(path, ignore_errors=True)
-                wait_for_all("a damaged checkpoint is removed")
-                self._manager.reload()
+            if not largest(int(state is None)):  # every process has read all of it
+                return _place(state, like)
+            self._warn(f"checkpoint {path} is damaged and not used ({reason})")
+            if clear:
+                self._set_aside(path)
         return None
 
-    def _restore(self, step: int, like: TrainState) -> TrainState:
-        items = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, like)),
-                seal=ocp.args.JsonRestore(),
-            ),
-        )
-        if sha256(items.state) != items.seal["sha256"]:
-            raise ValueError("its bytes are not those that were saved")
-        return items.state
+    def _set_aside(self, path: Path) -> None:
+        """Out of the way of the checkpoint that will be written at the same step."""
+        if is_main():
+            damaged = self._directory.parent / "damaged"
+            damaged.mkdir(exist_ok=True)
+            shutil.rmtree(damaged / path.name, ignore_errors=True)
+            path.rename(damaged / path.name)
+        wait_for_all("a damaged checkpoint is set aside")
+        self._manager.reload()
 
     def _guarded(self, call: Callable, *args, **kwargs) -> None:
         try:
@@ -143,3 +142,33 @@ class Checkpoints:
                 f"a checkpoint under {self._directory} could not be written ({reason}): make room "
                 "and run the same command again; it goes on from the last whole one"
             ) from error
+
+
+def _read(path: Path, like: TrainState) -> TrainState:
+    """The whole state, as NumPy arrays, in this process alone.
+
+    Each process reads and verifies all of it, so that they can agree on it before they place it:
+    in orbax's own restore they wait for each other, and one that fails leaves the others waiting.
+
+    Raises:
+      Exception: of any kind; it cannot be read, or its bytes are not those that were saved.
+    """
+    shapes = jax.tree.map(lambda leaf: np.broadcast_to(leaf.dtype.type(0), leaf.shape), like)
+    state = ocp.StandardCheckpointHandler().restore(
+        path / "state", args=ocp.args.StandardRestore(shapes)
+    )
+    seal = ocp.JsonCheckpointHandler().restore(path / "seal")
+    if sha256(state) != seal["sha256"]:
+        raise ValueError("its bytes are not those that were saved")
+    return state
+
+
+def _place(state: TrainState, like: TrainState) -> TrainState:
+    """Host arrays, the same in every process, to where `like` has its own."""
+    return jax.tree.map(
+        lambda array, leaf: jax.make_array_from_callback(
+            array.shape, leaf.sharding, lambda index: array[index]
+        ),
+        state,
+        like,
+    )

@@ -2,11 +2,16 @@
 
 import contextlib
 import io
+import os
+import signal
 import sys
+
+import jax
 
 from jaxvit.config import PRESETS, Config, UserError, preset
 from jaxvit.config_check import check
 from jaxvit.fit import Diverged
+from jaxvit.interrupt import Interrupted
 
 DESCRIPTION = """Train a Vision Transformer in JAX and report on it.
 
@@ -73,7 +78,45 @@ def _one_line(box: str) -> str:
     return f"{message.rstrip('.')}: see python train_jax.py --help"
 
 
-def fail(error: UserError) -> int:
-    """Prints the error as one line and returns the exit code: 3 if the run diverged, else 2."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    return 3 if isinstance(error, Diverged) else 2
+# What ends a run in a line instead of a traceback: our own refusals, a full disk, a full device.
+FAILURES = (UserError, OSError, jax.errors.JaxRuntimeError)
+
+
+def fail(error: BaseException) -> int:
+    """Prints what ended the run as one line, and returns the exit code.
+
+    128 plus its number for a signal, 3 for a run that diverged, otherwise 2. An error of the
+    runtime that is neither a full device nor another process's end is raised again: it is a bug.
+
+    With many processes, one that fails alone leaves at once: the orderly way out waits for the
+    others, who wait for it, and JAX ends those within a minute of its death.
+    """
+    if isinstance(error, KeyboardInterrupt):  # before training began, or after it
+        return 128 + signal.SIGINT
+    if isinstance(error, Interrupted):
+        print(error, file=sys.stderr)
+        return error.exit_code
+    message = " ".join(_explain(error).split())
+    print(f"error: {message}", file=sys.stderr)
+    code = 3 if isinstance(error, Diverged) else 2
+    if jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _explain(error: BaseException) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    again = "give the same command again, which goes on from the last checkpoint"
+    if isinstance(error, OSError):
+        return f"the run could not go on ({error}): mend that and {again}"
+    if "RESOURCE_EXHAUSTED" in str(error):
+        return (
+            f"the device's memory is full ({str(error)[:200]}): lower --batch-size, raise "
+            "--grad-accum-steps, or add --model.remat or --parallel.shard-params"
+        )
+    if jax.distributed.is_initialized():
+        return f"another process cannot be reached ({str(error)[:200]}): end all, and {again}"
+    raise error

@@ -24,7 +24,7 @@ class DataConfig:
     name: Literal["digits", "oxford_iiit_pet", "folder"] = "digits"
     # The data set's directory; for oxford_iiit_pet without one, TFDS's own.
     dir: str | None = None
-    # Where decoded images are kept, memory-mapped, one file for each source and size.
+    # Where decoded images are kept, memory-mapped, one directory for each source and size.
     cache_dir: str = "~/.cache/jaxvit"
     # Share of each class held out for validation where the source has no validation split.
     val_fraction: float = 0.1
@@ -104,8 +104,8 @@ class ParallelConfig:
     """How the step is spread over devices."""
 
     mode: Literal["jit", "pmap"] = "jit"  # jit over a mesh, or pmap, which serves one process.
-    # Cut parameters, averages and optimiser state over the devices, where jit gathers a layer's as
-    # it needs them: less memory a device, more communication.
+    # Cut parameters, averages and optimiser state over the devices, and gather the parameters in
+    # each step: the state takes less memory on each, and steps more communication.
     shard_params: bool = False
 
 

@@ -174,7 +174,7 @@ def _check_parallel(config: Config, require: Callable[[bool, str], None]) -> Non
         return
     host, _, port = distributed.coordinator.rpartition(":")
     require(
-        bool(host) and port.isdigit() and 0 < int(port) < 2**16,
+        bool(host) and port.isascii() and port.isdecimal() and 0 < int(port) < 2**16,
         f"--distributed.coordinator {distributed.coordinator} is not HOST:PORT: give process 0's "
         "address, such as 10.0.0.1:1234",
     )

@@ -6,6 +6,7 @@ its own shard; the batch is gathered first and the whole of it is augmented, so 
 found across devices and draws are one device's draws. Only the dropout masks differ there.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,8 +15,17 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxvit.config import Config, UserError
-from jaxvit.state import TrainState
-from jaxvit.steps import Batch, EvalStep, Metrics, TrainParts, TrainStep, make_train_step
+from jaxvit.metrics import Counts, Prediction
+from jaxvit.state import Params, TrainState
+from jaxvit.steps import (
+    Batch,
+    EvalStep,
+    Gradients,
+    Metrics,
+    TrainParts,
+    TrainStep,
+    make_train_step,
+)
 
 AXIS = "data"
 
@@ -83,6 +93,8 @@ class Devices:
         """The step, compiled at its first call; it donates the state it is given."""
         if self.mode == "pmap":
             return _pmap_train_step(parts, self)
+        if self.shard_params:
+            parts = parts._replace(gradients=self._gather_around(parts.gradients))
         train_step = make_train_step(parts)
 
         def placed_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -92,9 +104,29 @@ class Devices:
 
         return jax.jit(placed_step, donate_argnums=0)
 
+    def _gather_around(self, gradients: Gradients) -> Gradients:
+        """Whole parameters and a share of the batch on each device; gradients cut again.
+
+        Without being told, XLA gathers the batch instead, and cuts the layers' products.
+        """
+        place = jax.lax.with_sharding_constraint
+
+        def gathered(params: Params, key: jax.Array, images, targets) -> tuple[Params, Metrics]:
+            params = place(params, self.replicated)
+            images, targets = place((images, targets), self.by_example)
+            grads, metrics = gradients(params, key, images, targets)
+            return place(grads, jax.tree.map(self.sharding_of, grads)), metrics
+
+        return gathered
+
     def compile_eval_step(self, eval_step: EvalStep) -> EvalStep:
         """The evaluation step under jit, in either mode; it donates the counts."""
-        return jax.jit(eval_step, donate_argnums=1, out_shardings=self.replicated)
+
+        def gathered(params: Params, counts: Counts, batch: Batch) -> tuple[Counts, Prediction]:
+            params = jax.lax.with_sharding_constraint(params, self.replicated)
+            return eval_step(params, counts, batch)
+
+        return jax.jit(gathered, donate_argnums=1, out_shardings=self.replicated)
 
 
 def make_devices(config: Config) -> Devices:
@@ -112,10 +144,11 @@ def make_devices(config: Config) -> Devices:
             "install the extra for it, such as cuda12"
         ) from error
     processes = jax.process_count()
-    if len(devices) != processes * jax.local_device_count():
+    per_process = Counter(device.process_index for device in devices)
+    if len(set(per_process.values())) > 1:
         raise UserError(
-            f"this process has {jax.local_device_count()} of {len(devices)} devices over "
-            f"{processes} processes: give each process the same number"
+            f"the processes have {', '.join(map(str, per_process.values()))} devices: give each "
+            "the same number"
         )
     if processes > 1 and config.parallel.mode == "pmap":
         raise UserError(

@@ -43,6 +43,7 @@ MADE_BY_A_RUN = {
     "metrics.jsonl",
     "summary.json",
     "checkpoints",
+    "damaged",
     "plots",
 }
 

@@ -1,5 +1,7 @@
 """How the two programs are compared: the tolerances, all of them, and the helpers."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +21,9 @@ LOSS = 1e-6
 RATIO = 3.0
 # Differences of this size are rounding whichever framework made them: a ratio of two is noise.
 FLOOR = 1e-7
+
+# Real pictures, where there are some.
+SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 SMALL = {
     "img_size": 16,

@@ -36,6 +36,7 @@ def test_digits_are_the_same_and_split_alike(tmp_path):
         assert_same(mine, other, range(0, len(mine), 7))
 
 
+@pytest.mark.slow
 def test_pets_are_the_same_and_split_alike(tmp_path, pets_root):
     data = replace(PETS, dir=str(pets_root), cache_dir=str(tmp_path), split_seed=3)
     ours = load_dataset(data, img_size=96, channels=3)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cutmix", "cutout", "mixup"])
 def test_each_script_draws_four_images_in_their_own_colours(name, tmp_path, monkeypatch):
     path = tmp_path / "figure.png"

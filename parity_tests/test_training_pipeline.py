@@ -118,6 +118,7 @@ def test_schedules_agree(schedule, warmup_steps):
         assert float(ours(step)) == pytest.approx(theirs, abs=1e-7), step
 
 
+@pytest.mark.slow
 def test_the_schedule_reaches_lightnings_optimizer(tmp_path):
     """Defect 9 of the lab: no schedule."""
     module = small_module(lr=1.0, schedule="cosine", warmup_steps=2)
@@ -191,6 +192,7 @@ def quiet_trainer(tmp_path, **options):
     )
 
 
+@pytest.mark.slow
 def test_training_moves_the_weights(tmp_path):
     """Defect 1 of the lab: training_step returned no loss, and Lightning trained nothing."""
     torch.manual_seed(0)
@@ -202,6 +204,7 @@ def test_training_moves_the_weights(tmp_path):
         assert not torch.equal(parameter, before[name]), name
 
 
+@pytest.mark.slow
 def test_validation_and_test_losses_are_never_smoothed(tmp_path):
     """Defect 6 of the lab: losses of runs with different eps could not be compared."""
     torch.manual_seed(0)
@@ -237,6 +240,7 @@ def test_signatures_are_the_labs():
     assert module.configure_optimizers().defaults["weight_decay"] == 0.01
 
 
+@pytest.mark.slow
 def test_the_command_trains_digits_and_tests_the_best_checkpoint(tmp_path):
     """Defect 9 of the lab: no seed and no best checkpoint."""
     command = ["--epochs", "2", "--embed-dim", "16", "--num-layers", "1", "--out"]
@@ -252,6 +256,7 @@ def test_the_command_trains_digits_and_tests_the_best_checkpoint(tmp_path):
     assert list((tmp_path / "a").rglob("*.ckpt"))
 
 
+@pytest.mark.slow
 def test_resnet18_is_there_to_compare_with():
     module = training_pipeline.LitResNet18(num_classes=37)
     assert module(torch.zeros(2, 3, 32, 32)).shape == (2, 37)

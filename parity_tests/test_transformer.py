@@ -32,6 +32,7 @@ def logits_of_both(torch_model, jax_model, params, batch=3):
     return jax_model.apply({"params": params}, to_nhwc(images), deterministic=True), expected
 
 
+@pytest.mark.slow
 def test_vit_b16_has_85827109_parameters_and_the_same_logits():
     torch.manual_seed(0)
     torch_model = torch_transformer.VisionTransformer().eval()
@@ -182,6 +183,7 @@ def test_vit_initialisation_starts_at_even_odds():
     np.testing.assert_array_equal(model.apply({"params": params}, images), 0)
 
 
+@pytest.mark.slow
 def test_remat_changes_no_gradient():
     images = jax.random.normal(jax.random.key(1), (2, 16, 16, 3))
     params = init_params(jax_transformer.VisionTransformer(**SMALL), 0)
@@ -203,6 +205,7 @@ def test_remat_changes_no_gradient():
     )
 
 
+@pytest.mark.slow
 def test_bfloat16_stays_near_float32_and_answers_in_float32():
     images = jax.random.normal(jax.random.key(1), (4, 16, 16, 3))
     exact = jax_transformer.VisionTransformer(**SMALL)

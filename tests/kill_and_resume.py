@@ -1,7 +1,8 @@
 """Kills a digits run at random moments, resumes it each time, and compares it with a whole run.
 
 python tests/kill_and_resume.py [--kills 10] [--devices 1] [--seed 0]
-Exits with 1 if the parameters' hash differs. Not part of pytest: it takes some minutes.
+Some kills fall into the start, before a step is taken, and the others onto random steps. Exits
+with 1 if the parameters' hash differs. Not part of pytest: it takes some minutes.
 """
 
 import argparse
@@ -18,6 +19,14 @@ ROOT = Path(__file__).resolve().parent.parent
 OPTIONS = ["--epochs", "15", "--model.dropout", "0.1", "--checkpoint.every-steps", "10"]
 
 
+def last_step(run: Path) -> int:
+    """The last that the run has logged; a line may be half written."""
+    try:
+        return json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"]
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
@@ -26,44 +35,38 @@ def main() -> int:
     args = parser.parse_args()
     flags = f"--xla_force_host_platform_device_count={args.devices}"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    moments = random.Random(args.seed)
+    chance = random.Random(args.seed)
 
     with tempfile.TemporaryDirectory() as root:
+        whole, killed = Path(root, "whole"), Path(root, "killed")
 
-        def start(name: str) -> subprocess.Popen:
-            command = [
-                sys.executable,
-                str(ROOT / "train_jax.py"),
-                *OPTIONS,
-                "--out",
-                f"{root}/{name}",
-            ]
+        def start(run: Path) -> subprocess.Popen:
+            command = [sys.executable, str(ROOT / "train_jax.py"), *OPTIONS, "--out", str(run)]
             return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
 
-        def result(name: str) -> dict:
-            return json.loads(Path(root, name, "summary.json").read_text())
-
         began = time.perf_counter()
-        assert start("whole").wait() == 0
+        assert start(whole).wait() == 0
         seconds = time.perf_counter() - began
-        print(f"uninterrupted: {seconds:.0f} s, {result('whole')['params_sha256']}", flush=True)
-        kills = 0
-        while not Path(root, "killed", "summary.json").exists():
-            process = start("killed")
-            try:
-                # From the first imports on, and short of the end, so that kills are left to do.
-                limit = moments.uniform(0.1, 0.6) * seconds if kills < args.kills else None
-                process.wait(limit)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                kills += 1
-                metrics = Path(root, "killed", "metrics.jsonl")
-                lines = metrics.read_text().splitlines() if metrics.exists() else []
-                step = json.loads(lines[-1])["step"] if lines else 0
-                print(f"kill {kills}: after {limit:.1f} s, at step {step} or later", flush=True)
-        same = result("killed")["params_sha256"] == result("whole")["params_sha256"]
-        print(f"killed {kills} times: {result('killed')['params_sha256']}", flush=True)
+        expected = json.loads((whole / "summary.json").read_text())
+        print(f"uninterrupted: {seconds:.0f} s, {expected['params_sha256']}", flush=True)
+
+        # Short of the end, so that no kill comes too late.
+        steps = sorted(chance.sample(range(1, expected["steps"] - 40), args.kills))
+        for number, step in enumerate(steps, 1):
+            process, began = start(killed), time.perf_counter()
+            deadline = chance.uniform(0, 20) if chance.random() < 0.3 else float("inf")
+            while last_step(killed) < step and time.perf_counter() - began < deadline:
+                assert process.poll() is None, "the run ended by itself"
+                time.sleep(0.01)
+            time.sleep(chance.uniform(0, 0.2))
+            process.kill()
+            process.wait()
+            seconds = time.perf_counter() - began
+            print(f"kill {number}: after {seconds:.1f} s, at step {last_step(killed)}", flush=True)
+        assert start(killed).wait() == 0
+        found = json.loads((killed / "summary.json").read_text())
+        print(f"killed {args.kills} times: {found['params_sha256']}", flush=True)
+        same = found["params_sha256"] == expected["params_sha256"]
         print("the same to the bit" if same else "DIFFERENT")
         return 0 if same else 1
 

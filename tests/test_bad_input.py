@@ -199,6 +199,16 @@ def test_a_listed_file_that_is_missing_is_left_out_when_asked(tmp_path):
     assert "trainval_breed2_3.jpg is listed but cannot be read" in data.skipped[0]
 
 
+def test_a_file_that_cannot_be_opened_stops_the_run_and_is_not_remembered(tmp_path, monkeypatch):
+    """It may be readable tomorrow, and the cache would not know. (Root can open every file.)"""
+    root = make_folder(tmp_path / "images")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", lambda path: path.joinpath("x").open("rb").read())
+        with pytest.raises(UserError, match=r"\.png is listed but cannot be read \("):
+            load(root, "skip")
+    assert load(root, "stop").skipped == ()
+
+
 def test_the_count_is_in_the_summary_and_the_names_in_the_split(tmp_path, capsys):
     root = make_folder(tmp_path / "images")
     (root / "ant" / "text.jpg").write_text("no picture")

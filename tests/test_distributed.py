@@ -1,13 +1,17 @@
 """Many processes are one program: two on localhost, with two emulated devices each."""
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -15,7 +19,7 @@ import pytest
 import train_jax
 from jaxvit.config import PRESETS, Config, DistributedConfig, ParallelConfig, UserError
 from jaxvit.config_check import check
-from jaxvit.distributed import connect
+from jaxvit.distributed import SLURM, connect
 from jaxvit.interrupt import StopSignals
 from jaxvit.parallel import make_devices
 from jaxvit.report import RunDirectory
@@ -23,7 +27,26 @@ from jaxvit.report import RunDirectory
 ROOT = Path(train_jax.__file__).parent
 
 
-def start_two(args: list[str]) -> list[subprocess.Popen]:
+@contextlib.contextmanager
+def two_processes(*args: list[str]):
+    """The same options for both, or those of each; none outlives the test."""
+    processes = start_two(*args)
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def finish(processes: list[subprocess.Popen]) -> tuple[list[int], list[str]]:
+    """Exit codes and what was printed; a deadlock is a failure, not a wait."""
+    with ThreadPoolExecutor(2) as pool:
+        printed = list(pool.map(lambda p: p.communicate(timeout=280)[0], processes))
+    return [process.returncode for process in processes], printed
+
+
+def start_two(args: list[str], others: list[str] | None = None) -> list[subprocess.Popen]:
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
@@ -37,7 +60,7 @@ def start_two(args: list[str]) -> list[subprocess.Popen]:
     }
     return [
         subprocess.Popen(
-            [sys.executable, str(ROOT / "train_jax.py"), *args]
+            [sys.executable, str(ROOT / "train_jax.py"), *(others if index and others else args)]
             + ["--distributed.coordinator", f"localhost:{port}"]
             + ["--distributed.num-processes", "2", "--distributed.process-id", str(index)],
             env=environment,
@@ -70,9 +93,9 @@ def assert_same_run(out: Path, reference: Path) -> None:
 def test_two_processes_give_the_losses_of_one_with_as_many_devices(uninterrupted, tiny, tmp_path):
     """With the state cut over all four devices, which no process then holds whole."""
     out = tmp_path / "run"
-    processes = start_two([*tiny, "--out", str(out), "--parallel.shard-params"])
-    printed = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], printed
+    with two_processes([*tiny, "--out", str(out), "--parallel.shard-params"]) as processes:
+        codes, printed = finish(processes)
+    assert codes == [0, 0], printed
     assert_same_run(out, uninterrupted)
     assert json.loads((out / "summary.json").read_text())["device"]["processes"] == 2
     # One process speaks and writes.
@@ -86,15 +109,25 @@ def test_a_signal_to_one_process_stops_both_and_another_topology_goes_on(
 ):
     """Two processes are stopped, with the state cut; one goes on, with the state whole."""
     out = tmp_path / "run"
-    processes = start_two([*tiny, "--out", str(out), "--parallel.shard-params"])
-    while len(lines_of(out)) < 2 and processes[0].poll() is None:
-        pass
-    processes[1].send_signal(signal.SIGTERM)
-    printed = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [143, 143], printed
+    with two_processes([*tiny, "--out", str(out), "--parallel.shard-params"]) as processes:
+        while len(lines_of(out)) < 2 and processes[0].poll() is None:
+            time.sleep(0.02)
+        processes[1].send_signal(signal.SIGTERM)
+        codes, printed = finish(processes)
+    assert codes == [143, 143], printed
     assert not (out / "summary.json").exists()
     assert train_jax.main([*tiny, "--out", str(out), "--resume"]) == 0
     assert_same_run(out, uninterrupted)
+
+
+def test_processes_that_were_started_differently_are_refused(tiny, tmp_path):
+    """They would train on without a word, each on parameters of its own."""
+    common = [*tiny, "--out", str(tmp_path / "run")]
+    with two_processes([*common, "--seed", "0"], [*common, "--seed", "1"]) as processes:
+        codes, printed = finish(processes)
+    assert 2 in codes
+    assert "the processes do not have the same options" in "".join(printed)
+    assert not (tmp_path / "run").exists()
 
 
 def test_processes_agree_on_a_signal_at_the_steps_they_ask_each_other():
@@ -129,18 +162,19 @@ def test_slurm_and_tpu_pods_are_found_and_nothing_else(monkeypatch):
     calls = []
     monkeypatch.setattr(jax.distributed, "initialize", lambda *a, **k: calls.append((a, k)))
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    for name in ("SLURM_NTASKS", "SLURM_PROCID"):
+    for name in SLURM:
         monkeypatch.delenv(name, raising=False)
     connect(DistributedConfig())
-    monkeypatch.setenv("SLURM_NTASKS", "1")
+    monkeypatch.setenv("SLURM_NTASKS", "2")
     monkeypatch.setenv("SLURM_PROCID", "0")
     connect(DistributedConfig())
-    assert calls == []  # alone
-    monkeypatch.setenv("SLURM_NTASKS", "2")
+    assert calls == []  # a batch script outside of srun has these two, and is alone
+    for name in SLURM:
+        monkeypatch.setenv(name, "2")
     connect(DistributedConfig())
     assert calls.pop() == ((), {"cluster_detection_method": "slurm"})
-    connect(DistributedConfig("here:1", 2, 1))
-    assert calls.pop()[0] == ("here:1", 2, 1)  # what was said goes before what was found
+    connect(DistributedConfig("here:1", 2, 0))
+    assert calls.pop()[0] == ("here:1", 2, 0)  # what was said goes before what was found
     monkeypatch.setenv("SLURM_NTASKS", "1")
     monkeypatch.delenv("JAX_PLATFORMS")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
@@ -148,22 +182,24 @@ def test_slurm_and_tpu_pods_are_found_and_nothing_else(monkeypatch):
     assert calls.pop() == ((), {})  # libtpu is there: JAX looks for a pod
 
 
-def test_a_coordinator_that_does_not_answer_is_one_line(monkeypatch):
-    def refuse(*args, **kwargs):
-        raise RuntimeError("DEADLINE_EXCEEDED:\nno answer")
-
-    monkeypatch.setattr(jax.distributed, "initialize", refuse)
-    with pytest.raises(UserError, match=r"cannot join the others of the run \(DEADLINE"):
-        connect(DistributedConfig("here:1", 2, 1))
+def test_a_coordinator_that_does_not_answer_is_one_line():
+    with socket.socket() as taken:  # bound and not listening: nobody answers
+        taken.bind(("localhost", 0))
+        address = f"localhost:{taken.getsockname()[1]}"
+        with pytest.raises(UserError, match=rf"cannot join the others of the run \({address} does"):
+            connect(DistributedConfig(address, 2, 1), timeout_sec=1)
 
 
 def test_pmap_serves_one_process(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    monkeypatch.setattr(jax, "local_device_count", lambda: 2)
     with pytest.raises(UserError, match="pmap serves one process, and there are 2"):
         make_devices(Config(parallel=ParallelConfig(mode="pmap")))
-    monkeypatch.setattr(jax, "local_device_count", lambda: 3)
-    with pytest.raises(UserError, match="3 of 4 devices over 2 processes"):
+
+
+def test_processes_with_unequal_numbers_of_devices_are_refused(monkeypatch):
+    devices = [SimpleNamespace(process_index=index // 2, id=index) for index in range(3)]
+    monkeypatch.setattr(jax, "devices", lambda: devices)
+    with pytest.raises(UserError, match="the processes have 2, 1 devices"):
         make_devices(Config())
 
 

@@ -1,6 +1,7 @@
 """The same step on one device, on four under jit, and on four under pmap."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -90,6 +91,29 @@ def test_four_devices_give_the_gradients_and_losses_of_one(mode):
 def test_parameters_cut_over_devices_give_the_gradients_and_losses_of_one():
     expected = gradients_and_losses(1, "jit", EVERYTHING, dropout=0.0)
     assert_same(gradients_and_losses(4, "jit", EVERYTHING, 0.0, shard_params=True), expected)
+
+
+def test_with_parameters_cut_the_batch_stays_where_it_is():
+    """XLA would rather gather the images and cut the layers' products, if it were let."""
+    devices = on(4, "jit", shard_params=True)
+    model = VisionTransformer(
+        img_size=8, patch_size=4, num_classes=5, embed_dim=16, num_heads=2, num_layers=1
+    )
+    tx = make_optimizer(OptimConfig(), 10)
+    augment, schedule = make_augment(PLAIN, (0.5,) * 3, (0.2,) * 3), optax.constant_schedule(1e-3)
+    parts = make_train_parts(model, tx, augment, schedule, seed=0, label_smoothing=0.0)
+    state = devices.create(lambda: create_state(init_params(model, 0), tx))
+    examples = 24  # no axis of a parameter has this length
+    batch = {
+        "image": np.zeros((examples, 8, 8, 3), np.uint8),
+        "label": np.zeros(examples, np.int32),
+    }
+    step = devices.compile_train_step(parts)
+    compiled = step.lower(state, devices.place_batch(batch)).compile().as_text()
+    moved = re.findall(r"= \S*\[([0-9,]*)\]\S* (all-gather|all-to-all)\(", compiled)
+    assert any(kind == "all-gather" for _, kind in moved)  # the parameters are
+    assert not [shape for shape, kind in moved if shape.startswith(f"{examples},")]
+    assert not [kind for _, kind in moved if kind == "all-to-all"]
 
 
 def bytes_on(device: jax.Device, tree) -> int:

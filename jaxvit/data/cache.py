@@ -54,8 +54,9 @@ def load_pixels(
     The first call decodes with all cores and writes a directory; later ones only map what is in
     it, even where it cannot be written. Its name is a hash of the source's fingerprint and the
     size, and it appears under that name only when it is whole, so a run that was stopped half-way
-    leaves nothing that a later one could mistake for it. What is damaged or has another shape is
-    made anew. Of several processes one decodes and the others wait for it.
+    leaves nothing that a later one could mistake for it. What is cut short or of another shape is
+    made anew; a byte that changed in the middle is not noticed. Of several processes one decodes
+    and the others wait for it.
 
     Args:
       examples: what to decode.
@@ -105,9 +106,9 @@ def _open(path: Path, shape: tuple[int, ...]) -> Decoded | None:
         pixels = np.load(path / "pixels.npy", mmap_mode="r", allow_pickle=False)
         reasons = json.loads((path / "unreadable.json").read_text())
         unreadable = {int(row): str(reason) for row, reason in reasons.items()}
-    except (OSError, ValueError, EOFError, AttributeError):
+        whole = pixels.shape == shape and pixels.dtype == np.uint8
+    except Exception:  # whatever a parser may meet in bytes that are not its own
         return None
-    whole = pixels.shape == shape and pixels.dtype == np.uint8
     return Decoded(pixels, unreadable) if whole else None
 
 

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxvit.config import UserError
 from jaxvit.data.examples import Examples
-from jaxvit.data.images import UnreadableImage, decode_image
+from jaxvit.data.images import decode_image
 
 
 def examples_from_files(root: Path, paths: Sequence[Path], labels: Sequence[int]) -> Examples:
     """One example a file; named by its path below root.
 
     The fingerprint covers every path, size and time of change. A file that is missing is
-    unreadable.
+    unreadable; one that is there and cannot be opened stops the run.
     """
     digest = hashlib.sha256()
     unreadable = {}
@@ -33,7 +34,8 @@ def examples_from_files(root: Path, paths: Sequence[Path], labels: Sequence[int]
         try:
             data = paths[index].read_bytes()
         except OSError as error:
-            raise UnreadableImage(_reason(paths[index], error)) from error
+            # It may be readable tomorrow: nothing to be left out and remembered.
+            raise UserError(_reason(paths[index], error)) from error
         return decode_image(data, img_size, str(paths[index]))
 
     return Examples(
@@ -52,5 +54,6 @@ def _name(path: Path) -> str:
 
 def _reason(path: Path, error: OSError) -> str:
     return (
-        f"{path} is listed but cannot be read ({error.strerror}): restore it, take it off the list"
+        f"{path} is listed but cannot be read ({error.strerror}): restore it, or take its name off "
+        "the list"
     )

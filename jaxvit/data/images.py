@@ -24,8 +24,8 @@ class PixelBudget:
     """Bounds how many pixels are being decoded at once, over all threads.
 
     Args:
-      limit: pixels; at 3 to 7 bytes each they are the decoder's memory. A larger image waits
-        until it is alone.
+      limit: pixels, which take 5 bytes (GIF) to 16 (WebP) each while they are decoded. A larger
+        image waits until it is alone.
     """
 
     def __init__(self, limit: int):
@@ -46,7 +46,7 @@ class PixelBudget:
                 self._changed.notify_all()
 
 
-_budget = PixelBudget(2**28)  # under 2 GB, and ten photographs of 24 megapixels at once
+_budget = PixelBudget(2**27)  # 1 to 2 GB, and five photographs of 24 megapixels at once
 
 
 def decode_image(data: bytes, img_size: int, name: str) -> np.ndarray:
@@ -79,6 +79,8 @@ def decode_image(data: bytes, img_size: int, name: str) -> np.ndarray:
         raise UnreadableImage(
             f"{name} has more than {MAX_PIXELS:,} pixels: make it smaller or remove it"
         ) from error
+    except MemoryError:  # not the image's fault
+        raise
     except Exception as error:  # whatever a decoder may meet in bytes that no encoder wrote
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UnreadableImage(

@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from jaxvit.config import UserError
 from jaxvit.data.examples import Examples, Source
@@ -116,7 +117,11 @@ def _from_tfds(data_dir: Path | None) -> Source:
             "give an empty --data.dir DIR to prepare it anew"
         ) from error
     if not builder.is_prepared():
-        _prepare(builder)
+        place = builder.data_path.parents[1]
+        place.mkdir(parents=True, exist_ok=True)
+        with FileLock(place / f".{TFDS_NAME}.lock"):  # of several processes one prepares it
+            if not builder.is_prepared():
+                _prepare(builder)
     return Source(
         class_names=tuple(
             " ".join(part.title() for part in name.split("_"))

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from jaxvit.models.dense import Dense
 from jaxvit.models.initializers import Init, bias_init, kernel_init
 from jaxvit.shapes import Array, Float
 
@@ -43,12 +44,12 @@ class MultiHeadSelfAttention(nn.Module):
         super().__post_init__()
 
     def setup(self):
-        def dense(features: int) -> nn.Dense:
-            return nn.Dense(
+        def dense(features: int) -> Dense:
+            return Dense(
                 features,
-                dtype=self.dtype,
-                kernel_init=kernel_init(self.init_scheme, self.embed_dim),
-                bias_init=bias_init(self.init_scheme, self.embed_dim),
+                kernel_init(self.init_scheme, self.embed_dim),
+                bias_init(self.init_scheme, self.embed_dim),
+                self.dtype,
             )
 
         self.qkv = dense(3 * self.embed_dim)
@@ -58,7 +59,7 @@ class MultiHeadSelfAttention(nn.Module):
         batch, tokens, _ = x.shape
         head_dim = self.embed_dim // self.num_heads
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, head_dim)
-        q, k, v = jnp.moveaxis(qkv, 2, 0)  # each (B, N, h, k)
+        q, k, v = jnp.moveaxis(qkv.astype(self.dtype), 2, 0)  # each (B, N, h, k)
         scores = jnp.einsum("bqhk,bnhk->bhqn", q, k, preferred_element_type=jnp.float32)
         weights = jax.nn.softmax(scores * head_dim**-0.5, axis=-1)  # (B, h, N, N)
         self.sow("intermediates", "attention_weights", weights)

@@ -5,6 +5,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from jaxvit.config import ModelConfig
+from jaxvit.models.dense import Dense
 from jaxvit.models.initializers import Init, bias_init, head_kernel_init, kernel_init, token_init
 from jaxvit.models.multi_head_attention import MultiHeadSelfAttention
 from jaxvit.models.patch_embedding import PatchEmbedding
@@ -48,12 +49,12 @@ class TransformerEncoderLayer(nn.Module):
     def setup(self):
         hidden_dim = int(self.embed_dim * self.mlp_ratio)
 
-        def dense(fan_in: int, features: int) -> nn.Dense:
-            return nn.Dense(
+        def dense(fan_in: int, features: int) -> Dense:
+            return Dense(
                 features,
-                dtype=self.dtype,
-                kernel_init=kernel_init(self.init_scheme, fan_in),
-                bias_init=bias_init(self.init_scheme, fan_in),
+                kernel_init(self.init_scheme, fan_in),
+                bias_init(self.init_scheme, fan_in),
+                self.dtype,
             )
 
         self.norm1 = layer_norm()
@@ -199,10 +200,10 @@ class VisionTransformer(nn.Module):
             self.remat,
         )
         self.norm = layer_norm()
-        self.head = nn.Dense(
+        self.head = Dense(
             self.num_classes,
-            kernel_init=head_kernel_init(self.init_scheme, self.embed_dim),
-            bias_init=bias_init(self.init_scheme, self.embed_dim),
+            head_kernel_init(self.init_scheme, self.embed_dim),
+            bias_init(self.init_scheme, self.embed_dim),
         )
 
     def __call__(

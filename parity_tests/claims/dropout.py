@@ -1,0 +1,85 @@
+"""Claim 3: in training mode too, once PyTorch drops what JAX dropped."""
+
+import copy
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from jaxvit.interop.torch_weights import state_dict_from_params
+from jaxvit.losses import soft_target_cross_entropy
+from jaxvit.targets import smooth_labels
+from parity_tests.comparison import to_nhwc, twins
+from parity_tests.evidence import Evidence, Row, distance
+from parity_tests.replay import make_mask_recorder, replace_dropout
+
+TITLE = "Dropout: outputs and gradients in training mode, masks drawn by JAX replayed in PyTorch"
+RATE = 0.3
+SIGMAS = 5  # by which a share of dropped units may miss the rate
+
+
+def measure(quick: bool) -> Evidence:
+    torch_model, jax_model, params = twins(dropout=RATE, num_layers=2 if quick else 4)
+    batch = 8
+    images, labels = torch.randn(batch, 3, 16, 16), torch.arange(batch) % 7
+    inputs, key = to_nhwc(images), jax.random.key(3)
+    masks = make_mask_recorder(jax_model)(params, inputs, key)
+
+    def in_torch(model, images):
+        replace_dropout(model.train()).load(masks)
+        logits = model(images)
+        torch.nn.CrossEntropyLoss()(logits, labels).backward()
+        return {"logits": logits.detach().numpy()} | {
+            name: p.grad.numpy() for name, p in model.named_parameters()
+        }
+
+    @jax.jit
+    def in_jax(params):
+        def mean_loss(params):
+            logits = jax_model.apply(
+                {"params": params}, inputs, deterministic=False, rngs={"dropout": key}
+            )
+            targets = smooth_labels(jnp.asarray(labels.int().numpy()), 7)
+            return soft_target_cross_entropy(logits, targets).mean(), logits
+
+        return jax.grad(mean_loss, has_aux=True)(params)
+
+    grads, logits = in_jax(params)
+    ours = {"logits": logits} | state_dict_from_params(grads)
+    truth = in_torch(copy.deepcopy(torch_model).double(), images.double())
+    theirs = in_torch(torch_model, images)
+    rows = [distance(name, ours[name], theirs[name], truth[name]) for name in truth]
+    return Evidence(rows + mask_rows(masks, batch))
+
+
+def mask_rows(masks, batch: int) -> list[Row]:
+    """The masks themselves: the rate, the scale, and that no two are alike."""
+    flat = [np.asarray(mask).ravel() for mask in masks]
+    every = np.concatenate(flat)
+    share = (every == 0).mean()
+    sigma = (RATE * (1 - RATE) / every.size) ** 0.5
+    scale = np.abs(every[every > 0] - 1 / (1 - RATE)).max()
+    pairs = [
+        np.corrcoef(a, b)[0, 1] * len(a) ** 0.5
+        for i, a in enumerate(flat)
+        for b in flat[i + 1 :]
+        if a.shape == b.shape
+    ]
+    rows_alike = [
+        np.corrcoef(mask[i], mask[i + 1])[0, 1] * mask[0].size ** 0.5
+        for mask in (np.asarray(mask).reshape(batch, -1) for mask in masks)
+        for i in range(batch - 1)
+    ]
+
+    def within(quantity: str, value: float, limit: float) -> Row:
+        return Row(quantity, "standard errors", value, f"at most {limit}", bool(value <= limit))
+
+    return [
+        within("share of units dropped, from the rate", abs(share - RATE) / sigma, SIGMAS),
+        Row(
+            "what is kept, from 1 / (1 - rate)", "difference", scale, "at most 1e-6", scale <= 1e-6
+        ),
+        within("largest correlation of two masks", max(map(abs, pairs)), SIGMAS),
+        within("largest correlation of two examples' masks", max(map(abs, rows_alike)), SIGMAS),
+    ]

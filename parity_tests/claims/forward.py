@@ -1,0 +1,101 @@
+"""Claim 1: every named module gives the same output."""
+
+import copy
+import re
+
+import jax
+import numpy as np
+import torch
+from flax import linen as nn
+
+from parity_tests.comparison import to_nhwc, twins
+from parity_tests.evidence import Evidence, distance
+
+TITLE = "Forward: the output of every named module"
+
+SHAPES = {
+    "one token, batch of one": {"img_size": 4, "patch_size": 4, "batch": 1},
+    "prime sizes": {
+        "img_size": 33, "patch_size": 11, "embed_dim": 26, "num_heads": 13, "mlp_ratio": 2.5,
+        "num_classes": 5, "batch": 3,
+    },
+}  # fmt: skip
+VIT_B16 = {
+    "img_size": 224, "patch_size": 16, "embed_dim": 768, "num_heads": 12, "num_layers": 12,
+    "num_classes": 37,
+}  # fmt: skip
+
+
+def torch_name(path: tuple[str, ...]) -> str:
+    """("transformer_encoder", "layers_0", "mlp_3") -> transformer_encoder.layers.0.mlp.3"""
+    return re.sub(r"\b(layers|mlp)_(\d+)", r"\1.\2", ".".join(path)) or "logits"
+
+
+def jax_outputs(model, params, images) -> dict[str, np.ndarray]:
+    """What each module returns, under PyTorch's names; and the sequence with its positions."""
+
+    def run(params, images):
+        found = {}
+
+        def spy(next_call, args, kwargs, context):
+            out = next_call(*args, **kwargs)
+            path = context.module.path
+            if context.method_name == "mlp":  # a Sequential in PyTorch, a method in Flax
+                path = (*path, "mlp")
+            elif context.method_name != "__call__" or path[-1:] == ("mlp_dropout",):
+                return out
+            name = torch_name(path)
+            if name == "transformer_encoder":
+                found["tokens with positions"] = args[0]
+            found[name] = out
+            return out
+
+        with nn.intercept_methods(spy):
+            model.apply({"params": params}, images, deterministic=True)
+        return found
+
+    return jax.device_get(jax.jit(run)(params, images))
+
+
+def torch_outputs(model: torch.nn.Module, images: torch.Tensor) -> dict[str, np.ndarray]:
+    found = {}
+
+    def keep(name: str):
+        def hook(_module, args, out):
+            if name == "transformer_encoder":
+                found["tokens with positions"] = args[0].detach().clone().numpy()
+            # A convolution's output has its channels second.
+            out = out.permute(0, 2, 3, 1) if out.ndim == 4 else out
+            found[name or "logits"] = out.detach().clone().numpy()
+
+        return hook
+
+    hooks = [
+        module.register_forward_hook(keep(name))
+        for name, module in model.named_modules()
+        if not isinstance(module, torch.nn.GELU | torch.nn.Dropout | torch.nn.ModuleList)
+    ]
+    with torch.no_grad():
+        model.eval()(images)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def measure(quick: bool) -> Evidence:
+    rows = []
+    shapes = dict(SHAPES)
+    if not quick:
+        shapes["ViT-B/16"] = VIT_B16 | {"batch": 2}
+    for shape, options in shapes.items():
+        options = dict(options)
+        batch = options.pop("batch")
+        torch_model, jax_model, params = twins(**options)
+        images = torch.randn(batch, 3, options["img_size"], options["img_size"])
+        ours = jax_outputs(jax_model, params, to_nhwc(images))
+        theirs = torch_outputs(torch_model, images)
+        truth = torch_outputs(copy.deepcopy(torch_model).double(), images.double())
+        if ours.keys() != theirs.keys():
+            raise AssertionError(f"modules differ: {sorted(ours.keys() ^ theirs.keys())}")
+        rows += [distance(f"{shape}: {n}", ours[n], theirs[n], truth[n]) for n in truth]
+    return Evidence(rows)

@@ -1,0 +1,78 @@
+"""Claim 10: weights cross and come back to the bit; what JAX trained, PyTorch predicts with."""
+
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+
+import jax
+import numpy as np
+import torch
+
+import train_jax
+from jaxvit.augment.normalize import normalize
+from jaxvit.data.datasets import load_dataset
+from jaxvit.interop.torch_weights import params_from_state_dict, state_dict_from_params
+from jaxvit.saved_run import load_run
+from parity_tests.claims.forward import VIT_B16
+from parity_tests.comparison import SMALL, to_nchw
+from parity_tests.evidence import Evidence, Row, distance, equal
+from torch_ref.transformer import VisionTransformer
+
+TITLE = "Round trips: weights to the bit, and a checkpoint trained in JAX predicting in PyTorch"
+
+
+def measure(quick: bool) -> Evidence:
+    return Evidence([*bitwise(SMALL if quick else VIT_B16), *predictions(1 if quick else 5)])
+
+
+def bitwise(options: dict) -> list[Row]:
+    torch.manual_seed(0)
+    model = VisionTransformer(**options)
+    before = {name: value.numpy() for name, value in model.state_dict().items()}
+    params = params_from_state_dict(before)
+    after = state_dict_from_params(params)
+    again = params_from_state_dict(after)
+    there = sum(before[n].tobytes() != after[n].tobytes() for n in before)
+    back = jax.tree.map(lambda a, b: a.tobytes() != b.tobytes(), params, again)
+    return [
+        equal("names, state_dict -> params -> state_dict", "differing names",
+              len(before.keys() ^ after.keys())),
+        equal("weights, state_dict -> params -> state_dict", "differing weights", there),
+        equal("weights, params -> state_dict -> params", "differing weights",
+              sum(jax.tree.leaves(back))),
+    ]  # fmt: skip
+
+
+def predictions(epochs: int) -> list[Row]:
+    """`python train_jax.py` on digits, its best checkpoint, and the whole test split."""
+    with tempfile.TemporaryDirectory() as directory, contextlib.redirect_stdout(io.StringIO()):
+        out = Path(directory) / "run"
+        cache = f"{directory}/cache"
+        code = train_jax.main(
+            ["--epochs", str(epochs), "--out", str(out), "--data.cache-dir", cache]
+        )
+        if code != 0:
+            raise RuntimeError(f"the training run exited with {code}")
+        run = load_run(out)
+        data = load_dataset(run.config.data, run.config.model.img_size, run.model.in_channels)
+    batch = data.test.take(np.arange(len(data.test)))
+    images = normalize(batch["image"], run.config.data.mean, run.config.data.std)
+    ours = np.asarray(jax.jit(run.model.apply)({"params": run.params}, images))
+    shape = run.config.model
+    model = VisionTransformer(
+        shape.img_size, shape.patch_size, shape.in_channels, len(run.class_names),
+        shape.embed_dim, shape.num_heads, shape.num_layers, shape.mlp_ratio, shape.dropout,
+    )  # fmt: skip
+    weights = state_dict_from_params(jax.device_get(run.params))
+    model.load_state_dict({name: torch.from_numpy(w) for name, w in weights.items()})
+    inputs = torch.tensor(to_nchw(images))
+    with torch.no_grad():
+        theirs = model.eval()(inputs).numpy()
+        truth = model.double()(inputs.double()).numpy()
+    differing = int((ours.argmax(1) != theirs.argmax(1)).sum())
+    return [
+        equal(f"{len(batch['label'])} predictions after {epochs} epoch(s)",
+              "differing predictions", differing),
+        distance("logits of the trained model", ours, theirs, truth),
+    ]  # fmt: skip

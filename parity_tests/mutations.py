@@ -1,0 +1,256 @@
+"""Small, plausible mistakes in the JAX side, each a text of a module and what it becomes.
+
+Nothing is edited: `install` changes the source of one module as Python imports it. A text that is
+no longer there, or there more than once, is an error, so that the list follows the code.
+"""
+
+import importlib.machinery
+import importlib.util
+import sys
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """What somebody might have written instead.
+
+    Attributes:
+      name: for the command line and the table.
+      module: whose source is changed.
+      old: a text that occurs once in it.
+      new: what stands there instead.
+    """
+
+    name: str
+    module: str
+    old: str
+    new: str
+
+
+class _MutatedLoader(importlib.machinery.SourceFileLoader):
+    def __init__(self, mutation: Mutation, path: str):
+        super().__init__(mutation.module, path)
+        self._mutation = mutation
+
+    def get_code(self, fullname: str):
+        source = self.get_data(self.path).decode()
+        count = source.count(self._mutation.old)
+        if count != 1:
+            raise ValueError(f"mutation {self._mutation.name}: its text occurs {count} times")
+        mutated = source.replace(self._mutation.old, self._mutation.new)
+        return compile(mutated, self.path, "exec", dont_inherit=True)
+
+
+class _Finder:
+    def __init__(self, mutation: Mutation):
+        self._mutation = mutation
+
+    def find_spec(self, name, path, target=None):
+        if name != self._mutation.module:
+            return None
+        origin = importlib.machinery.PathFinder.find_spec(name, path).origin
+        loader = _MutatedLoader(self._mutation, origin)
+        return importlib.util.spec_from_file_location(name, origin, loader=loader)
+
+
+def install(mutation: Mutation) -> None:
+    """From now on this process has the mistake; the module must not have been imported yet."""
+    if mutation.module in sys.modules:
+        raise RuntimeError(f"{mutation.module} is already imported")
+    sys.meta_path.insert(0, _Finder(mutation))
+    importlib.import_module(mutation.module)  # before another hook can be asked for it
+
+
+LAYERS = "jaxvit.models.transformer"
+ATTENTION = "jaxvit.models.multi_head_attention"
+PATCHES = "jaxvit.models.patch_embedding"
+BOXES, CUTMIX, MIXUP = (f"jaxvit.augment.{name}" for name in ("boxes", "cutmix", "mixup"))
+GEOMETRY, NORMALIZE = "jaxvit.augment.geometry", "jaxvit.augment.normalize"
+OPTIM, TARGETS, LOSSES = "jaxvit.optim", "jaxvit.targets", "jaxvit.losses"
+METRICS, EVALUATE = "jaxvit.metrics", "jaxvit.evaluate"
+IMAGES, INIT = "jaxvit.data.images", "jaxvit.models.initializers"
+
+ATTEND = "        x = x + self.attn(self.norm1(x))\n"
+FEED = "        return x + self.mlp(self.norm2(x), deterministic)\n"
+DROP_HIDDEN = "        x = self.mlp_dropout(x, deterministic=deterministic)\n"
+POSITIONS = "self.transformer_encoder(x + self.positional_embedding, deterministic)"
+SEQUENCE = f"x = jnp.concatenate([cls_token, x], axis=1)  # (B, N, D)\n        x = {POSITIONS}"
+SPLIT_HEADS = """        qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, head_dim)
+        q, k, v = jnp.moveaxis(qkv.astype(self.dtype), 2, 0)"""
+SMOOTH = "one_hot * (1.0 - label_smoothing) + label_smoothing / num_classes"
+RESIZE = "image.resize((img_size, img_size), Image.Resampling.BILINEAR)"
+CLIPPED = """        top=jnp.clip(top, 0, height),
+        left=jnp.clip(left, 0, width),
+        bottom=jnp.clip(top + box_height, 0, height),
+        right=jnp.clip(left + box_width, 0, width),"""
+UPDATE = "(m / c1) / (jnp.sqrt(v / c2) + eps)"
+CHAIN = """        optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity(),
+        scale_by_adam(config.b1, config.b2, config.eps),
+        optax.add_decayed_weights(config.weight_decay, mask),
+"""
+CLIP, ADAM, DECAY = CHAIN.splitlines(keepends=True)
+
+MUTATIONS = tuple(
+    Mutation(*each)
+    for each in (
+        # The encoder.
+        ("Flax's LayerNorm eps", LAYERS, "epsilon=1e-5", "epsilon=1e-6"),
+        ("norm before attention missing", LAYERS, ATTEND, ATTEND.replace("self.norm1(x)", "x")),
+        ("norm before MLP missing", LAYERS, FEED, FEED.replace("self.norm2(x)", "x")),
+        ("final norm missing", LAYERS, "self.head(self.norm(x[:, 0]))", "self.head(x[:, 0])"),
+        ("post-norm", LAYERS, ATTEND, "        x = self.norm1(x + self.attn(x))\n"),
+        ("residual missing", LAYERS, FEED, FEED.replace("x + ", "")),
+        ("tanh GELU", LAYERS, "approximate=False", "approximate=True"),
+        ("ReLU", LAYERS, "nn.gelu(self.mlp_0(x), approximate=False)", "nn.relu(self.mlp_0(x))"),
+        # Tokens.
+        ("positions before the class token", LAYERS, SEQUENCE, """x = jnp.concatenate(
+            [cls_token, x + self.positional_embedding[:, :-1]], axis=1
+        )
+        x = self.transformer_encoder(x, deterministic)"""),
+        ("positions off by one", LAYERS, "x + self.positional_embedding",
+         "x + jnp.roll(self.positional_embedding, 1, axis=1)"),
+        ("positions missing", LAYERS, "x + self.positional_embedding", "x"),
+        ("class token last", LAYERS, "[cls_token, x], axis=1)  # (B, N, D)",
+         "[x, cls_token], axis=1)[:, ::-1]"),
+        ("mean pooling", LAYERS, "self.norm(x[:, 0])", "self.norm(x.mean(axis=1))"),
+        ("the last token read out", LAYERS, "self.norm(x[:, 0])", "self.norm(x[:, -1])"),
+        ("patches counted column by column", PATCHES, "        x = self.proj(x)  #",
+         "        x = self.proj(x).swapaxes(1, 2)  #"),
+        ("rows and columns swapped inside a patch", PATCHES, "x.swapaxes(2, 3).reshape(",
+         "x.transpose(0, 1, 3, 4, 2, 5).reshape("),
+        # Attention.
+        ("k, q, v", ATTENTION, "q, k, v = jnp.moveaxis", "k, q, v = jnp.moveaxis"),
+        ("v, k, q", ATTENTION, "q, k, v = jnp.moveaxis", "v, k, q = jnp.moveaxis"),
+        ("head-major qkv", ATTENTION, SPLIT_HEADS,
+         SPLIT_HEADS.replace("3, self.num_heads, head_dim", "self.num_heads, 3, head_dim").replace(
+             ", 2, 0)", ", 3, 0)")),
+        ("1/sqrt(d) missing", ATTENTION, "scores * head_dim**-0.5", "scores"),
+        ("1/sqrt(d) twice", ATTENTION, "head_dim**-0.5", "head_dim**-1.0"),
+        ("1/sqrt(D) of the whole width", ATTENTION, "head_dim**-0.5", "self.embed_dim**-0.5"),
+        ("softmax over the queries", ATTENTION, "axis=-1)  # (B, h, N, N)", "axis=-2)"),
+        ("heads joined the other way round", ATTENTION, "out.reshape(batch,",
+         "out.swapaxes(2, 3).reshape(batch,"),
+        # Dropout.
+        ("dropout on attention", LAYERS, ATTEND,
+         "        x = x + self.mlp_dropout(self.attn(self.norm1(x)), deterministic=deterministic)\n"),
+        ("dropout scaled wrongly", LAYERS, DROP_HIDDEN, DROP_HIDDEN
+         + "        x = x if deterministic else x * (1 - self.dropout)\n"),
+        ("second dropout missing", LAYERS,
+         "self.mlp_dropout(self.mlp_3(x), deterministic=deterministic)", "self.mlp_3(x)"),
+        ("half the dropout rate", LAYERS, "nn.Dropout(self.dropout)", "nn.Dropout(self.dropout / 2)"),
+        ("one dropout mask for all examples", LAYERS, "nn.Dropout(self.dropout)",
+         "nn.Dropout(self.dropout, broadcast_dims=(0,))"),
+        ("the same draws at every step", "jaxvit.steps",
+         "jax.random.fold_in(jax.random.key(seed), step)", "jax.random.key(seed)"),
+        # Precision.
+        ("biases in bfloat16", "jaxvit.models.dense",
+         "product.astype(jnp.float32) + bias",
+         "(product + bias.astype(self.dtype)).astype(jnp.float32)"),
+        # The optimiser.
+        ("optax's weight decay", "jaxvit.config", "weight_decay: float = 0.01",
+         "weight_decay: float = 1e-4"),
+        ("Adam eps of 1e-6", OPTIM, UPDATE, UPDATE.replace("+ eps", "+ 1e-6")),
+        ("Adam eps inside the root", OPTIM, UPDATE, "(m / c1) / jnp.sqrt(v / c2 + eps)"),
+        ("no bias correction", OPTIM, UPDATE, "m / (jnp.sqrt(v) + eps)"),
+        ("bias correction of the mean only", OPTIM, UPDATE, "(m / c1) / (jnp.sqrt(v) + eps)"),
+        ("bias correction one step early", OPTIM, "count * math.log(decay)",
+         "(count + 1) * math.log(decay)"),
+        ("optax's rounding of the bias correction", OPTIM,
+         "-jnp.expm1(count * math.log(decay))", "1 - jnp.float32(decay) ** count"),
+        ("decay applied to the gradient", OPTIM, ADAM + DECAY, DECAY + ADAM),
+        ("clipping after Adam", OPTIM, CLIP + ADAM, ADAM + CLIP),
+        ("decay mask ignored", OPTIM, "optax.add_decayed_weights(config.weight_decay, mask)",
+         "optax.add_decayed_weights(config.weight_decay)"),
+        ("warm-up that starts at 0", OPTIM, "first = config.lr / config.warmup_steps",
+         "first = 0.0"),
+        ("cosine over the warm-up too", OPTIM, "max(1, total_steps - config.warmup_steps)",
+         "total_steps"),
+        # Targets and loss.
+        ("smoothing with K - 1", TARGETS, SMOOTH, SMOOTH.replace("/ num_classes", "/ (num_classes - 1)")),
+        ("smoothing that adds mass", TARGETS, SMOOTH, "one_hot + label_smoothing / num_classes"),
+        ("loss divided by K", LOSSES, ".sum(axis=-1)", ".mean(axis=-1)"),
+        ("softmax over the batch", LOSSES, "log_softmax(logits)", "log_softmax(logits, axis=0)"),
+        # Mixing.
+        ("lam not recomputed after clipping", BOXES, CLIPPED, """        top=top,
+        left=left,
+        bottom=top + box_height,
+        right=left + box_width,"""),
+        ("box sides rounded to nearest", CUTMIX, "jnp.int32(jnp.floor(height * ratio))",
+         "jnp.int32(jnp.round(height * ratio))"),
+        ("box side lam instead of its root", CUTMIX, "jnp.sqrt(1 - lam), 0)", "1 - lam, 0)"),
+        ("rows and columns of the box swapped", BOXES, "in_rows[..., :, None] & in_columns[..., None, :]",
+         "(in_rows[..., :, None] & in_columns[..., None, :]).swapaxes(-1, -2).reshape("
+         "*box.top.shape, height, width)"),
+        ("centres that keep the box inside", BOXES, "0, height) - box_height // 2",
+         "0, jnp.maximum(height - box_height, 1))"),
+        ("partner from the mixed batch", CUTMIX, "targets[partner]\n",
+         "(lam * targets + (1 - lam) * targets[partner])[partner]\n"),
+        ("CutMix targets by the share cut", CUTMIX, "lam = (1 - box.area", "lam = (box.area"),
+        ("one lam for a batch of CutMix", CUTMIX, "jax.random.beta(key_lam, alpha, alpha, (batch_size,))",
+         "jnp.broadcast_to(jax.random.beta(key_lam, alpha, alpha), (batch_size,))"),
+        ("CutMix for whole batches with p", CUTMIX, "jax.random.bernoulli(key_p, p, (batch_size,))",
+         "jax.random.bernoulli(key_p, p)"),
+        ("no partner but oneself", CUTMIX, "jax.random.permutation(key_partner, batch_size)",
+         "jnp.arange(batch_size)"),
+        ("always the neighbour as partner", MIXUP, "jax.random.permutation(key_partner, batch_size)",
+         "jnp.roll(jnp.arange(batch_size), 1)"),
+        ("Mixup targets the other way round", MIXUP, "targets = lam * targets + (1 - lam) * targets[partner]",
+         "targets = (1 - lam) * targets + lam * targets[partner]"),
+        ("Mixup lam folded above a half", MIXUP, "lam=jax.random.beta(key_lam, alpha, alpha),",
+         "lam=(lambda lam: jnp.maximum(lam, 1 - lam))(jax.random.beta(key_lam, alpha, alpha)),"),
+        # Pixels.
+        ("mean and std swapped", NORMALIZE, "(scaled - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)",
+         "(scaled - jnp.asarray(std, jnp.float32)) / jnp.asarray(mean, jnp.float32)"),
+        ("channels in BGR order", NORMALIZE, "jnp.asarray(mean, jnp.float32)",
+         "jnp.asarray(mean[::-1], jnp.float32)"),
+        ("bytes over 256", NORMALIZE, "/ 255.0", "/ 256.0"),
+        ("resize without antialias", IMAGES, RESIZE, """image.transform(
+            (img_size, img_size),
+            Image.Transform.AFFINE,
+            (image.width / img_size, 0, 0, 0, image.height / img_size, 0),
+            Image.Resampling.BILINEAR,
+        )"""),
+        ("bicubic resize", IMAGES, RESIZE, RESIZE.replace("BILINEAR", "BICUBIC")),
+        ("crop off by half a pixel", GEOMETRY, "(2 * inputs + 1) * size - (2 * outputs + 1) * length",
+         "(2 * inputs) * size - (2 * outputs) * length"),
+        ("flip upside down", GEOMETRY, "images[:, :, ::-1]", "images[:, ::-1]"),
+        ("uniform crop ratio instead of log-uniform", GEOMETRY,
+         "aspect = jnp.exp(jax.random.uniform(key_ratio, shape, minval=log_low, maxval=log_high))",
+         "aspect = jax.random.uniform(key_ratio, shape, minval=ratio[0], maxval=ratio[1])"),
+        # Initialisation.
+        ("Xavier instead of PyTorch's", INIT, "bound = fan_in**-0.5", "bound = (3 / fan_in) ** 0.5"),
+        ("zero biases", INIT, '''return uniform_fan_in(fan_in) if init == "torch" else nn.initializers.zeros
+
+
+def head_kernel_init''', '''return nn.initializers.zeros
+
+
+def head_kernel_init'''),
+        ("tokens of std .01", INIT, "normal(0.02)", "normal(0.01)"),
+        # Metrics.
+        ("macro over all classes", METRICS, "scores[present].mean()", "scores.mean()"),
+        ("macro over the classes of the labels", METRICS, "present = actual + predicted > 0",
+         "present = actual > 0"),
+        ("precision and recall swapped", METRICS, '"precision_macro": macro(hits, predicted)',
+         '"precision_macro": macro(hits, actual)'),
+        ("ten bins of confidence", METRICS, "NUM_BINS = 15", "NUM_BINS = 10"),
+        ("a tie goes to the last class", METRICS, "jnp.argmax(logits, axis=-1).astype(jnp.int32)",
+         "(logits.shape[-1] - 1 - jnp.argmax(logits[:, ::-1], axis=-1)).astype(jnp.int32)"),
+        ("last short batch dropped", EVALUATE, "range(0, len(split), batch_size)",
+         "range(0, len(split) - batch_size + 1, batch_size)"),
+        ("padding counted", EVALUATE, "mask = indices < len(split)", "mask = indices >= 0"),
+    )
+)  # fmt: skip
+
+# Changes that no test can see, and why.
+EQUIVALENT = {
+    "positions added before the class token, both with their own": (
+        "cat([c, x]) + [p0, p] is cat([c + p0, x + p]): the same sums, in the same order"
+    ),
+    "q scaled by 1/sqrt(d) before the product": (
+        "for a head size that is a power of 4 the scale is a power of 2, which rounds nothing"
+    ),
+    "dropout's key folded with the layer's number": (
+        "other masks of the same law: the claim replays whatever masks are drawn"
+    ),
+}
