@@ -193,7 +193,9 @@ def main(args: list[str] | None = None) -> int:
     from parity_tests.certificate_page import write_page
 
     written = as_json(findings, options.quick)
-    (options.out / "certificate.json").write_text(json.dumps(written, indent=1) + "\n")
+    (options.out / "certificate.json").write_text(
+        json.dumps(written, indent=1, default=float) + "\n"
+    )
     write_page(options.out / "certificate.html", findings, written)
     verdict = "every claim holds" if written["holds"] else "a claim does NOT hold"
     console.print(f"{verdict}; see {options.out}/certificate.html", highlight=False)

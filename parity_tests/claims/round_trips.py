@@ -65,7 +65,7 @@ def predictions(epochs: int) -> list[Row]:
         shape.embed_dim, shape.num_heads, shape.num_layers, shape.mlp_ratio, shape.dropout,
     )  # fmt: skip
     weights = state_dict_from_params(jax.device_get(run.params))
-    model.load_state_dict({name: torch.from_numpy(w) for name, w in weights.items()})
+    model.load_state_dict({name: torch.tensor(w) for name, w in weights.items()})
     inputs = torch.tensor(to_nchw(images))
     with torch.no_grad():
         theirs = model.eval()(inputs).numpy()

@@ -29,7 +29,7 @@ from jaxvit.optim import make_optimizer, make_schedule
 from jaxvit.state import create_state, init_params
 from jaxvit.steps import make_train_parts, make_train_step
 from parity_tests.comparison import SHARED
-from parity_tests.evidence import Evidence, Row, distance
+from parity_tests.evidence import Evidence, Row, distance, equal
 from parity_tests.replay import make_mask_recorder, replace_dropout
 from torch_ref import training_pipeline
 from torch_ref import transformer as torch_transformer
@@ -55,11 +55,15 @@ PETS_SMALL = replace(
 
 @dataclass
 class Curves:
-    """The loss of every step, and the validation metrics at the end, of each program."""
+    """The loss of every step, and the validation metrics at the end, of each program.
+
+    `repeats` counts the steps that dropped exactly what the step before them dropped.
+    """
 
     losses: dict[str, np.ndarray]
     accuracy: dict[str, float]
     val_loss: dict[str, float]
+    repeats: int
 
 
 class Draws(NamedTuple):
@@ -184,7 +188,7 @@ def train(config: Config, steps: int, truth: bool = True) -> Curves:
         shape.num_heads, shape.num_layers, shape.mlp_ratio, shape.dropout,
     )  # fmt: skip
     weights = state_dict_from_params(jax.device_get(params))
-    torch_model.load_state_dict({name: torch.from_numpy(w) for name, w in weights.items()})
+    torch_model.load_state_dict({name: torch.tensor(w) for name, w in weights.items()})
     programs = {"torch32": torch_model}
     if truth:
         programs["torch64"] = copy.deepcopy(torch_model).double()
@@ -195,9 +199,12 @@ def train(config: Config, steps: int, truth: bool = True) -> Curves:
     state = create_state(params, tx)
     batches = train_batches(data.train, config.batch_size, config.seed)
     losses: dict[str, list[float]] = {"jax": []} | {name: [] for name in programs}
+    repeats, dropped = 0, None
     for step in range(steps):
         batch = next(batches)
         draws = jax.device_get(record(params, batch["image"], jnp.int32(step)))
+        repeats += np.array_equal(draws.masks[0], dropped)
+        dropped = draws.masks[0]
         state, metrics = train_step(state, batch)
         losses["jax"].append(float(metrics["loss"]))
         for name, program in programs.items():
@@ -217,6 +224,7 @@ def train(config: Config, steps: int, truth: bool = True) -> Curves:
         losses={name: np.array(values) for name, values in losses.items()},
         accuracy={name: score[0] for name, score in scores.items()},
         val_loss={name: score[1] for name, score in scores.items()},
+        repeats=repeats,
     )
 
 
@@ -238,6 +246,7 @@ def measure(quick: bool) -> Evidence:
                 *([curves.val_loss[k]] for k in ("jax", "torch32", "torch64")),
             )
         )
+        rows.append(equal(f"{title}: masks of dropout", "steps that repeat one", curves.repeats))
         figures[f"{title}: the loss, and its distance from float64"] = plot(curves)
     if not quick:
         rows += seed_rows(steps=100)
