@@ -32,14 +32,21 @@ def make_mask_recorder(model: nn.Module) -> Callable[..., list[jax.Array]]:
 
 
 class ReplayedDropout(torch.nn.Module):
-    """Multiplies by the next mask of a stream that all layers of a model share."""
+    """Drops what the next mask of a stream drops, which all layers of a model share.
 
-    def __init__(self, masks: "MaskStream"):
+    What is kept is scaled by 1 / (1 - rate) in the type of x: the float32 scale of a recorded mask
+    would put float32's rounding into a model that is the truth in float64.
+    """
+
+    def __init__(self, masks: "MaskStream", rate: float):
         super().__init__()
         self.masks = masks
+        self.rate = rate
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * self.masks.take(x)
+        if not self.training:
+            return x
+        return x * (self.masks.take() > 0).to(x.dtype) / (1 - self.rate)
 
 
 class MaskStream:
@@ -51,8 +58,8 @@ class MaskStream:
     def load(self, masks: list[jax.Array]) -> None:
         self._left = iter(jax.device_get(masks))
 
-    def take(self, like: torch.Tensor) -> torch.Tensor:
-        return torch.tensor(next(self._left)).to(like)
+    def take(self) -> torch.Tensor:
+        return torch.tensor(next(self._left))
 
 
 def replace_dropout(model: torch.nn.Module) -> MaskStream:
@@ -61,5 +68,5 @@ def replace_dropout(model: torch.nn.Module) -> MaskStream:
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, torch.nn.Dropout):
-                setattr(parent, name, ReplayedDropout(masks))
+                setattr(parent, name, ReplayedDropout(masks, child.p))
     return masks
