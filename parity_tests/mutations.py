@@ -64,6 +64,7 @@ def install(mutation: Mutation) -> None:
 LAYERS = "jaxvit.models.transformer"
 ATTENTION = "jaxvit.models.multi_head_attention"
 PATCHES = "jaxvit.models.patch_embedding"
+LINEAR = "jaxvit.models.linear"
 BOXES, CUTMIX, MIXUP = (f"jaxvit.augment.{name}" for name in ("boxes", "cutmix", "mixup"))
 GEOMETRY, NORMALIZE = "jaxvit.augment.geometry", "jaxvit.augment.normalize"
 OPTIM, TARGETS, LOSSES = "jaxvit.optim", "jaxvit.targets", "jaxvit.losses"
@@ -116,7 +117,7 @@ MUTATIONS = tuple(
         ("the last token read out", LAYERS, "self.norm(x[:, 0])", "self.norm(x[:, -1])"),
         ("patches counted column by column", PATCHES, "        x = self.proj(x)  #",
          "        x = self.proj(x).swapaxes(1, 2)  #"),
-        ("rows and columns swapped inside a patch", PATCHES, "x.swapaxes(2, 3).reshape(",
+        ("rows and columns swapped inside a patch", LINEAR, "x.swapaxes(2, 3).reshape(",
          "x.transpose(0, 1, 3, 4, 2, 5).reshape("),
         # Attention.
         ("k, q, v", ATTENTION, "q, k, v = jnp.moveaxis", "k, q, v = jnp.moveaxis"),
@@ -143,9 +144,9 @@ MUTATIONS = tuple(
         ("the same draws at every step", "jaxvit.steps",
          "jax.random.fold_in(jax.random.key(seed), step)", "jax.random.key(seed)"),
         # Precision.
-        ("biases in bfloat16", "jaxvit.models.dense",
+        ("biases in bfloat16", LINEAR,
          "product.astype(jnp.float32) + bias",
-         "(product + bias.astype(self.dtype)).astype(jnp.float32)"),
+         "(product + bias.astype(dtype)).astype(jnp.float32)"),
         # The optimiser.
         ("optax's weight decay", "jaxvit.config", "weight_decay: float = 0.01",
          "weight_decay: float = 1e-4"),

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from jaxvit.models.dense import Dense
 from jaxvit.models.initializers import Init, bias_init, kernel_init
+from jaxvit.models.linear import Dense
 from jaxvit.shapes import Array, Float
 
 

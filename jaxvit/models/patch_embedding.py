@@ -4,37 +4,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from jaxvit.models.initializers import Init, Initializer, bias_init, patch_kernel_init
+from jaxvit.models.initializers import Init, bias_init, patch_kernel_init
+from jaxvit.models.linear import PatchProjection
 from jaxvit.shapes import Array, Float
-
-
-class PatchProjection(nn.Module):
-    """A convolution whose stride is its kernel's size, as the one matrix product that it is.
-
-    Attributes:
-      features: width D of a token.
-      patch_size: p; divides height and width of the image.
-      kernel_init, bias_init: see jaxvit.models.initializers.
-      dtype: type of the product; the bias is added in float32, as in jaxvit.models.dense.
-
-    Torch twin: torch.nn.Conv2d, of whose weight `kernel` (p, p, C, D) is a transpose.
-    """
-
-    features: int
-    patch_size: int
-    kernel_init: Initializer
-    bias_init: Initializer
-    dtype: DTypeLike = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:
-        p, (batch, height, width, channels) = self.patch_size, x.shape
-        kernel = self.param("kernel", self.kernel_init, (p, p, channels, self.features))
-        bias = self.param("bias", self.bias_init, (self.features,))
-        x = x.astype(self.dtype).reshape(batch, height // p, p, width // p, p, channels)
-        patches = x.swapaxes(2, 3).reshape(batch, height // p, width // p, -1)
-        product = patches @ kernel.astype(self.dtype).reshape(-1, self.features)
-        return product.astype(jnp.float32) + bias
 
 
 class PatchEmbedding(nn.Module):

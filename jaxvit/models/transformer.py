@@ -5,8 +5,8 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from jaxvit.config import ModelConfig
-from jaxvit.models.dense import Dense
 from jaxvit.models.initializers import Init, bias_init, head_kernel_init, kernel_init, token_init
+from jaxvit.models.linear import Dense
 from jaxvit.models.multi_head_attention import MultiHeadSelfAttention
 from jaxvit.models.patch_embedding import PatchEmbedding
 from jaxvit.shapes import Array, Float

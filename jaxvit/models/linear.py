@@ -1,0 +1,69 @@
+"""Linear layers whose bias is added, and whose bias gradient is summed, in float32.
+
+Flax's Dense and Conv cast the bias to the type of the product. In bfloat16 its gradient is then a
+sum over all tokens of the batch in 8 bits, which was 4 % off where PyTorch's was half a percent.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from jaxvit.models.initializers import Initializer
+from jaxvit.shapes import Array, Float
+
+
+class Dense(nn.Module):
+    """y = x W + b, the product in `dtype`, the sum in float32.
+
+    Attributes:
+      features: outputs.
+      kernel_init, bias_init: see jaxvit.models.initializers.
+      dtype: type of the product.
+
+    Torch twin: torch.nn.Linear.
+    """
+
+    features: int
+    kernel_init: Initializer
+    bias_init: Initializer
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B F"]:
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
+        bias = self.param("bias", self.bias_init, (self.features,))
+        return _affine(x, kernel, bias, self.dtype)
+
+
+class PatchProjection(nn.Module):
+    """A convolution whose stride is its kernel's size, as the one matrix product that it is.
+
+    Attributes:
+      features: width D of a token.
+      patch_size: p; divides height and width of the image.
+      kernel_init, bias_init: see jaxvit.models.initializers.
+      dtype: type of the product.
+
+    Torch twin: torch.nn.Conv2d, of whose weight `kernel` (p, p, C, D) is a transpose.
+    """
+
+    features: int
+    patch_size: int
+    kernel_init: Initializer
+    bias_init: Initializer
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:
+        p, (batch, height, width, channels) = self.patch_size, x.shape
+        kernel = self.param("kernel", self.kernel_init, (p, p, channels, self.features))
+        bias = self.param("bias", self.bias_init, (self.features,))
+        x = x.reshape(batch, height // p, p, width // p, p, channels)
+        patches = x.swapaxes(2, 3).reshape(batch, height // p, width // p, -1)
+        return _affine(patches, kernel.reshape(-1, self.features), bias, self.dtype)
+
+
+def _affine(x: jax.Array, kernel: jax.Array, bias: jax.Array, dtype: DTypeLike) -> jax.Array:
+    product = x.astype(dtype) @ kernel.astype(dtype)
+    return product.astype(jnp.float32) + bias
