@@ -41,8 +41,8 @@ def train(name: str, config: Config, console: Console) -> dict:
     began = time.perf_counter()
     say = partial(console.print, highlight=False, soft_wrap=True)
     connect(config.distributed)
-    console.quiet = not is_main()
     devices = make_devices(config)
+    console.quiet = not is_main()
     run = RunDirectory(config, writes=is_main())
     wait_for_all("every process has looked at the run directory")
 

@@ -113,6 +113,10 @@ class Checkpoints:
             path, state, reason = self._directory / str(step), None, "seen by another process"
             try:
                 state = _read(path, like)
+            except PermissionError as error:  # whole, perhaps: nothing to set aside
+                raise UserError(
+                    f"checkpoint {path} cannot be opened ({error.strerror}): make it readable"
+                ) from error
             except Exception as error:  # whatever a reader may meet in bytes that are not its own
                 reason = " ".join(str(error).split())[:200]
             if not largest(int(state is None)):  # every process has read all of it

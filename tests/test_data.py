@@ -344,3 +344,12 @@ def test_the_split_is_written_down(tmp_path):
     written = split_names(data)
     assert written["val"] == list(data.val.names)
     assert len(written["train"]) + len(written["val"]) + len(written["test"]) == 1797
+
+
+@pytest.mark.parametrize("name", ["valid", "Val", "TEST"])
+def test_a_folder_that_looks_like_a_split_is_refused(folder, tmp_path, name):
+    root = tmp_path / "split"
+    shutil.copytree(folder, root / "train")
+    shutil.copytree(folder, root / name)
+    with pytest.raises(UserError, match=f"has a folder {name}/ beside train/: call it val/"):
+        load(root, tmp_path)

@@ -195,3 +195,12 @@ def test_a_mistake_is_one_line_on_stderr_and_exit_code_2(tmp_path, args, message
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert message in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_platform_that_is_not_there_is_one_line(tmp_path):
+    command = [sys.executable, str(ROOT / "train_jax.py"), "--out", str(tmp_path / "run")]
+    environment = os.environ | {"JAX_PLATFORMS": "bogus"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    (error,) = done.stderr.splitlines()
+    assert "error: JAX cannot use the platform that JAX_PLATFORMS asks for" in error

@@ -34,7 +34,7 @@ def load_folder(root: Path) -> Source:
         class_names = _folders(root)
         return Source(class_names, {"train": _examples(root, class_names, needs_all=True)})
     for path in root.iterdir():
-        if path.is_dir() and path.name.lower() in SPLIT_LIKE - {"val", "test"}:
+        if path.is_dir() and path.name not in ("val", "test") and path.name.lower() in SPLIT_LIKE:
             raise UserError(
                 f"{root} has a folder {path.name}/ beside train/: call it val/ or test/"
             )
