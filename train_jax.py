@@ -15,7 +15,7 @@ from rich.console import Console
 from jaxvit import plots
 from jaxvit.augment.pipeline import make_augment
 from jaxvit.checkpoint import Checkpoints
-from jaxvit.command_line import FAILURES, fail, parse
+from jaxvit.command_line import FAILURES, fail, leave, parse
 from jaxvit.config import Config, DistributedConfig
 from jaxvit.data.datasets import load_dataset, split_names
 from jaxvit.data.loader import prefetch_to_device, train_batches
@@ -198,4 +198,4 @@ def main(args: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

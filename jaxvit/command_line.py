@@ -5,13 +5,14 @@ import io
 import os
 import signal
 import sys
+from typing import NoReturn
 
 import jax
 
 from jaxvit.config import PRESETS, Config, UserError, preset
 from jaxvit.config_check import check
 from jaxvit.fit import Diverged
-from jaxvit.interrupt import Interrupted
+from jaxvit.interrupt import SIGNALS, Interrupted
 
 DESCRIPTION = """Train a Vision Transformer in JAX and report on it.
 
@@ -87,9 +88,6 @@ def fail(error: BaseException) -> int:
 
     128 plus its number for a signal, 3 for a run that diverged, otherwise 2. An error of the
     runtime that is neither a full device nor another process's end is raised again: it is a bug.
-
-    With many processes, one that fails alone leaves at once: the orderly way out waits for the
-    others, who wait for it, and JAX ends those within a minute of its death.
     """
     if isinstance(error, KeyboardInterrupt):  # before training began, or after it
         return 128 + signal.SIGINT
@@ -98,12 +96,21 @@ def fail(error: BaseException) -> int:
         return error.exit_code
     message = " ".join(_explain(error).split())
     print(f"error: {message}", file=sys.stderr)
-    code = 3 if isinstance(error, Diverged) else 2
-    if jax.distributed.is_initialized():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    return code
+    return 3 if isinstance(error, Diverged) else 2
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process; after a failure at once, without the farewells of libraries.
+
+    orbax's threads may wait for ever for a write that failed, tensorboardX complains once more of a
+    disk that is full, and of many processes one that fails alone would wait for the others, who
+    wait for it: JAX ends those within a minute of its death.
+    """
+    if code in (0, *(128 + number for number in SIGNALS)):
+        sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _explain(error: BaseException) -> str:
