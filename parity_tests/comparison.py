@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from jaxvit.interop.torch_weights import params_from_state_dict
+from jaxvit.config import ModelConfig
+from jaxvit.interop.torch_weights import params_from_state_dict, state_dict_from_params
 from jaxvit.models import transformer as jax_transformer
 from torch_ref import transformer as torch_transformer
 
@@ -57,6 +58,24 @@ def twins(seed: int = 0, **options):
                 parameter += 0.1 * torch.randn_like(parameter)
     jax_model = jax_transformer.VisionTransformer(**options)
     return torch_model, jax_model, as_params(torch_model)
+
+
+def torch_twin(config: ModelConfig, params) -> torch_transformer.VisionTransformer:
+    """The configured model in torch, with the weights of JAX params."""
+    weights = state_dict_from_params(jax.device_get(params))
+    model = torch_transformer.VisionTransformer(
+        config.img_size,
+        config.patch_size,
+        config.in_channels,
+        len(weights["head.bias"]),
+        config.embed_dim,
+        config.num_heads,
+        config.num_layers,
+        config.mlp_ratio,
+        config.dropout,
+    )
+    model.load_state_dict({name: torch.tensor(weight) for name, weight in weights.items()})
+    return model
 
 
 def as_params(module: torch.nn.Module):

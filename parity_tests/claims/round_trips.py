@@ -15,7 +15,7 @@ from jaxvit.data.datasets import load_dataset
 from jaxvit.interop.torch_weights import params_from_state_dict, state_dict_from_params
 from jaxvit.saved_run import load_run
 from parity_tests.claims.forward import VIT_B16
-from parity_tests.comparison import SMALL, to_nchw
+from parity_tests.comparison import SMALL, to_nchw, torch_twin
 from parity_tests.evidence import Evidence, Row, distance, equal
 from torch_ref.transformer import VisionTransformer
 
@@ -59,13 +59,7 @@ def predictions(epochs: int) -> list[Row]:
     batch = data.test.take(np.arange(len(data.test)))
     images = normalize(batch["image"], run.config.data.mean, run.config.data.std)
     ours = np.asarray(jax.jit(run.model.apply)({"params": run.params}, images))
-    shape = run.config.model
-    model = VisionTransformer(
-        shape.img_size, shape.patch_size, shape.in_channels, len(run.class_names),
-        shape.embed_dim, shape.num_heads, shape.num_layers, shape.mlp_ratio, shape.dropout,
-    )  # fmt: skip
-    weights = state_dict_from_params(jax.device_get(run.params))
-    model.load_state_dict({name: torch.tensor(w) for name, w in weights.items()})
+    model = torch_twin(run.config.model, run.params)
     inputs = torch.tensor(to_nchw(images))
     with torch.no_grad():
         theirs = model.eval()(inputs).numpy()

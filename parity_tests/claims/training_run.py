@@ -23,16 +23,14 @@ from jaxvit.augment.pipeline import make_augment
 from jaxvit.config import PETS, PRESETS, AugmentConfig, Config, OptimConfig
 from jaxvit.data.datasets import Split, load_dataset
 from jaxvit.data.loader import train_batches
-from jaxvit.interop.torch_weights import state_dict_from_params
 from jaxvit.models.transformer import make_model
 from jaxvit.optim import make_optimizer, make_schedule
 from jaxvit.state import create_state, init_params
 from jaxvit.steps import make_train_parts, make_train_step
-from parity_tests.comparison import SHARED
+from parity_tests.comparison import SHARED, torch_twin
 from parity_tests.evidence import Evidence, Row, distance, equal
 from parity_tests.replay import make_mask_recorder, replace_dropout
 from torch_ref import training_pipeline
-from torch_ref import transformer as torch_transformer
 from torch_ref.cutmix import Cutmix, CutmixDraw
 from torch_ref.mixup import Mixup, MixupDraw
 
@@ -181,13 +179,7 @@ def train(config: Config, steps: int, truth: bool = True) -> Curves:
         label_smoothing=config.label_smoothing,
     )
     params = init_params(model, config.seed)
-    shape = config.model
-    torch_model = torch_transformer.VisionTransformer(
-        shape.img_size, shape.patch_size, shape.in_channels, num_classes, shape.embed_dim,
-        shape.num_heads, shape.num_layers, shape.mlp_ratio, shape.dropout,
-    )  # fmt: skip
-    weights = state_dict_from_params(jax.device_get(params))
-    torch_model.load_state_dict({name: torch.tensor(w) for name, w in weights.items()})
+    torch_model = torch_twin(config.model, params)
     programs = {"torch32": torch_model}
     if truth:
         programs["torch64"] = copy.deepcopy(torch_model).double()
