@@ -4,6 +4,7 @@ Run `python train_jax.py --help` for the presets and options. Logic lives in jax
 is the order in which it is used.
 """
 
+import math
 import sys
 import time
 from dataclasses import replace
@@ -17,33 +18,29 @@ from jaxvit.augment.pipeline import make_augment
 from jaxvit.checkpoint import Checkpoints
 from jaxvit.command_line import FAILURES, fail, leave, parse
 from jaxvit.config import Config, DistributedConfig
-from jaxvit.data.datasets import load_dataset, split_names
+from jaxvit.data.datasets import describe, load_dataset
 from jaxvit.data.loader import prefetch_to_device, train_batches
 from jaxvit.distributed import check_same, connect, is_main, largest, wait_for_all
 from jaxvit.evaluate import evaluate
 from jaxvit.fit import Plan, fit
-from jaxvit.interrupt import Interrupted, StopSignals
+from jaxvit.interrupt import Interrupted, StopSignals, unwinding
 from jaxvit.metrics import prefixed
 from jaxvit.models.transformer import make_model
 from jaxvit.optim import make_optimizer, make_schedule
-from jaxvit.parallel import make_devices
-from jaxvit.progress import TrainingProgress, track
+from jaxvit.parallel import Devices, make_devices
+from jaxvit.progress import TrainingProgress, make_console, track
 from jaxvit.report import RunDirectory, describe_machine
 from jaxvit.state import create_state, init_params, sha256
 from jaxvit.steps import augmented_sample, make_eval_step, make_train_parts
 
 
-def train(name: str, config: Config, console: Console) -> dict:
+def train(name: str, config: Config, devices: Devices, run: RunDirectory, console: Console) -> dict:
     """Runs the configured training and returns what it wrote to summary.json.
 
     Of many processes one writes, and the others return nothing.
     """
     began = time.perf_counter()
     say = partial(console.print, highlight=False, soft_wrap=True)
-    connect(config.distributed)
-    devices = make_devices(config)
-    console.quiet = not is_main()
-    run = RunDirectory(config, writes=is_main())
     wait_for_all("every process has looked at the run directory")
 
     # Data: decoded once, then mapped; three splits that share no image.
@@ -88,7 +85,8 @@ def train(name: str, config: Config, console: Console) -> dict:
     check_same(
         {
             "options": [repr(replace(config, distributed=DistributedConfig()))],
-            "images": split_names(data),
+            "--distributed.num-processes": config.distributed.num_processes,
+            "images": describe(data),
             "run directory": run.resumes,
         }
     )
@@ -99,7 +97,7 @@ def train(name: str, config: Config, console: Console) -> dict:
         f"{name}: {num_params:,} parameters, {len(data.train):,} training images, "
         f"{plan.total_steps:,} steps on {devices.count} {jax.default_backend()} device(s)",
     )
-    run.open(split_names(data))
+    run.open(describe(data))
     wait_for_all("the run directory is there")
     progress = TrainingProgress(console, plan.total_steps, config.epochs)
 
@@ -149,6 +147,7 @@ def train(name: str, config: Config, console: Console) -> dict:
                 f"stopped after step {int(state.step)} of {plan.total_steps}, with everything "
                 f"saved in {config.out}: the same command goes on from there",
                 stop.agreed,
+                agreed=True,
             )
         best_state = checkpoints.restore_best(like=state)
 
@@ -161,7 +160,8 @@ def train(name: str, config: Config, console: Console) -> dict:
         return {}
     lines = run.read_metrics()
     validated = {line["step"]: line for line in lines if "val/loss" in line}
-    best, last = validated[int(best_state.step)], validated[plan.total_steps]
+    best_step = int(best_state.step)
+    best, last = validated.get(best_step, {}), validated.get(plan.total_steps, {})
     summary = {
         "preset": name,
         "best": best,
@@ -178,11 +178,10 @@ def train(name: str, config: Config, console: Console) -> dict:
     }
     plots.plot_report(run.plots, lines, data, test, *augmented_sample(parts, data.train), config)
     run.add_plots(plan.total_steps)
-    run.close()
     run.write_summary(summary)  # last: its presence says that the run is finished
     say(
         f"test accuracy {summary['test/accuracy']:.2%} (best validation "
-        f"{best['val/accuracy']:.2%} at epoch {best['epoch']}), "
+        f"{best.get('val/accuracy', math.nan):.2%} at epoch {plan.epoch_of(best_step)}), "
         f"{summary['images_per_sec']:,.0f} images/s, {summary['wall_sec']:.0f} s in all; "
         f"everything is in {config.out}",
     )
@@ -191,8 +190,13 @@ def train(name: str, config: Config, console: Console) -> dict:
 
 def main(args: list[str]) -> int:
     try:
-        train(*parse(args), console=Console(markup=False))
-    except (*FAILURES, Interrupted, KeyboardInterrupt) as error:
+        with unwinding():
+            name, config = parse(args)
+            connect(config.distributed, say=partial(print, file=sys.stderr, flush=True))
+            devices = make_devices(config)
+            with RunDirectory(config, writes=is_main()) as run:
+                train(name, config, devices, run, make_console(quiet=not is_main()))
+    except (*FAILURES, Interrupted) as error:
         return fail(error)
     return 0
 

@@ -1,5 +1,6 @@
 """The states a run keeps: the last few, and the best on the validation split."""
 
+import json
 import logging
 import shutil
 from collections.abc import Callable
@@ -44,6 +45,7 @@ class Checkpoints:
         self._warn = warn
         # orbax warns of every unscored save, and logs with their traces the errors it also raises.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
+        self._set_aside_unscored()
         best = BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)
         self._manager = ocp.CheckpointManager(
             self._directory,
@@ -124,7 +126,20 @@ class Checkpoints:
             self._warn(f"checkpoint {path} is damaged and not used ({reason})")
             if clear:
                 self._set_aside(path)
+                wait_for_all("a damaged checkpoint is set aside")
+                self._manager.reload()
         return None
+
+    def _set_aside_unscored(self) -> None:
+        """A checkpoint whose score is damaged, for orbax reads them all before any is asked for."""
+        for path in sorted(self._directory.glob("[0-9]*/metrics/metrics")):
+            try:
+                rank(json.loads(path.read_text()))
+            except (ValueError, KeyError, TypeError):
+                step = path.parent.parent
+                self._warn(f"checkpoint {step} is damaged and not used (its score is unreadable)")
+                self._set_aside(step)
+        wait_for_all("checkpoints with damaged scores are set aside")
 
     def _set_aside(self, path: Path) -> None:
         """Out of the way of the checkpoint that will be written at the same step."""
@@ -133,8 +148,6 @@ class Checkpoints:
             damaged.mkdir(exist_ok=True)
             shutil.rmtree(damaged / path.name, ignore_errors=True)
             path.rename(damaged / path.name)
-        wait_for_all("a damaged checkpoint is set aside")
-        self._manager.reload()
 
     def _guarded(self, call: Callable, *args, **kwargs) -> None:
         try:
@@ -143,7 +156,7 @@ class Checkpoints:
             # "... file "PATH": failed writing: "PATH": the cause": the cause is what helps.
             reason = " ".join(str(error).split()).rpartition('": ')[-1][:200]
             raise UserError(
-                f"a checkpoint under {self._directory} could not be written ({reason}): make room "
+                f"a checkpoint under {self._directory} could not be written ({reason}): mend that "
                 "and run the same command again; it goes on from the last whole one"
             ) from error
 

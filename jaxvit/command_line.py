@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import signal
 import sys
 from typing import NoReturn
 
@@ -89,10 +88,10 @@ def fail(error: BaseException) -> int:
     128 plus its number for a signal, 3 for a run that diverged, otherwise 2. An error of the
     runtime that is neither a full device nor another process's end is raised again: it is a bug.
     """
-    if isinstance(error, KeyboardInterrupt):  # before training began, or after it
-        return 128 + signal.SIGINT
     if isinstance(error, Interrupted):
         print(error, file=sys.stderr)
+        if not error.agreed and jax.distributed.is_initialized():
+            _leave_at_once(error.exit_code)
         return error.exit_code
     message = " ".join(_explain(error).split())
     print(f"error: {message}", file=sys.stderr)
@@ -108,8 +107,13 @@ def leave(code: int) -> NoReturn:
     """
     if code in (0, *(128 + number for number in SIGNALS)):
         sys.exit(code)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _leave_at_once(code)
+
+
+def _leave_at_once(code: int) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
     os._exit(code)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from jaxvit.config import Config, UserError
+from jaxvit.paths import user_path
 
 
 def check(config: Config) -> None:
@@ -150,6 +151,14 @@ def check(config: Config) -> None:
         data.name != "folder" or data.dir is not None,
         "--data.name folder needs --data.dir DIR, a directory with one folder of images a class",
     )
+    if data.name == "folder":
+        images = user_path("data.dir", data.dir).resolve()
+        for option, value in {"out": config.out, "data.cache-dir": data.cache_dir}.items():
+            require(
+                not user_path(option, value).resolve().is_relative_to(images),
+                f"--{option} {value} lies in --data.dir {data.dir}, where it would be taken for a "
+                "class: choose another place",
+            )
     _check_parallel(config, require)
 
 

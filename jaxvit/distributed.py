@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -21,7 +22,9 @@ SLURM = (
 )  # fmt: skip
 
 
-def connect(config: DistributedConfig, timeout_sec: float = 300) -> None:
+def connect(
+    config: DistributedConfig, timeout_sec: float = 300, say: Callable[[str], None] = print
+) -> None:
     """Joins this process to the others of the run; to be called before JAX looks for devices.
 
     With a coordinator, by the three options. Without one, the tasks of a Slurm step (one process
@@ -32,6 +35,7 @@ def connect(config: DistributedConfig, timeout_sec: float = 300) -> None:
     Args:
       config: of this process.
       timeout_sec: how long to wait for process 0.
+      say: told in one line what is waited for.
 
     Raises:
       UserError: process 0 does not answer, or the processes cannot be joined.
@@ -44,7 +48,11 @@ def connect(config: DistributedConfig, timeout_sec: float = 300) -> None:
     try:
         if config.coordinator is not None:
             if config.process_id != 0:
-                _wait_for(config.coordinator, timeout_sec)
+                _wait_for(config.coordinator, timeout_sec, say)
+            say(
+                f"process {config.process_id} of {config.num_processes}: joining the others at "
+                f"{config.coordinator}, for at most five minutes"
+            )
             jax.distributed.initialize(
                 config.coordinator,
                 config.num_processes,
@@ -65,17 +73,23 @@ def connect(config: DistributedConfig, timeout_sec: float = 300) -> None:
         ) from error
 
 
-def _wait_for(coordinator: str, timeout_sec: float) -> None:
+def _wait_for(coordinator: str, timeout_sec: float, say: Callable[[str], None]) -> None:
     """Process 0 may be started later; but JAX's own answer to none is to abort."""
     host, _, port = coordinator.rpartition(":")
     deadline = time.monotonic() + timeout_sec
+    said = False
     while True:
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
             return
+        except socket.gaierror as error:
+            raise OSError(f"{host} is not the name of a host: {error.strerror}") from error
         except OSError as error:
             if time.monotonic() > deadline:
                 raise OSError(f"{coordinator} does not answer: {error}") from error
+            if not said:
+                say(f"{coordinator} does not answer yet: waiting {timeout_sec:.0f} s for process 0")
+                said = True
             time.sleep(0.5)
 
 

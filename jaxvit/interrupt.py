@@ -2,21 +2,47 @@
 
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interrupted(Exception):
-    """Training stopped at a signal, with its state saved.
+class Interrupted(BaseException):  # no handler of errors may take it for one
+    """The run stops at a signal.
 
     Attributes:
       exit_code: 128 plus the signal's number, as shells report it: 130 or 143.
+      agreed: whether every process of the run stops here.
     """
 
-    def __init__(self, message: str, signum: int):
+    def __init__(self, message: str, signum: int, agreed: bool):
         super().__init__(message)
         self.exit_code = 128 + signum
+        self.agreed = agreed
+
+
+@contextmanager
+def unwinding() -> Iterator[None]:
+    """Where no step is taken, a signal raises Interrupted: nothing half-written stays behind."""
+
+    def stop(number: int, _frame) -> None:
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)  # a second one does not wait
+        raise Interrupted(
+            "stopped: the same command goes on from the last checkpoint, or begins anew where "
+            "there is none",
+            number,
+            agreed=False,
+        )
+
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class StopSignals:
@@ -52,5 +78,7 @@ class StopSignals:
 
     def _handle(self, number: int, _frame) -> None:
         if self._received:
+            if sys.stdout.isatty():
+                os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # the cursor, which the bar hides
             os._exit(128 + number)
         self._received = number

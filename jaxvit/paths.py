@@ -1,5 +1,6 @@
-"""The directories that a user names."""
+"""The names of files and directories that a user gives."""
 
+import os
 from pathlib import Path
 
 from jaxvit.config import UserError
@@ -9,9 +10,11 @@ def user_path(option: str, value: str) -> Path:
     """The path, with ~ written out, in a state to be asked about.
 
     Raises:
-      UserError: ~ names nobody, or the system refuses to look there.
+      UserError: ~ names nobody, the name is not UTF-8, or the system refuses to look there.
     """
     try:
+        if legible(value) != value:
+            raise ValueError("its name is not UTF-8")
         path = Path(value).expanduser()
         if path.is_dir():
             next(path.iterdir(), None)
@@ -19,5 +22,10 @@ def user_path(option: str, value: str) -> Path:
             path.exists()
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"--{option} {value[:200]} cannot be used ({reason})") from error
+        raise UserError(f"--{option} {legible(value)[:200]} cannot be used ({reason})") from error
     return path
+
+
+def legible(name: str | Path) -> str:
+    """A file's name as text: what is not UTF-8 is legal on disk and nowhere else."""
+    return os.fsencode(name).decode(errors="backslashreplace")

@@ -1,5 +1,6 @@
 """The pictures of a run: curves, confusion, reliability, augmented images, mistakes."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def plot_report(
     """
     # matplotlib reads what stands between two dollars as mathematics.
     data = data._replace(class_names=[name.replace("$", r"\$") for name in data.class_names])
+    # Its font has not every script; a box stands for what is missing.
+    warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
     plot_curves(lines, directory / "curves.png")
     plot_confusion_matrix(
         test.counts, data.class_names, test.metrics["accuracy"], directory / "confusion_matrix.png"

@@ -1,5 +1,7 @@
 """What a person sees while a run works: bars on a terminal, plain lines in a log."""
 
+import os
+import sys
 import time
 from collections.abc import Iterable
 
@@ -11,6 +13,19 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Who reads us has gone, as in `| head`: no reason to throw hours of training away."""
+        self.quiet = True
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+
+
+def make_console(quiet: bool = False) -> Console:
+    """Writes to stdout, and goes on in silence where nobody reads that any more."""
+    return _Console(markup=False, quiet=quiet)
 
 
 class TrainingProgress:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from filelock import FileLock, Timeout
 
 from jaxvit.config import Config, UserError
 from jaxvit.paths import user_path
@@ -27,6 +28,7 @@ NOT_COMPARED = {
     "resume",
     "checkpoint.every_steps",
     "checkpoint.keep",
+    "data.dir",  # what lies there is compared
     "data.cache_dir",
     "data.decode_threads",
     "data.prefetch_batches",
@@ -51,9 +53,10 @@ MADE_BY_A_RUN = {
 class RunDirectory:
     """runs/<name>/: config.json, metrics.jsonl, summary.json, TensorBoard events, plots/.
 
-    Making the object only looks; nothing is written, and nothing replaced, before `open`. So a
-    run that fails on its data leaves an older one alone. A directory that holds an unfinished run
-    (one without a summary.json) of the same configuration is gone on with.
+    Use as a context manager: while it is entered, no other process can enter the same directory.
+    Entering only looks; nothing is written, and nothing replaced, before `open`. So a run that
+    fails on its data leaves an older one alone. A directory that holds an unfinished run (one
+    without a summary.json) of the same configuration is gone on with.
 
     Args:
       config: `out`, `overwrite` and `resume` say where and whether.
@@ -63,8 +66,9 @@ class RunDirectory:
       resumes: whether an unfinished run is there to go on with.
 
     Raises:
-      UserError: `out` holds a finished run, or one of another configuration, and overwrite is not
-        set; or it holds anything else; or cannot be written; or resume is set and nothing is there.
+      UserError: on entering: another run is in `out`; or it holds a finished run, or one of another
+        configuration, and overwrite is not set; or it holds anything else; or cannot be written;
+        or resume is set and nothing is there.
     """
 
     def __init__(self, config: Config, writes: bool = True):
@@ -77,6 +81,47 @@ class RunDirectory:
         self._writes = writes
         self._events = None
         self._purge_step = None  # events from here on are replaced
+        # Beside the directory, which comes and goes.
+        self._lock = FileLock(path.with_name(f".{path.name}.lock"), blocking=False)
+
+    def __enter__(self) -> "RunDirectory":
+        if self._writes:
+            self._take()
+        try:
+            self._look()
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._events is not None:
+            self._events.close()
+        self._leave()
+
+    def _take(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        except Timeout as error:
+            raise UserError(
+                f"--out {self.path} is in use by a run that has not ended: wait for it, or choose "
+                "another name"
+            ) from error
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _leave(self) -> None:
+        if self._lock.is_locked:
+            Path(self._lock.lock_file).unlink(missing_ok=True)  # while it is still ours
+            self._lock.release()
+
+    def _unwritable(self, error: OSError) -> UserError:
+        reason = error.strerror or error
+        return UserError(f"--out {self.path} cannot be written ({reason}): choose another place")
+
+    def _look(self) -> None:
+        path, config = self.path, self._config
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             written = _read_run(path)
             if written is None:
@@ -94,10 +139,8 @@ class RunDirectory:
                 self.resumes = True
         elif config.resume:
             raise UserError(f"--resume: --out {path} holds no run to go on with")
-        parent = path
-        while not parent.exists():
-            parent = parent.parent
-        if not parent.is_dir() or not os.access(parent, os.W_OK):
+        nearest = path if path.exists() else path.parent
+        if self._writes and not os.access(nearest, os.W_OK):
             raise UserError(f"--out {path} cannot be written: choose another place")
 
     def _check_same(self, written: dict) -> None:
@@ -118,22 +161,30 @@ class RunDirectory:
                 f"({', '.join(differ)}): choose another name, or replace it with --overwrite"
             )
 
-    def open(self, split: dict[str, list[str]]) -> None:
+    def open(self, split: dict[str, dict[str, str] | list[str]]) -> None:
         """Makes the directory, or checks that the one to go on with was made of the same data.
 
         It appears with its config.json and split.json in it or not at all.
 
         Args:
-          split: the names of every split's examples.
+          split: of data.datasets.describe.
 
         Raises:
           UserError: it cannot be written, or the data has changed since the run began.
         """
         if self.resumes:
-            if json.loads((self.path / "split.json").read_text()) != split:
+            path = self.path / "split.json"
+            try:
+                before = json.loads(path.read_text())
+            except (OSError, ValueError) as error:
                 raise UserError(
-                    f"the images are not those that the run in {self.path} began with: restore "
-                    "them, or start anew with --overwrite"
+                    f"{path} cannot be read ({error}): restore it, or start anew with --overwrite"
+                ) from error
+            difference = _first_difference(before, split)
+            if difference is not None:
+                raise UserError(
+                    f"the images are not those that the run in {self.path} began with "
+                    f"({difference}): restore them, or start anew with --overwrite"
                 )
             return
         if not self._writes:
@@ -147,10 +198,7 @@ class RunDirectory:
                 shutil.rmtree(self.path)
             staging.rename(self.path)
         except OSError as error:
-            raise UserError(
-                f"--out {self.path} cannot be written ({error.strerror or error}): "
-                "choose another place"
-            ) from error
+            raise self._unwritable(error) from error
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
@@ -175,13 +223,14 @@ class RunDirectory:
             self.events.add_scalar(name, value, step)
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """The lines of metrics.jsonl; one that was cut short by a crash is left out."""
+        """The lines of metrics.jsonl; what is not one, as after a crash, is left out."""
         path = self.path / "metrics.jsonl"
         lines = []
-        for text in path.read_text().splitlines() if path.exists() else ():
+        text = path.read_text(errors="replace") if path.exists() else ""
+        for line in text.splitlines():
             with contextlib.suppress(ValueError):
-                lines.append(json.loads(text))
-        return lines
+                lines.append(json.loads(line))
+        return [x for x in lines if isinstance(x, dict) and isinstance(x.get("step"), int)]
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         partial = self.path / "summary.json.partial"
@@ -204,10 +253,6 @@ class RunDirectory:
             self._events = SummaryWriter(logdir=str(self.path), purge_step=self._purge_step)
         return self._events
 
-    def close(self) -> None:
-        if self._events is not None:
-            self._events.close()
-
 
 def _made_by_a_run(name: str) -> bool:
     return name.removesuffix(".partial") in MADE_BY_A_RUN or name.startswith("events.out.tfevents.")
@@ -221,6 +266,25 @@ def _read_run(path: Path) -> dict | None:
         return None
     ours = isinstance(written, dict) and {"data", "model", "augment", "optim"} <= written.keys()
     return written if ours else None
+
+
+def _first_difference(before: Any, now: dict[str, dict[str, str] | list[str]]) -> str | None:
+    if not isinstance(before, dict) or before.get("class_names") != now["class_names"]:
+        return "other classes"
+    for split in ("train", "val", "test"):
+        kept, found = before.get(split), now[split]
+        if not isinstance(kept, dict):
+            return f"its split.json has no {split}"
+        for name in found | kept:
+            if name not in kept:
+                return f"{name} is new in {split}"
+            if name not in found:
+                return f"{name} is gone from {split}"
+            if kept[name] != found[name]:
+                return f"{name} has other pixels"
+        if list(kept) != list(found):
+            return f"the order of {split}"
+    return None
 
 
 def _as_json(config: Config) -> dict:

@@ -1,6 +1,10 @@
 """What each kind of strange picture gets: it is read, or it stops the run, or it is left out."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -12,10 +16,12 @@ import pytest
 from PIL import Image
 
 import train_jax
+from jaxvit.command_line import parse
 from jaxvit.config import DataConfig, UserError
-from jaxvit.data import images
-from jaxvit.data.datasets import load_dataset
+from jaxvit.data import cache, images
+from jaxvit.data.datasets import find_source, load_dataset
 from jaxvit.data.images import PixelBudget, UnreadableImage, decode_image
+from jaxvit.paths import user_path
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (12, 20, 3), np.uint8)
@@ -167,7 +173,7 @@ def test_a_split_without_examples_and_a_class_without_images_are_refused(tmp_pat
     root = make_folder(tmp_path / "images")
     for path in (root / "bee").iterdir():
         path.unlink()
-    with pytest.raises(UserError, match=r"bee has no \.jpg or \.png"):
+    with pytest.raises(UserError, match="bee has no image"):
         load(root, "skip")
     other = make_folder(tmp_path / "splits" / "train").parent
     (other / "val" / "ant").mkdir(parents=True)
@@ -197,6 +203,86 @@ def test_a_listed_file_that_is_missing_is_left_out_when_asked(tmp_path):
     data = load_dataset(config, 8, 3)
     assert len(data.train) + len(data.val) == 15
     assert "trainval_breed2_3.jpg is listed but cannot be read" in data.skipped[0]
+
+
+def test_links_are_followed_and_what_is_no_file_is_not_waited_for(tmp_path):
+    root = make_folder(tmp_path / "images")
+    elsewhere = make_folder(tmp_path / "elsewhere", classes=("more",), size=3)
+    (root / "ant" / "link").symlink_to(elsewhere / "more")
+    (root / "ant" / "circle").symlink_to(root / "ant")
+    (root / "bee" / "nowhere.jpg").symlink_to("gone.jpg")
+    os.mkfifo(tmp_path / "pipe")
+    (root / "bee" / "pipe.jpg").symlink_to(tmp_path / "pipe")
+    source = find_source(DataConfig(name="folder", dir=str(root))).splits["train"]
+    assert {name for name in source.names if "link" in name} == {
+        f"ant/link/{number:02d}.png" for number in range(3)
+    }
+    assert len(source.names) == 24 + 3 + 1  # a link to a pipe is passed over
+    (reason,) = source.unreadable.values()
+    assert "bee/nowhere.jpg is listed but cannot be read" in reason
+
+
+def test_a_folder_that_cannot_be_looked_into_is_not_left_out_in_silence(tmp_path, monkeypatch):
+    """Root can look into every folder."""
+    root = make_folder(tmp_path / "images")
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("bee"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UserError, match=r"bee cannot be looked into \(Permission denied\)"):
+        find_source(DataConfig(name="folder", dir=str(root)))
+
+
+def test_names_that_are_not_utf8_are_written_with_backslashes(tmp_path):
+    root = make_folder(tmp_path / "images")
+    (root / "ant").rename(root / os.fsdecode(b"caf\xe9"))
+    data = load(root, "stop")
+    assert data.class_names == ("bee", r"caf\xe9")
+    assert sum(r"caf\xe9/" in name for name in data.train.names) > 5
+    with pytest.raises(UserError, match=r"--out run\\xe9 cannot be used"):
+        user_path("out", os.fsdecode(b"run\xe9"))
+
+
+@pytest.mark.parametrize("option", ["--out", "--data.cache-dir"])
+def test_what_a_run_writes_cannot_lie_among_its_images(tmp_path, option):
+    root = make_folder(tmp_path / "images")
+    folder = ["pets-small", "--data.name", "folder", "--data.dir", str(root)]
+    with pytest.raises(UserError, match=f"{option} .* lies in --data.dir"):
+        parse([*folder, option, str(root / "new")])
+
+
+def test_a_signal_while_decoding_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
+    root = make_folder(tmp_path / "images")
+
+    def stop(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return _
+
+    monkeypatch.setattr(cache, "_reserve", stop)
+    folder = ["pets-small", "--data.name", "folder", "--data.dir", str(root)]
+    places = ["--data.cache-dir", str(tmp_path / "cache"), "--out", str(tmp_path / "run")]
+    assert train_jax.main([*folder, *places]) == 143
+    assert "stopped: the same command goes on" in capsys.readouterr().err
+    assert all(path.suffix == ".lock" for path in (tmp_path / "cache").iterdir())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_reader_that_goes_away_does_not_end_the_run(tmp_path):
+    """As in `python train_jax.py | head -1`."""
+    script = (
+        "import os, sys; from jaxvit.progress import make_console; console = make_console()\n"
+        "sys.stdin.read(); console.print('one'); console.print('two'); os._exit(7)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    process.stdout.close()
+    process.stdin.close()
+    assert process.wait() == 7
 
 
 def test_a_file_that_cannot_be_opened_stops_the_run_and_is_not_remembered(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from jaxvit.config import PETS, PRESETS, DataConfig, UserError
 from jaxvit.data.cache import load_pixels
-from jaxvit.data.datasets import Split, find_source, load_dataset, split_names
+from jaxvit.data.datasets import Split, describe, find_source, load_dataset
 from jaxvit.data.examples import Examples, check_labels
 from jaxvit.data.loader import prefetch_to_device, train_batches
 
@@ -71,7 +71,7 @@ def test_a_grey_level_says_which_label_belongs_to_which_image(folder, tmp_path):
     [
         (lambda root: shutil.rmtree(root), "is not a directory"),
         (lambda root: [shutil.rmtree(root / n) for n in ("ant", "bee")], "1 class folder"),
-        (lambda root: [p.unlink() for p in (root / "bee").iterdir()], "bee has no .jpg or .png"),
+        (lambda root: [p.unlink() for p in (root / "bee").iterdir()], "bee has no image"),
         (lambda root: (root / "bee").rename(root / "test"), "has a folder test/ but none called"),
         (lambda root: (root / "cat/3.jpg").write_text("not a picture"), "3.jpg cannot be read"),
         (lambda root: (root / "cat/3.jpg").write_bytes(b""), "3.jpg cannot be read"),
@@ -341,8 +341,8 @@ def test_prefetching_keeps_the_order_and_places_ahead():
 
 def test_the_split_is_written_down(tmp_path):
     data = load_dataset(replace(PRESETS["digits"].data, cache_dir=str(tmp_path)), 8, 1)
-    written = split_names(data)
-    assert written["val"] == list(data.val.names)
+    written = describe(data)
+    assert list(written["val"]) == list(data.val.names)
     assert len(written["train"]) + len(written["val"]) + len(written["test"]) == 1797
 
 

@@ -190,6 +190,11 @@ def test_a_coordinator_that_does_not_answer_is_one_line():
             connect(DistributedConfig(address, 2, 1), timeout_sec=1)
 
 
+def test_a_coordinator_that_is_no_host_is_refused_at_once():
+    with pytest.raises(UserError, match="nowhere.invalid is not the name of a host"):
+        connect(DistributedConfig("nowhere.invalid:1234", 2, 1), timeout_sec=100)
+
+
 def test_pmap_serves_one_process(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     with pytest.raises(UserError, match="pmap serves one process, and there are 2"):

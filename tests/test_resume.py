@@ -14,6 +14,7 @@ import jax
 
 import train_jax
 from jaxvit.checkpoint import Checkpoints
+from jaxvit.command_line import parse
 from jaxvit.report import RunDirectory
 
 ROOT = Path(train_jax.__file__).parent
@@ -132,9 +133,44 @@ def test_another_configuration_is_refused_and_its_fields_named(tiny, tmp_path, m
     error = capsys.readouterr().err
     assert "another configuration (optim.lr 0.004 -> 0.5, seed 0 -> 3)" in error
     split = tmp_path / "run" / "split.json"
-    split.write_text(split.read_text().replace("digits/0001", "digits/9999"))
-    assert train_jax.main(args) == 2
-    assert "the images are not those that the run" in capsys.readouterr().err
+    whole = split.read_text()
+    for old, new, difference in (
+        ("digits/0001", "digits/9999", "digits/0001 is new in"),
+        (next(iter(json.loads(whole)["train"].values())), "0123abcd", "has other pixels"),
+        ('"val"', '"validation"', "its split.json has no val"),
+        ("{", "", "cannot be read (Extra data"),
+    ):
+        split.write_text(whole.replace(old, new, 1))
+        assert train_jax.main(args) == 2
+        (error,) = capsys.readouterr().err.splitlines()
+        assert difference in error
+
+
+def test_a_directory_is_one_runs_at_a_time(tiny, tmp_path, capsys):
+    """A second one is refused at once, whatever it asks for, and leaves the first alone."""
+    args = [*tiny, "--out", str(tmp_path / "run")]
+    with RunDirectory(parse(args)[1]):
+        for more in ([], ["--overwrite"], ["--seed", "1"]):
+            assert train_jax.main([*args, *more]) == 2
+            assert "is in use by a run that has not ended" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_damaged_in_the_records_does_not_end_the_run(
+    uninterrupted, tiny, tmp_path, monkeypatch, capsys
+):
+    args = [*tiny, "--out", str(tmp_path / "run")]
+    with monkeypatch.context() as patch:
+        stop_at(patch, 30)
+        train_jax.main(args)
+    with (tmp_path / "run" / "metrics.jsonl").open("ab") as file:
+        file.write(b'5\n{}\n{"step": "x"}\n\xff\xfe\n[1')
+    score = tmp_path / "run" / "checkpoints" / "20" / "metrics" / "metrics"
+    score.write_text("{}")
+    capsys.readouterr()
+    assert train_jax.main(args) == 0
+    assert "checkpoints/20 is damaged and not used (its score" in capsys.readouterr().out
+    assert outcome(tmp_path / "run")[-1] == outcome(uninterrupted)[-1]
 
 
 def test_resume_insists_on_a_run(tiny, tmp_path, capsys):
@@ -170,11 +206,11 @@ def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_when_there_is_room(
 
 
 def test_a_write_that_fails_half_way_is_named(tiny, uninterrupted, tmp_path):
-    """No file may grow past 45 kB: metrics still fit, a checkpoint no longer does."""
-    out = tmp_path / "run"
-    command = [sys.executable, str(ROOT / "train_jax.py"), *tiny, "--out", str(out)]
+    """No file may grow past 99 kB: metrics still fit, a checkpoint no longer does."""
+    out, larger = tmp_path / "run", ["--model.embed-dim", "64"]
+    command = [sys.executable, str(ROOT / "train_jax.py"), *tiny, *larger, "--out", str(out)]
     done = subprocess.run(
-        ["bash", "-c", f"ulimit -f 45; exec {shlex.join(command)}"],
+        ["bash", "-c", f"ulimit -f 99; exec {shlex.join(command)}"],
         env=os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"},
         capture_output=True,
         text=True,

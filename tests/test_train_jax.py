@@ -14,6 +14,8 @@ from rich.console import Console
 import train_jax
 from jaxvit.command_line import parse
 from jaxvit.config import UserError
+from jaxvit.parallel import make_devices
+from jaxvit.report import RunDirectory
 from jaxvit.saved_run import classify, load_run
 
 ROOT = Path(train_jax.__file__).parent
@@ -29,7 +31,9 @@ def run(tmp_path_factory):
     root = tmp_path_factory.mktemp("run")
     console = Console(record=True, width=120, file=open(os.devnull, "w"))  # noqa: SIM115
     args = [*TINY, "--out", str(root / "run"), "--data.cache-dir", str(root / "cache")]
-    summary = train_jax.train(*parse(args), console)
+    name, config = parse(args)
+    with RunDirectory(config) as directory:
+        summary = train_jax.train(name, config, make_devices(config), directory, console)
     return root / "run", summary, console.export_text()
 
 

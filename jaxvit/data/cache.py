@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import warnings
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,7 @@ from jaxvit.config import UserError
 from jaxvit.data.examples import Examples
 from jaxvit.data.images import UnreadableImage
 
-FORMAT = 2  # raised whenever the same source would give other bytes
+FORMAT = 3  # raised whenever the same source would give other bytes
 
 # Wraps an iterable of known length to show how far it is: (items, length, what) -> items.
 Track = Callable[[Iterable, int, str], Iterable]
@@ -34,10 +35,12 @@ class Decoded(NamedTuple):
     Attributes:
       pixels: uint8 (N, S, S, C), mapped and read-only; black where an image cannot be read.
       unreadable: of the row of each such image, why.
+      crc32: uint32 (N,), of each image's pixels when they were decoded.
     """
 
     pixels: np.ndarray
     unreadable: dict[int, str]
+    crc32: np.ndarray
 
 
 def load_pixels(
@@ -106,10 +109,12 @@ def _open(path: Path, shape: tuple[int, ...]) -> Decoded | None:
         pixels = np.load(path / "pixels.npy", mmap_mode="r", allow_pickle=False)
         reasons = json.loads((path / "unreadable.json").read_text())
         unreadable = {int(row): str(reason) for row, reason in reasons.items()}
+        crc32 = np.load(path / "crc32.npy", allow_pickle=False)
         whole = pixels.shape == shape and pixels.dtype == np.uint8
+        whole = whole and crc32.shape == shape[:1] and crc32.dtype == np.uint32
     except Exception:  # whatever a parser may meet in bytes that are not its own
         return None
-    return Decoded(pixels, unreadable) if whole else None
+    return Decoded(pixels, unreadable, crc32) if whole else None
 
 
 def _write(
@@ -122,7 +127,8 @@ def _write(
 ) -> None:
     partial = path.with_suffix(".partial")  # ours alone: the caller holds the lock
     unreadable = dict(examples.unreadable)
-    shutil.rmtree(partial, ignore_errors=True)  # a process that was killed may have left it
+    crc32 = np.zeros(shape[0], np.uint32)
+    _remove(partial)  # a process that was killed may have left it
     try:
         partial.mkdir()
         pixels = np.lib.format.open_memmap(
@@ -134,16 +140,19 @@ def _write(
             if row in examples.unreadable:
                 return
             try:
-                pixels[row] = examples.pixels(row, shape[1])
+                image = examples.pixels(row, shape[1])
             except UnreadableImage as error:
                 if on_error == "stop":
                     _refuse({row: str(error)})
                 unreadable[row] = str(error)
+            else:
+                pixels[row], crc32[row] = image, zlib.crc32(image.tobytes())
 
         with warnings.catch_warnings(), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-            # Large images are bounded by images.PixelBudget, and transparency is dropped.
+            # Pillow's: large images are bounded by images.PixelBudget, transparency is dropped,
+            # and what is wrong with an image's metadata is not in its pixels.
+            warnings.simplefilter("ignore", UserWarning)
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", "Palette images with Transparency")
             try:
                 for _ in track(pool.map(decode, range(shape[0])), shape[0], "decoding images"):
                     pass
@@ -152,11 +161,19 @@ def _write(
                 raise
         pixels.flush()
         del pixels
+        np.save(partial / "crc32.npy", crc32)
         (partial / "unreadable.json").write_text(json.dumps(unreadable))
-        shutil.rmtree(path, ignore_errors=True)  # what is there is damaged
+        _remove(path)  # what is there is damaged
         partial.rename(path)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _reserve(path: Path) -> None:

@@ -24,6 +24,7 @@ class Split(NamedTuple):
     rows: np.ndarray  # (N,), into pixels
     labels: np.ndarray  # int32 (N,)
     names: tuple[str, ...]
+    crc32: np.ndarray = np.empty(0, np.uint32)  # (N,), of each example's pixels, where known
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -84,6 +85,7 @@ def load_dataset(
             rows=rows,
             labels=examples.labels[rows],
             names=tuple(examples.names[row] for row in rows),
+            crc32=decoded[origin].crc32[rows],
         )
 
     skipped = [reason for part in decoded.values() for reason in part.unreadable.values()]
@@ -139,7 +141,19 @@ def split_source(source: Source, config: DataConfig) -> dict[str, tuple[str, np.
     return splits
 
 
-def split_names(dataset: Dataset) -> dict[str, list[str]]:
-    """The classes, every split's examples and what was left out, to be kept and compared."""
-    splits = {name: list(getattr(dataset, name).names) for name in ("train", "val", "test")}
-    return {"class_names": list(dataset.class_names), **splits, "skipped": list(dataset.skipped)}
+def describe(dataset: Dataset) -> dict[str, list[str] | dict[str, str]]:
+    """The classes, every split's examples and what was left out, to be kept and compared.
+
+    For each split: of each example's name, in order, the CRC-32 of its pixels in hexadecimal.
+    """
+
+    def examples(split: Split) -> dict[str, str]:
+        return {name: f"{crc:08x}" for name, crc in zip(split.names, split.crc32, strict=True)}
+
+    return {
+        "class_names": list(dataset.class_names),
+        "train": examples(dataset.train),
+        "val": examples(dataset.val),
+        "test": examples(dataset.test),
+        "skipped": list(dataset.skipped),
+    }

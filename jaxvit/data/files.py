@@ -1,7 +1,9 @@
 """Images that lie in files."""
 
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import numpy as np
 from jaxvit.config import UserError
 from jaxvit.data.examples import Examples
 from jaxvit.data.images import decode_image
+from jaxvit.paths import legible
 
 
 def examples_from_files(root: Path, paths: Sequence[Path], labels: Sequence[int]) -> Examples:
@@ -23,12 +26,14 @@ def examples_from_files(root: Path, paths: Sequence[Path], labels: Sequence[int]
     for row, path in enumerate(paths):
         digest.update(os.fsencode(path.resolve()))
         try:
-            stat = path.stat()
+            found = path.stat()
+            if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for without end
+                raise OSError(errno.EINVAL, "not a file")
         except OSError as error:
             unreadable[row] = _reason(path, error)
             digest.update(b"\0missing\n")
         else:
-            digest.update(f"\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+            digest.update(f"\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
 
     def pixels(index: int, img_size: int) -> np.ndarray:
         try:
@@ -36,10 +41,10 @@ def examples_from_files(root: Path, paths: Sequence[Path], labels: Sequence[int]
         except OSError as error:
             # It may be readable tomorrow: nothing to be left out and remembered.
             raise UserError(_reason(paths[index], error)) from error
-        return decode_image(data, img_size, str(paths[index]))
+        return decode_image(data, img_size, legible(paths[index]))
 
     return Examples(
-        names=tuple(_name(path.relative_to(root)) for path in paths),
+        names=tuple(legible(path.relative_to(root)) for path in paths),
         labels=np.asarray(labels, np.int32),
         pixels=pixels,
         fingerprint=digest.hexdigest(),
@@ -47,13 +52,8 @@ def examples_from_files(root: Path, paths: Sequence[Path], labels: Sequence[int]
     )
 
 
-def _name(path: Path) -> str:
-    # A name that is not UTF-8 is legal on disk and nowhere else.
-    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
-
-
 def _reason(path: Path, error: OSError) -> str:
     return (
-        f"{path} is listed but cannot be read ({error.strerror}): restore it, or take its name off "
-        "the list"
+        f"{legible(path)} is listed but cannot be read ({error.strerror}): restore it, or "
+        "take its name off the list"
     )

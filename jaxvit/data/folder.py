@@ -1,12 +1,15 @@
 """A directory of images, one folder a class."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from jaxvit.config import UserError
 from jaxvit.data.examples import Examples, Source
 from jaxvit.data.files import examples_from_files
+from jaxvit.paths import legible
 
-SUFFIXES = {".jpg", ".jpeg", ".png"}
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 # Names that mean a split and not a class, however they are written; train/ itself aside.
 SPLIT_LIKE = {"training", "val", "valid", "validation", "test", "testing"}
 
@@ -14,13 +17,13 @@ SPLIT_LIKE = {"training", "val", "valid", "validation", "test", "testing"}
 def load_folder(root: Path) -> Source:
     """DIR/<class>/*.jpg, or DIR/{train,val,test}/<class>/*.jpg where DIR/train exists.
 
-    Files are those that end in .jpg, .jpeg or .png, in any case and at any depth below the class;
-    names that begin with a dot are passed over. Classes are the folders of the training split in
-    alphabetical order, and a class without images there is refused.
+    Files are those that end in one of SUFFIXES, in any case and at any depth below the class, also
+    behind symbolic links; names that begin with a dot are passed over. Classes are the folders of
+    the training split in alphabetical order, and a class without images there is refused.
 
     Raises:
-      UserError: the directory is missing or holds no images, a class has none to train on, or
-        another split has a class that training has not.
+      UserError: the directory is missing or holds no images, a class has none to train on, another
+        split has a class that training has not, or a folder cannot be looked into.
     """
     if not root.is_dir():
         raise UserError(f"--data.dir {root} is not a directory: give one with a folder a class")
@@ -32,7 +35,7 @@ def load_folder(root: Path) -> Source:
                     f"train/, val/ and test/; rename {path.name}/ if it is a class"
                 )
         class_names = _folders(root)
-        return Source(class_names, {"train": _examples(root, class_names, needs_all=True)})
+        return Source(_labels(class_names), {"train": _examples(root, class_names, needs_all=True)})
     for path in root.iterdir():
         if path.is_dir() and path.name not in ("val", "test") and path.name.lower() in SPLIT_LIKE:
             raise UserError(
@@ -49,7 +52,7 @@ def load_folder(root: Path) -> Source:
                     "add images to train on, or remove it"
                 )
             splits[split] = _examples(root / split, class_names, needs_all=False)
-    return Source(class_names, splits)
+    return Source(_labels(class_names), splits)
 
 
 def _folders(root: Path, least: int = 2) -> tuple[str, ...]:
@@ -65,17 +68,41 @@ def _folders(root: Path, least: int = 2) -> tuple[str, ...]:
 def _examples(root: Path, class_names: tuple[str, ...], needs_all: bool) -> Examples:
     paths, labels = [], []
     for label, name in enumerate(class_names):
-        found = sorted(
-            p
-            for p in (root / name).rglob("*")
-            if p.suffix.lower() in SUFFIXES
-            and p.is_file()
-            and not any(part.startswith(".") for part in p.relative_to(root).parts)
-        )
+        found = sorted(_images(root / name))
         if needs_all and not found:
             raise UserError(
-                f"class {root / name} has no .jpg or .png image: add some, or remove the folder"
+                f"class {root / name} has no image ({', '.join(sorted(SUFFIXES))}): add some, or "
+                "remove the folder"
             )
         paths += found
         labels += [label] * len(found)
     return examples_from_files(root, paths, labels)
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        if isinstance(error, FileNotFoundError):  # validation and test need not have every class
+            return
+        raise UserError(
+            f"{error.filename} cannot be looked into ({error.strerror}): make it readable, or move "
+            "it away"
+        )
+
+    seen = set()  # links may lead in a circle
+    for directory, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        seen.add(os.path.realpath(directory))
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and os.path.realpath(Path(directory, name)) not in seen
+        )
+        for name in files:
+            path = Path(directory, name)
+            # A link that leads nowhere is an image that is missing.
+            wanted = path.is_file() or (path.is_symlink() and not path.exists())
+            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and wanted:
+                yield path
+
+
+def _labels(folders: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(legible, folders))
