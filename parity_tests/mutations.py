@@ -64,7 +64,8 @@ def install(mutation: Mutation) -> None:
 LAYERS = "jaxvit.models.transformer"
 ATTENTION = "jaxvit.models.multi_head_attention"
 PATCHES = "jaxvit.models.patch_embedding"
-LINEAR = "jaxvit.models.linear"
+LINEAR, GELU = "jaxvit.models.linear", "jaxvit.models.gelu"
+NORM, DROPOUT = "jaxvit.models.layer_norm", "jaxvit.models.dropout"
 BOXES, CUTMIX, MIXUP = (f"jaxvit.augment.{name}" for name in ("boxes", "cutmix", "mixup"))
 GEOMETRY, NORMALIZE = "jaxvit.augment.geometry", "jaxvit.augment.normalize"
 OPTIM, TARGETS, LOSSES = "jaxvit.optim", "jaxvit.targets", "jaxvit.losses"
@@ -73,11 +74,10 @@ IMAGES, INIT = "jaxvit.data.images", "jaxvit.models.initializers"
 
 ATTEND = "        x = x + self.attn(self.norm1(x))\n"
 FEED = "        return x + self.mlp(self.norm2(x), deterministic)\n"
-DROP_HIDDEN = "        x = self.mlp_dropout(x, deterministic=deterministic)\n"
+DROP_HIDDEN = "        x = self.mlp_dropout(gelu(self.mlp_0(x)), deterministic)\n"
 POSITIONS = "self.transformer_encoder(x + self.positional_embedding, deterministic)"
 SEQUENCE = f"x = jnp.concatenate([cls_token, x], axis=1)  # (B, N, D)\n        x = {POSITIONS}"
-SPLIT_HEADS = """        qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, head_dim)
-        q, k, v = jnp.moveaxis(qkv.astype(self.dtype), 2, 0)"""
+SPLIT_HEADS = "map(heads, jnp.split(qkv, 3, axis=-1))"
 SMOOTH = "one_hot * (1.0 - label_smoothing) + label_smoothing / num_classes"
 RESIZE = "image.resize((img_size, img_size), Image.Resampling.BILINEAR)"
 CLIPPED = """        top=jnp.clip(top, 0, height),
@@ -95,14 +95,20 @@ MUTATIONS = tuple(
     Mutation(*each)
     for each in (
         # The encoder.
-        ("Flax's LayerNorm eps", LAYERS, "epsilon=1e-5", "epsilon=1e-6"),
+        ("Flax's LayerNorm eps", NORM, "EPSILON = 1e-5", "EPSILON = 1e-6"),
         ("norm before attention missing", LAYERS, ATTEND, ATTEND.replace("self.norm1(x)", "x")),
         ("norm before MLP missing", LAYERS, FEED, FEED.replace("self.norm2(x)", "x")),
         ("final norm missing", LAYERS, "self.head(self.norm(x[:, 0]))", "self.head(x[:, 0])"),
         ("post-norm", LAYERS, ATTEND, "        x = self.norm1(x + self.attn(x))\n"),
         ("residual missing", LAYERS, FEED, FEED.replace("x + ", "")),
-        ("tanh GELU", LAYERS, "approximate=False", "approximate=True"),
-        ("ReLU", LAYERS, "nn.gelu(self.mlp_0(x), approximate=False)", "nn.relu(self.mlp_0(x))"),
+        ("LayerNorm's unbiased variance", NORM, "(centred * centred).mean(axis=-1, keepdims=True)",
+         "x.var(axis=-1, ddof=1, keepdims=True)"),
+        ("LayerNorm's gradient without its variance", NORM, " - h * along)", ")"),
+        ("tanh GELU", GELU, "return x * _distribution(x)",
+         "return jax.nn.gelu(x, approximate=True)"),
+        ("GELU's gradient without its density", GELU, "(_distribution(x) + x * density) * dx",
+         "_distribution(x) * dx"),
+        ("ReLU", LAYERS, "gelu(self.mlp_0(x))", "nn.relu(self.mlp_0(x))"),
         # Tokens.
         ("positions before the class token", LAYERS, SEQUENCE, """x = jnp.concatenate(
             [cls_token, x + self.positional_embedding[:, :-1]], axis=1
@@ -120,33 +126,38 @@ MUTATIONS = tuple(
         ("rows and columns swapped inside a patch", LINEAR, "x.swapaxes(2, 3).reshape(",
          "x.transpose(0, 1, 3, 4, 2, 5).reshape("),
         # Attention.
-        ("k, q, v", ATTENTION, "q, k, v = jnp.moveaxis", "k, q, v = jnp.moveaxis"),
-        ("v, k, q", ATTENTION, "q, k, v = jnp.moveaxis", "v, k, q = jnp.moveaxis"),
-        ("head-major qkv", ATTENTION, SPLIT_HEADS,
-         SPLIT_HEADS.replace("3, self.num_heads, head_dim", "self.num_heads, 3, head_dim").replace(
-             ", 2, 0)", ", 3, 0)")),
+        ("k, q, v", ATTENTION, "q, k, v = map", "k, q, v = map"),
+        ("v, k, q", ATTENTION, "q, k, v = map", "v, k, q = map"),
+        ("head-major qkv", ATTENTION, SPLIT_HEADS, """jnp.moveaxis(
+            qkv.reshape(batch, tokens, self.num_heads, 3, head_dim), (3, 2), (0, 2)
+        )"""),
         ("1/sqrt(d) missing", ATTENTION, "scores * head_dim**-0.5", "scores"),
         ("1/sqrt(d) twice", ATTENTION, "head_dim**-0.5", "head_dim**-1.0"),
         ("1/sqrt(D) of the whole width", ATTENTION, "head_dim**-0.5", "self.embed_dim**-0.5"),
         ("softmax over the queries", ATTENTION, "axis=-1)  # (B, h, N, N)", "axis=-2)"),
-        ("heads joined the other way round", ATTENTION, "out.reshape(batch,",
-         "out.swapaxes(2, 3).reshape(batch,"),
+        ("heads joined the other way round", ATTENTION, "out.swapaxes(1, 2).reshape(batch,",
+         "out.transpose(0, 2, 3, 1).reshape(batch,"),
         # Dropout.
         ("dropout on attention", LAYERS, ATTEND,
-         "        x = x + self.mlp_dropout(self.attn(self.norm1(x)), deterministic=deterministic)\n"),
+         "        x = x + self.mlp_dropout(self.attn(self.norm1(x)), deterministic)\n"),
         ("dropout scaled wrongly", LAYERS, DROP_HIDDEN, DROP_HIDDEN
          + "        x = x if deterministic else x * (1 - self.dropout)\n"),
         ("second dropout missing", LAYERS,
-         "self.mlp_dropout(self.mlp_3(x), deterministic=deterministic)", "self.mlp_3(x)"),
-        ("half the dropout rate", LAYERS, "nn.Dropout(self.dropout)", "nn.Dropout(self.dropout / 2)"),
-        ("one dropout mask for all examples", LAYERS, "nn.Dropout(self.dropout)",
-         "nn.Dropout(self.dropout, broadcast_dims=(0,))"),
+         "self.mlp_dropout(self.mlp_3(x), deterministic)", "self.mlp_3(x)"),
+        ("half the dropout rate", LAYERS, " = Dropout(self.dropout)",
+         " = Dropout(self.dropout / 2)"),
+        ("one dropout mask for all examples", DROPOUT, "x.shape, 1 - self.rate",
+         "x.shape[1:], 1 - self.rate"),
+        ("the same dropout mask at every call", DROPOUT, 'self.make_rng("dropout")',
+         "jax.random.key(0)"),
         ("the same draws at every step", "jaxvit.steps",
          "jax.random.fold_in(jax.random.key(seed), step)", "jax.random.key(seed)"),
         # Precision.
         ("biases in bfloat16", LINEAR,
-         "product.astype(jnp.float32) + bias",
-         "(product + bias.astype(dtype)).astype(jnp.float32)"),
+         "product.astype(jnp.float32).reshape(*x.shape[:-1], -1) + bias",
+         "(product + bias.astype(dtype)).astype(jnp.float32).reshape(*x.shape[:-1], -1)"),
+        ("a product's gradient not turned over", LINEAR, "g, kernel.astype(dtype), (((1,), (1,))",
+         "g, kernel.T.reshape(kernel.shape).astype(dtype), (((1,), (1,))"),
         # The optimiser.
         ("optax's weight decay", "jaxvit.config", "weight_decay: float = 0.01",
          "weight_decay: float = 1e-4"),
@@ -169,8 +180,9 @@ MUTATIONS = tuple(
         # Targets and loss.
         ("smoothing with K - 1", TARGETS, SMOOTH, SMOOTH.replace("/ num_classes", "/ (num_classes - 1)")),
         ("smoothing that adds mass", TARGETS, SMOOTH, "one_hot + label_smoothing / num_classes"),
-        ("loss divided by K", LOSSES, ".sum(axis=-1)", ".mean(axis=-1)"),
-        ("softmax over the batch", LOSSES, "log_softmax(logits)", "log_softmax(logits, axis=0)"),
+        ("loss divided by K", LOSSES, "(targets * shifted).sum(", "(targets * shifted).mean("),
+        ("softmax over the batch", LOSSES, "jnp.exp(shifted).sum(axis=-1)",
+         "jnp.exp(shifted).sum(axis=0).mean()"),
         # Mixing.
         ("lam not recomputed after clipping", BOXES, CLIPPED, """        top=top,
         left=left,

@@ -8,35 +8,25 @@ from flax import linen as nn
 
 
 def make_mask_recorder(model: nn.Module) -> Callable[..., list[jax.Array]]:
-    """(params, images, key) -> the masks of one training pass, in the order of the calls.
+    """(params, images, key) -> what each dropout of a training pass keeps, call by call."""
 
-    A mask is what dropout makes of ones: 0, or 1 / (1 - rate).
-    """
-
+    @jax.jit
     def record(params, images, key):
-        masks = []
+        _, sown = model.apply(
+            {"params": params}, images, False, rngs={"dropout": key}, mutable=["dropout"]
+        )
+        layers = sown.get("dropout", {}).get("transformer_encoder", {})
+        return [
+            kept
+            for number in range(len(layers))
+            for kept in layers[f"layers_{number}"]["mlp_dropout"]["kept"]
+        ]
 
-        def spy(next_call, args, kwargs, context):
-            if not isinstance(context.module, nn.Dropout):
-                return next_call(*args, **kwargs)
-            x, *rest = args
-            mask = next_call(jax.numpy.ones_like(x), *rest, **kwargs)
-            masks.append(mask)
-            return x * mask
-
-        with nn.intercept_methods(spy):
-            model.apply({"params": params}, images, deterministic=False, rngs={"dropout": key})
-        return masks
-
-    return jax.jit(record)
+    return record
 
 
 class ReplayedDropout(torch.nn.Module):
-    """Drops what the next mask of a stream drops, which all layers of a model share.
-
-    What is kept is scaled by 1 / (1 - rate) in the type of x: the float32 scale of a recorded mask
-    would put float32's rounding into a model that is the truth in float64.
-    """
+    """Keeps what the next mask of a stream keeps, which all layers of a model share."""
 
     def __init__(self, masks: "MaskStream", rate: float):
         super().__init__()
@@ -46,7 +36,7 @@ class ReplayedDropout(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return x
-        return x * (self.masks.take() > 0).to(x.dtype) / (1 - self.rate)
+        return x * self.masks.take().to(x.dtype) / (1 - self.rate)
 
 
 class MaskStream:

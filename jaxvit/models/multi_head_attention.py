@@ -58,10 +58,14 @@ class MultiHeadSelfAttention(nn.Module):
     def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
         batch, tokens, _ = x.shape
         head_dim = self.embed_dim // self.num_heads
-        qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, head_dim)
-        q, k, v = jnp.moveaxis(qkv.astype(self.dtype), 2, 0)  # each (B, N, h, k)
-        scores = jnp.einsum("bqhk,bnhk->bhqn", q, k, preferred_element_type=jnp.float32)
+
+        def heads(z: Array) -> Array:
+            return z.reshape(batch, tokens, self.num_heads, head_dim).swapaxes(1, 2)
+
+        qkv = self.qkv(x).astype(self.dtype)
+        q, k, v = map(heads, jnp.split(qkv, 3, axis=-1))  # each (B, h, N, k)
+        scores = jnp.einsum("bhqk,bhnk->bhqn", q, k, preferred_element_type=jnp.float32)
         weights = jax.nn.softmax(scores * head_dim**-0.5, axis=-1)  # (B, h, N, N)
         self.sow("intermediates", "attention_weights", weights)
-        out = jnp.einsum("bhqn,bnhk->bqhk", weights.astype(self.dtype), v)
-        return self.fc_out(out.reshape(batch, tokens, self.embed_dim))
+        out = jnp.einsum("bhqn,bhnk->bhqk", weights.astype(self.dtype), v)
+        return self.fc_out(out.swapaxes(1, 2).reshape(batch, tokens, self.embed_dim))

@@ -1,13 +1,16 @@
 """Claim 1: every named module gives the same output."""
 
+import contextlib
 import copy
 import re
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
 import torch
 from flax import linen as nn
 
+from jaxvit.models import transformer
 from parity_tests.comparison import to_nhwc, twins
 from parity_tests.evidence import Evidence, distance
 
@@ -31,6 +34,18 @@ def torch_name(path: tuple[str, ...]) -> str:
     return re.sub(r"\b(layers|mlp)_(\d+)", r"\1.\2", ".".join(path)) or "logits"
 
 
+@contextlib.contextmanager
+def spying(spy: Callable) -> Iterator[None]:
+    """flax's intercept_methods, for each layer of its own: of a shared trace it would see one."""
+    shared = transformer.traced_once
+    transformer.traced_once = lambda layer: layer
+    try:
+        with nn.intercept_methods(spy):
+            yield
+    finally:
+        transformer.traced_once = shared
+
+
 def jax_outputs(model, params, images) -> dict[str, np.ndarray]:
     """What each module returns, under PyTorch's names; and the sequence with its positions."""
 
@@ -50,7 +65,7 @@ def jax_outputs(model, params, images) -> dict[str, np.ndarray]:
             found[name] = out
             return out
 
-        with nn.intercept_methods(spy):
+        with spying(spy):
             model.apply({"params": params}, images, deterministic=True)
         return found
 

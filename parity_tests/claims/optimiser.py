@@ -10,7 +10,7 @@ import optax
 import torch
 
 from jaxvit.config import OptimConfig
-from jaxvit.models.transformer import layer_norm
+from jaxvit.models.layer_norm import EPSILON
 from jaxvit.optim import make_optimizer
 from parity_tests.evidence import Evidence, Row, distance
 from torch_ref import training_pipeline
@@ -126,7 +126,7 @@ def defaults() -> list[Row]:
             "LayerNorm eps",
             torch.nn.LayerNorm(1).eps,
             flax.linen.LayerNorm().epsilon,
-            layer_norm().epsilon,
+            EPSILON,
         ),
         row(
             "GELU by tanh (1) or erf (0)",
