@@ -66,7 +66,7 @@ def main(args: list[str] | None = None) -> int:
         return run_with(options.run, tests)
     if tests:
         parser.error(f"unknown: {' '.join(tests)}")
-    console = Console()
+    console = Console(markup=False)
     console.print("without a mistake ...")
     failed, seconds = killer("")
     if failed:
@@ -98,7 +98,7 @@ def report(
     for mutation in mutations:
         test = killers[mutation.name]
         place = mutation.module.removeprefix("jaxvit.")
-        table.add_row(mutation.name, place, test.split("/")[-1] if test else "[red]nothing[/]")
+        table.add_row(mutation.name, place, test.split("/")[-1] if test else "NOTHING")
     console.print(table)
     for name, reason in EQUIVALENT.items():
         console.print(f"no mistake: {name}: {reason}", highlight=False)

@@ -188,9 +188,9 @@ MUTATIONS = tuple(
         left=left,
         bottom=top + box_height,
         right=left + box_width,"""),
-        ("box sides rounded to nearest", CUTMIX, "jnp.int32(jnp.floor(height * ratio))",
-         "jnp.int32(jnp.round(height * ratio))"),
-        ("box side lam instead of its root", CUTMIX, "jnp.sqrt(1 - lam), 0)", "1 - lam, 0)"),
+        ("box sides rounded to nearest", CUTMIX, "return jnp.int32(jnp.floor(height * ratio))",
+         "return jnp.int32(jnp.round(height * ratio))"),
+        ("box side lam instead of its root", CUTMIX, "ratio = jnp.sqrt(1 - lam)", "ratio = 1 - lam"),
         ("rows and columns of the box swapped", BOXES, "in_rows[..., :, None] & in_columns[..., None, :]",
          "(in_rows[..., :, None] & in_columns[..., None, :]).swapaxes(-1, -2).reshape("
          "*box.top.shape, height, width)"),

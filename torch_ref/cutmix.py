@@ -37,12 +37,16 @@ class Cutmix:
 
     def draw_box(self, height: int, width: int) -> list[int]:
         lam = torch.distributions.Beta(self.alpha, self.alpha).sample().item()
-        ratio = math.sqrt(1 - lam)
-        box_height, box_width = int(height * ratio), int(width * ratio)
+        box_height, box_width = self.box_sides(lam, height, width)
         top = torch.randint(height, ()).item() - box_height // 2
         left = torch.randint(width, ()).item() - box_width // 2
         bottom, right = top + box_height, left + box_width
         return [max(top, 0), max(left, 0), min(bottom, height), min(right, width)]
+
+    @staticmethod
+    def box_sides(lam: float, height: int, width: int) -> tuple[int, int]:
+        ratio = math.sqrt(1 - lam)
+        return int(height * ratio), int(width * ratio)
 
     def draw(self, batch_size: int, height: int, width: int) -> CutmixDraw:
         partner = torch.randperm(batch_size)

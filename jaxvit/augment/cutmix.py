@@ -30,15 +30,15 @@ def draw_cutmix(
     """
     key_partner, key_p, key_lam, key_box = jax.random.split(key, 4)
     lam = jax.random.beta(key_lam, alpha, alpha, (batch_size,))
-    ratio = jnp.where(jax.random.bernoulli(key_p, p, (batch_size,)), jnp.sqrt(1 - lam), 0)
-    box = draw_boxes(
-        key_box,
-        jnp.int32(jnp.floor(height * ratio)),
-        jnp.int32(jnp.floor(width * ratio)),
-        height,
-        width,
-    )
+    lam = jnp.where(jax.random.bernoulli(key_p, p, (batch_size,)), lam, 1)
+    box = draw_boxes(key_box, *box_sides(lam, height, width), height, width)
     return CutmixDraw(partner=jax.random.permutation(key_partner, batch_size), box=box)
+
+
+def box_sides(lam: Float[Array, "B"], height: int, width: int) -> tuple[Array, Array]:
+    """floor(H sqrt(1 - lam)) rows and floor(W sqrt(1 - lam)) columns: a share of 1 - lam."""
+    ratio = jnp.sqrt(1 - lam)
+    return jnp.int32(jnp.floor(height * ratio)), jnp.int32(jnp.floor(width * ratio))
 
 
 def apply_cutmix(

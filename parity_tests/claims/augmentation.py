@@ -9,13 +9,13 @@ from scipy import stats
 from torchvision import transforms
 
 from jaxvit.augment.boxes import Box
-from jaxvit.augment.cutmix import CutmixDraw, apply_cutmix, draw_cutmix
+from jaxvit.augment.cutmix import CutmixDraw, apply_cutmix, box_sides, draw_cutmix
 from jaxvit.augment.cutout import apply_cutout, draw_cutout
 from jaxvit.augment.geometry import draw_flip, draw_random_resized_crop
 from jaxvit.augment.mixup import MixupDraw, apply_mixup, draw_mixup
 from jaxvit.targets import smooth_labels
 from parity_tests.comparison import REPLAY, max_difference, to_nchw, to_nhwc
-from parity_tests.evidence import Evidence, Row, at_most, same_law
+from parity_tests.evidence import Evidence, Row, at_most, equal, same_law
 from torch_ref.cutmix import Cutmix
 from torch_ref.cutout import Cutout
 from torch_ref.mixup import Mixup
@@ -137,7 +137,15 @@ def cutmix_laws(draws: int) -> list[Row]:
     within = [
         np.std(area(boxes.reshape(draws, BATCH, 4)), axis=1) for boxes in (ours_boxes, their_boxes)
     ]
+    lam = 1 - ((np.arange(97) + 0.5**0.5) / 97) ** 2  # no side comes near to a whole number
+    our_sides = box_sides(jnp.float32(lam), HEIGHT, WIDTH)
+    their_sides = np.transpose([Cutmix.box_sides(x, HEIGHT, WIDTH) for x in lam])
     return [
+        equal(
+            "CutMix: sides of a box, from lam",
+            "boxes that differ",
+            int((np.stack(our_sides) != their_sides).any(axis=0).sum()),
+        ),
         kolmogorov_smirnov("CutMix: area", area(ours_cut), area(their_cut)),
         kolmogorov_smirnov("CutMix: row of the centre", *centres(ours_cut, their_cut, 0)),
         kolmogorov_smirnov("CutMix: column of the centre", *centres(ours_cut, their_cut, 1)),
