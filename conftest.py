@@ -6,8 +6,11 @@ from pathlib import Path
 # Before jax starts: four emulated CPU devices, so that parallel code runs in parallel. To hold the
 # comparisons on a GPU: JAX_PLATFORMS=cuda pytest parity_tests.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# On a busy machine they may wait for each other for longer than the 40 s after which XLA aborts.
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_force_host_platform_device_count=4"
+    + " --xla_cpu_collective_call_terminate_timeout_seconds=300"
 )
 # Programs that several tests compile, here or in processes of their own, are compiled once.
 os.environ.setdefault(

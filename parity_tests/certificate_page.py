@@ -18,6 +18,7 @@ h1 { font-size: 1.5rem; line-height: 1.2; }
 table { border-collapse: collapse; font-size: .875rem; width: 100%; }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .5rem; text-align: left; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.rows td { white-space: nowrap; }
 .yes { color: var(--good); } .no { color: var(--bad); font-weight: bold; }
 summary { cursor: pointer; padding: .5rem 0; font-weight: 600; }
 img { width: 100%; height: auto; background: #fff; border-radius: 4px; }
@@ -38,7 +39,7 @@ def picture(figure: Figure, caption: str) -> str:
 
 def scatter(findings) -> Figure:
     """Each quantity: PyTorch's distance from the truth across, JAX's upwards."""
-    figure = Figure(figsize=(7, 5.5), layout="constrained")
+    figure = Figure(figsize=(5.5, 4.5), layout="constrained")
     axis = figure.subplots()
     tiny = 1e-10
     for finding in findings:
@@ -79,7 +80,7 @@ def rows_table(evidence: Evidence) -> str:
             f"<td>{html.escape(details)}</td></tr>"
         )
     head = "<tr><th>quantity<th>measure<th class=number>value<th>limit<th>holds<th>figures</tr>"
-    return f'<div class="wide"><table>{head}{"".join(lines)}</table></div>'
+    return f'<div class="wide"><table class="rows">{head}{"".join(lines)}</table></div>'
 
 
 def write_page(path: Path, findings, written: dict) -> None:
