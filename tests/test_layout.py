@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 # What the lab has and jaxvit spreads over several rooms, or has in another form.
-WITHOUT_A_TWIN = {"training_pipeline", "demonstration"}
+WITHOUT_A_TWIN = {"training_pipeline", "demonstration", "speed"}
 
 
 def stems(folder: str, pattern: str = "*.py") -> set[str]:

@@ -1,0 +1,82 @@
+"""python -m jaxvit.speed: a fair contest between JAX and PyTorch, on this machine.
+
+Every contestant computes the same model on the same random images from the same weights, in
+processes of its own that take turns. Compilation is timed apart, and each timed block of steps
+ends with a fence. If the first losses differ, nothing is compared.
+"""
+
+import argparse
+import itertools
+import sys
+import tempfile
+from pathlib import Path
+
+from jaxvit.config import UserError
+from jaxvit.speed.contest import CONTESTANTS, DEFAULT, check_equal_losses, run
+from jaxvit.speed.report import print_table, summarise, write
+from jaxvit.speed.workload import MODELS, Workload
+
+# By which first losses may differ, relatively: rounding, of a loss near log K.
+LOSS_TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-2}
+
+
+def parse(args: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m jaxvit.speed",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", choices=MODELS, default="vit-s16")
+    parser.add_argument("--img-size", "--image-size", type=int, nargs="+", default=[224])
+    parser.add_argument("--batch-size", type=int, nargs="+", default=[32], help="several: a sweep")
+    parser.add_argument("--task", choices=("train", "infer"), default="train")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--no-tf32", action="store_true", help="float32 products exactly, on GPUs")
+    parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(DEFAULT))
+    parser.add_argument("--processes", type=int, default=3, help="of each contestant")
+    parser.add_argument("--seconds", type=float, default=10, help="timed, in each process")
+    parser.add_argument("--out", type=Path, default=Path("runs/speed"), metavar="DIR")
+    options = parser.parse_args(args)
+    patch = MODELS[options.model][3]
+    for size in options.img_size:
+        if size < patch or size % patch:
+            raise UserError(f"--img-size {size} is not a multiple of {options.model}'s {patch}")
+    if min(options.batch_size) < 1 or options.processes < 1 or not options.seconds > 0:
+        raise UserError("--batch-size, --processes and --seconds must be above 0")
+    if not 0 <= options.dropout < 1:
+        raise UserError(f"--dropout {options.dropout} is out of range: it must lie in [0, 1)")
+    return options
+
+
+def main(args: list[str]) -> int:
+    try:
+        options = parse(args)
+        found = []
+        for batch_size, img_size in itertools.product(options.batch_size, options.img_size):
+            workload = Workload(
+                model=options.model,
+                img_size=img_size,
+                batch_size=batch_size,
+                task=options.task,
+                dtype=options.dtype,
+                dropout=options.dropout,
+                tf32=not options.no_tf32,
+            )
+            with tempfile.TemporaryDirectory() as cache:
+                results = run(
+                    workload, options.contestants, options.processes, options.seconds,
+                    Path(cache), lambda line: print(line, flush=True),
+                )  # fmt: skip
+            check_equal_losses(results, LOSS_TOLERANCE[options.dtype])
+            found.append(summarise(workload, results))
+            print_table(found[-1])
+            write(options.out, found)  # after each: what was measured is not lost
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,151 @@
+"""JAX's contestant: `python -m jaxvit.speed.contestant TASK`, one JSON line on stdout.
+
+Run by jaxvit.speed.contest in a process of its own. PyTorch's is torch_ref/speed.py.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxvit.augment.normalize import normalize
+from jaxvit.augment.pipeline import make_augment
+from jaxvit.config import AugmentConfig, OptimConfig
+from jaxvit.interop.torch_weights import params_from_state_dict
+from jaxvit.models.transformer import VisionTransformer
+from jaxvit.optim import make_optimizer, make_schedule
+from jaxvit.speed.workload import MEAN, STD, Workload
+from jaxvit.state import create_state
+from jaxvit.steps import make_train_parts, make_train_step
+
+WARMUP_STEPS = 3
+
+
+def main(task: dict) -> dict:
+    """Times the workload; see contest.Result for what is returned."""
+    workload = Workload(**task["workload"])
+    if jax.default_backend() == "gpu":
+        precision = "tensorfloat32" if workload.tf32 else "float32"
+        jax.config.update("jax_default_matmul_precision", precision)
+    model = VisionTransformer(
+        **workload.shape, dropout=workload.dropout, dtype=jnp.dtype(workload.dtype)
+    )
+    params = jax.device_put(params_from_state_dict(np.load(f"{task['inputs']}/weights.npz")))
+    with np.load(f"{task['inputs']}/batches.npz") as arrays:
+        batches = list(zip(arrays["images"], arrays["labels"], strict=True))
+
+    @jax.jit
+    def logits_of(params, images):
+        return model.apply({"params": params}, normalize(images, MEAN, STD), True)
+
+    images, labels = batches[0]
+    first_loss = optax.softmax_cross_entropy_with_integer_labels(
+        logits_of(params, images), labels
+    ).mean()
+
+    if workload.task == "infer":
+        step = _inference(logits_of, params)
+    else:
+        step = _training(workload, model, params)
+    began = time.perf_counter()
+    jax.block_until_ready(step(batches[0]))
+    first_step_sec = time.perf_counter() - began
+    step_ms = timed(step, batches, task["seconds"])
+    return {
+        "step_ms": step_ms,
+        "first_step_sec": first_step_sec,
+        "peak_bytes": peak_bytes(),
+        "first_loss": float(first_loss),
+        "product_flops_per_sec": product_rate(workload),
+        "versions": {
+            "python": sys.version.split()[0],
+            "jax": jax.__version__,
+            "device": jax.devices()[0].device_kind,
+        },
+    }
+
+
+def _inference(logits_of: Callable, params) -> Callable:
+    return lambda batch: logits_of(params, batch[0])
+
+
+def _training(workload: Workload, model: VisionTransformer, params) -> Callable:
+    optim = OptimConfig()
+    tx = make_optimizer(optim, total_steps=10**6)
+    parts = make_train_parts(
+        model,
+        tx,
+        make_augment(AugmentConfig(), MEAN, STD),
+        make_schedule(optim, 10**6),
+        seed=workload.seed,
+        label_smoothing=workload.label_smoothing,
+    )
+    train_step = jax.jit(make_train_step(parts), donate_argnums=0)
+    # Copies: the step donates its state.
+    state = create_state(jax.tree.map(jnp.copy, params), tx)
+
+    def step(batch):
+        nonlocal state
+        images, labels = batch
+        state, metrics = train_step(state, {"image": images, "label": labels})
+        return state, metrics
+
+    return step
+
+
+def timed(step: Callable, batches: list, seconds: float) -> list[float]:
+    """Milliseconds a step, for blocks of steps that each end with a fence."""
+    count = 0
+
+    def block(steps: int) -> float:
+        nonlocal count
+        began = time.perf_counter()
+        for _ in range(steps):
+            count += 1
+            out = step(batches[count % len(batches)])
+        jax.block_until_ready(out)
+        return (time.perf_counter() - began) / steps
+
+    block(WARMUP_STEPS)
+    steps = max(1, round(0.5 / block(2)))  # half a second each: a fence then costs nothing
+    samples = []
+    began = time.perf_counter()
+    while time.perf_counter() - began < seconds or len(samples) < 5:
+        samples.append(1e3 * block(steps))
+    return samples
+
+
+def product_rate(workload: Workload) -> float:
+    """FLOP/s of the model's own matrix products, each alone, in the workload's type."""
+    total_sec = 0.0
+    dtype = jnp.dtype(workload.dtype)
+    multiply = jax.jit(jnp.matmul)
+    for product in workload.products:
+        lead = (product.batch,) if product.batch > 1 else ()
+        a = jax.random.normal(jax.random.key(0), (*lead, product.m, product.k), dtype)
+        b = jax.random.normal(jax.random.key(1), (*lead, product.k, product.n), dtype)
+        jax.block_until_ready(multiply(a, b))
+        sec = []
+        for _ in range(7):
+            began = time.perf_counter()
+            jax.block_until_ready(multiply(a, b))
+            sec.append(time.perf_counter() - began)
+        total_sec += product.times * float(np.median(sec))
+    return sum(product.flops for product in workload.products) / total_sec
+
+
+def peak_bytes() -> int:
+    stats = jax.devices()[0].memory_stats() or {}
+    return int(
+        stats.get("peak_bytes_in_use") or 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    )
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(json.loads(sys.argv[1]))))

@@ -1,0 +1,143 @@
+"""What a contest found: a table, speed.json with every sample, and a figure."""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxvit.speed.contest import Result, interval
+from jaxvit.speed.workload import Workload
+
+
+def summarise(workload: Workload, results: Sequence[Result]) -> dict[str, Any]:
+    """One workload's results, ready for speed.json.
+
+    images_per_sec is the batch over the median step, with a 95 % interval over processes and
+    their samples; flop_share is the step's products over their time, as a share of the fastest rate
+    at which either framework multiplied the same matrices alone, in the same run.
+    """
+    best_rate = max(result.product_flops_per_sec for result in results)
+    contestants = {}
+    for result in results:
+        if result.failure is not None:
+            contestants[result.name] = {"failure": result.failure}
+            continue
+        median = float(np.median(result.samples))
+        low, high = interval(result.step_ms)
+        flops_per_sec = workload.flops / median * 1e3
+        contestants[result.name] = {
+            "images_per_sec": workload.batch_size / median * 1e3,
+            "images_per_sec_95": [
+                workload.batch_size / high * 1e3,
+                workload.batch_size / low * 1e3,
+            ],
+            "step_ms": median,
+            "first_step_sec_cold": result.first_step_sec[0],
+            "first_step_sec_warm": float(np.median(result.first_step_sec[1:]))
+            if len(result.first_step_sec) > 1
+            else None,
+            "peak_bytes": result.peak_bytes,
+            "flops_per_sec": flops_per_sec,
+            "flop_share": flops_per_sec / best_rate,
+            "first_loss": result.first_loss,
+            "versions": result.versions,
+            "samples_ms": result.step_ms,
+        }
+    rates = {n: c["images_per_sec"] for n, c in contestants.items() if "failure" not in c}
+    torchs = {name: rate for name, rate in rates.items() if name != "jax"}
+    best = max(torchs, key=torchs.get) if torchs else None
+    return {
+        "workload": asdict(workload),
+        "flops_per_step": workload.flops,
+        "product_flops_per_sec": best_rate,
+        "best_torch": best,
+        "ratio_to_best_torch": rates["jax"] / torchs[best] if best and "jax" in rates else None,
+        "contestants": contestants,
+        "machine": {
+            "system": platform.platform(),
+            "processor": _processor(),
+            "cores": len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count(),
+        },
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), "")
+
+
+def print_table(found: dict[str, Any]) -> None:
+    work = found["workload"]
+    print(
+        f"\n{work['model']} at {work['img_size']}, batch {work['batch_size']}, {work['task']}, "
+        f"{work['dtype']}, dropout {work['dropout']:g}: {found['flops_per_step'] / 1e9:,.0f} GFLOP "
+        f"a step; products alone run at {found['product_flops_per_sec'] / 1e9:,.0f} GFLOP/s"
+    )
+    print(
+        f"{'':24}{'images/s':>10}{'95 % interval':>18}{'ms a step':>11}{'of products':>13}"
+        f"{'peak GB':>9}{'first step, s (cold, warm)':>28}"
+    )
+    for name, it in found["contestants"].items():
+        if "failure" in it:
+            print(f"{name:24}  did not run: {it['failure'][:90]}")
+            continue
+        low, high = it["images_per_sec_95"]
+        warm = it["first_step_sec_warm"]
+        first = f"{it['first_step_sec_cold']:.1f}, " + (f"{warm:.1f}" if warm is not None else "-")
+        print(
+            f"{name:24}{it['images_per_sec']:>10,.1f}{f'{low:,.1f} to {high:,.1f}':>18}"
+            f"{it['step_ms']:>11,.1f}{it['flop_share']:>13.0%}{it['peak_bytes'] / 1e9:>9.2f}"
+            f"{first:>28}"
+        )
+    if found["ratio_to_best_torch"] is not None:
+        print(f"jax over {found['best_torch']}: {found['ratio_to_best_torch']:.2f}\n", flush=True)
+
+
+def write(directory: Path, found: list[dict[str, Any]]) -> None:
+    """speed.json, and speed.png where matplotlib is installed."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "speed.json").write_text(json.dumps(found, indent=1) + "\n")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return
+    figure = Figure(figsize=(9, 1.2 + 2.4 * len(found)), layout="constrained")
+    axes = figure.subplots(len(found), 1, squeeze=False)[:, 0]
+    for axis, each in zip(axes, found, strict=True):
+        _bars(axis, each)
+    figure.savefig(directory / "speed.png", dpi=120)
+
+
+def _bars(axis, found: dict[str, Any]) -> None:
+    ran = {n: c for n, c in found["contestants"].items() if "failure" not in c}
+    names = sorted(ran, key=lambda name: ran[name]["images_per_sec"])
+    rates = [ran[name]["images_per_sec"] for name in names]
+    errors = [
+        [rate - ran[name]["images_per_sec_95"][0] for name, rate in zip(names, rates, strict=True)],
+        [ran[name]["images_per_sec_95"][1] - rate for name, rate in zip(names, rates, strict=True)],
+    ]
+    colours = ["#4477aa" if name == "jax" else "#cc9966" for name in names]
+    axis.barh(names, rates, color=colours, xerr=errors, error_kw={"elinewidth": 1})
+    for place, name in enumerate(names):
+        batch = found["workload"]["batch_size"]
+        each = batch * 1e3 / np.concatenate(ran[name]["samples_ms"])
+        axis.plot(each, np.full(len(each), place), "|", color="black", alpha=0.4, markersize=7)
+        axis.text(0, place, f" {ran[name]['images_per_sec']:,.1f}", va="center", color="white")
+    work = found["workload"]
+    axis.set_title(
+        f"{work['model']} at {work['img_size']}, batch {work['batch_size']}, {work['task']}, "
+        f"{work['dtype']}, dropout {work['dropout']:g}",
+        fontsize=10,
+    )
+    axis.set_xlabel("images/s: median, 95 % interval, and every sample")
+    axis.spines[["top", "right"]].set_visible(False)

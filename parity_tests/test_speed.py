@@ -1,0 +1,108 @@
+"""The contest compares like with like: the same losses, and FLOPs as PyTorch counts them."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from jaxvit.config import UserError
+from jaxvit.speed import __main__ as speed
+from jaxvit.speed.contest import Result, check_equal_losses, interval, run
+from jaxvit.speed.report import summarise
+from jaxvit.speed.workload import Workload
+from torch_ref.speed import make_model
+
+
+@pytest.fixture(scope="module")
+def contest(tmp_path_factory) -> tuple[Workload, list[Result]]:
+    workload = Workload(model="vit-tiny-test", img_size=16, batch_size=4)
+    names = ["jax", "torch-eager", "torch-sdpa"]
+    cache = tmp_path_factory.mktemp("cache")
+    return workload, run(workload, names, 1, 0.01, cache, lambda line: None)
+
+
+@pytest.mark.slow
+def test_every_contestant_computes_the_same_first_loss(contest):
+    _, results = contest
+    assert [result.failure for result in results] == [None] * 3
+    check_equal_losses(results, tolerance=1e-6)
+
+
+@pytest.mark.slow
+def test_what_is_reported_follows_from_the_samples(contest):
+    workload, results = contest
+    found = summarise(workload, results)
+    for result in results:
+        assert len(result.step_ms) == len(result.first_step_sec) == 1
+        it = found["contestants"][result.name]
+        low, high = it["images_per_sec_95"]
+        assert low <= it["images_per_sec"] <= high
+        assert it["images_per_sec"] == pytest.approx(
+            4e3 / np.median(np.concatenate(result.step_ms))
+        )
+        assert it["peak_bytes"] > 1e6
+    rates = {name: it["images_per_sec"] for name, it in found["contestants"].items()}
+    assert found["ratio_to_best_torch"] == rates["jax"] / rates[found["best_torch"]]
+    assert rates[found["best_torch"]] == max(rates["torch-eager"], rates["torch-sdpa"])
+
+
+@pytest.mark.parametrize("task", ["train", "infer"])
+@pytest.mark.parametrize(("model", "img_size"), [("vit-tiny-test", 40), ("vit-ti16", 224)])
+def test_flops_are_what_pytorch_counts(model, img_size, task, tmp_path):
+    workload = Workload(model=model, img_size=img_size, batch_size=3, task=task)
+    workload.write(tmp_path)
+    torch_model = make_model(
+        {"workload": vars(workload), "shape": workload.shape, "inputs": str(tmp_path)}
+    )
+    images = torch.randn(3, 3, img_size, img_size)
+    with FlopCounterMode(display=False) as counter:
+        loss = F.cross_entropy(torch_model(images), torch.zeros(3, dtype=torch.long))
+        if task == "train":
+            loss.backward()
+    assert counter.get_total_flops() == workload.flops
+
+
+def test_programs_that_differ_are_not_compared():
+    results = [Result("jax", first_loss=3.61), Result("torch-eager", first_loss=3.70)]
+    with pytest.raises(UserError, match="jax and torch-eager are not the same program"):
+        check_equal_losses(results, tolerance=1e-3)
+    check_equal_losses([results[0], Result("timm", failure="not installed")], tolerance=1e-3)
+
+
+def test_an_interval_holds_the_median_and_widens_with_the_spread_between_processes():
+    near = interval([[10.0, 10.1, 9.9], [10.0, 10.05, 9.95], [10.0, 10.1, 9.9]])
+    far = interval([[10.0, 10.1, 9.9], [12.0, 12.05, 11.95], [14.0, 14.1, 13.9]])
+    assert near[0] <= 10 <= near[1]
+    assert far[1] - far[0] > 10 * (near[1] - near[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--img-size 100", "--img-size 100 is not a multiple of vit-s16's 16"),
+        ("--batch-size 0", "must be above 0"),
+        ("--dropout 1", "--dropout 1.0 is out of range"),
+    ],
+)
+def test_a_mistake_is_one_line(options, message, capsys):
+    assert speed.main(options.split()) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert message in error
+
+
+@pytest.mark.slow
+def test_a_contestant_that_cannot_run_is_named_and_the_others_go_on(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(
+        __import__("jaxvit.speed.contest").speed.contest.CONTESTANTS,
+        "torch-eager",
+        ("torch_ref.nowhere", {}),
+    )
+    arguments = "--model vit-tiny-test --img-size 16 --batch-size 2 --processes 1 --seconds 0.01"
+    names = ["--contestants", "jax", "torch-eager", "--out", str(tmp_path)]
+    assert speed.main([*arguments.split(), *names]) == 0
+    printed = capsys.readouterr().out
+    assert "torch-eager: " in printed
+    assert "No module named torch_ref.nowhere" in printed
+    assert (tmp_path / "speed.json").exists()
+    assert (tmp_path / "speed.png").exists()
