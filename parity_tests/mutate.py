@@ -85,7 +85,9 @@ def main(args: list[str] | None = None) -> int:
         for name, (test, seconds) in zip(options.only, pool.map(killer, options.only), strict=True):
             killers[name] = test
             bar.advance(task)
-            console.print(f"{seconds:4.0f} s  {name}: {test or 'NOT SEEN'}", highlight=False)
+            console.print(
+                f"{seconds:4.0f} s  {name}: {test or 'NOT SEEN'}", highlight=False, soft_wrap=True
+            )
     return report(console, [m for m in MUTATIONS if m.name in killers], killers, options.out)
 
 
