@@ -24,12 +24,13 @@ from jaxvit.distributed import check_same, connect, is_main, largest, wait_for_a
 from jaxvit.evaluate import evaluate
 from jaxvit.fit import Plan, fit
 from jaxvit.interrupt import Interrupted, StopSignals, unwinding
+from jaxvit.machine import describe_machine
 from jaxvit.metrics import prefixed
 from jaxvit.models.transformer import make_model
 from jaxvit.optim import make_optimizer, make_schedule
 from jaxvit.parallel import Devices, make_devices
 from jaxvit.progress import TrainingProgress, make_console, track
-from jaxvit.report import RunDirectory, describe_machine
+from jaxvit.report import RunDirectory
 from jaxvit.state import create_state, init_params, sha256
 from jaxvit.steps import augmented_sample, make_eval_step, make_train_parts
 
@@ -82,11 +83,12 @@ def train(name: str, config: Config, devices: Devices, run: RunDirectory, consol
         devices=devices,
     )
 
+    described = describe(data)
     check_same(
         {
             "options": [repr(replace(config, distributed=DistributedConfig()))],
             "--distributed.num-processes": config.distributed.num_processes,
-            "images": describe(data),
+            "images": described,
             "run directory": run.resumes,
         }
     )
@@ -97,7 +99,7 @@ def train(name: str, config: Config, devices: Devices, run: RunDirectory, consol
         f"{name}: {num_params:,} parameters, {len(data.train):,} training images, "
         f"{plan.total_steps:,} steps on {devices.count} {jax.default_backend()} device(s)",
     )
-    run.open(describe(data))
+    run.open(described)
     wait_for_all("the run directory is there")
     progress = TrainingProgress(console, plan.total_steps, config.epochs)
 
@@ -178,7 +180,7 @@ def train(name: str, config: Config, devices: Devices, run: RunDirectory, consol
     }
     plots.plot_report(run.plots, lines, data, test, *augmented_sample(parts, data.train), config)
     run.add_plots(plan.total_steps)
-    run.write_summary(summary)  # last: its presence says that the run is finished
+    run.write_summary(summary)
     say(
         f"test accuracy {summary['test/accuracy']:.2%} (best validation "
         f"{best.get('val/accuracy', math.nan):.2%} at epoch {plan.epoch_of(best_step)}), "

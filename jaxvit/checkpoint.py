@@ -132,7 +132,8 @@ class Checkpoints:
 
     def _set_aside_unscored(self) -> None:
         """A checkpoint whose score is damaged, for orbax reads them all before any is asked for."""
-        for path in sorted(self._directory.glob("[0-9]*/metrics/metrics")):
+        # One process looks: another might read a file while it is moved.
+        for path in sorted(self._directory.glob("[0-9]*/metrics/metrics")) if is_main() else ():
             try:
                 rank(json.loads(path.read_text()))
             except (ValueError, KeyError, TypeError):

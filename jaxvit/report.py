@@ -4,21 +4,14 @@ import contextlib
 import dataclasses
 import json
 import os
-import platform
 import shutil
-from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import jax
 from filelock import FileLock, Timeout
 
 from jaxvit.config import Config, UserError
 from jaxvit.paths import user_path
-
-VERSIONED = ("jaxvit", "jax", "jaxlib", "flax", "optax", "numpy", "grain", "orbax-checkpoint")
-
 
 # Options that may change between a run and its continuation: no number depends on them, or, where
 # they only place the work, none by more than rounding.
@@ -95,9 +88,10 @@ class RunDirectory:
         return self
 
     def __exit__(self, *_) -> None:
-        if self._events is not None:
-            self._events.close()
-        self._leave()
+        try:
+            self._close_events()
+        finally:
+            self._leave()
 
     def _take(self) -> None:
         try:
@@ -233,6 +227,8 @@ class RunDirectory:
         return [x for x in lines if isinstance(x, dict) and isinstance(x.get("step"), int)]
 
     def write_summary(self, summary: dict[str, Any]) -> None:
+        """The last thing a run writes: its presence says that the run is finished."""
+        self._close_events()
         partial = self.path / "summary.json.partial"
         partial.write_text(json.dumps(summary, indent=1) + "\n")
         partial.replace(self.path / "summary.json")
@@ -252,6 +248,11 @@ class RunDirectory:
 
             self._events = SummaryWriter(logdir=str(self.path), purge_step=self._purge_step)
         return self._events
+
+    def _close_events(self) -> None:
+        if self._events is not None:
+            self._events.close()
+            self._events = None
 
 
 def _made_by_a_run(name: str) -> bool:
@@ -297,23 +298,3 @@ def _flat(config: dict, prefix: str = "") -> dict[str, Any]:
         inner = isinstance(value, dict)
         flat |= _flat(value, f"{prefix}{name}.") if inner else {prefix + name: value}
     return flat
-
-
-def describe_machine() -> dict[str, Any]:
-    """The devices and the versions that a figure has to be quoted with."""
-    devices = jax.devices()
-    return {
-        "device": {
-            "platform": devices[0].platform,
-            "kind": devices[0].device_kind,
-            "count": len(devices),
-            "processes": jax.process_count(),
-        },
-        "versions": {"python": platform.python_version()} | dict(_installed_versions()),
-    }
-
-
-def _installed_versions() -> Iterator[tuple[str, str]]:
-    for name in VERSIONED:
-        with contextlib.suppress(PackageNotFoundError):  # jaxvit itself may run from its tree
-            yield name, version(name)

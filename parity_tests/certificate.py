@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from jaxvit.machine import processor
 from parity_tests.evidence import Evidence, Row
 
 CLAIMS = (
@@ -77,20 +78,12 @@ def describe_machine() -> dict[str, str | int]:
     names = ("jax", "flax", "optax", "torch", "torchvision", "numpy")
     return {
         "device": jax.devices()[0].device_kind,
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count() or 0,
         "python": platform.python_version(),
         "matrix products": jax.config.jax_default_matmul_precision or "default precision",
         **{name: version(name) for name in names},
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def figure_of(finding: Finding) -> str:

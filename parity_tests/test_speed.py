@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from jaxvit.config import UserError
 from jaxvit.speed import __main__ as speed
-from jaxvit.speed.contest import Result, check_equal_losses, interval, run
+from jaxvit.speed.contest import CONTESTANTS, Result, check_equal_losses, interval, run
 from jaxvit.speed.report import summarise
 from jaxvit.speed.workload import Workload
 from torch_ref.speed import make_model
@@ -93,11 +93,7 @@ def test_a_mistake_is_one_line(options, message, capsys):
 
 @pytest.mark.slow
 def test_a_contestant_that_cannot_run_is_named_and_the_others_go_on(monkeypatch, tmp_path, capsys):
-    monkeypatch.setitem(
-        __import__("jaxvit.speed.contest").speed.contest.CONTESTANTS,
-        "torch-eager",
-        ("torch_ref.nowhere", {}),
-    )
+    monkeypatch.setitem(CONTESTANTS, "torch-eager", ("torch_ref.nowhere", {}))
     arguments = "--model vit-tiny-test --img-size 16 --batch-size 2 --processes 1 --seconds 0.01"
     names = ["--contestants", "jax", "torch-eager", "--out", str(tmp_path)]
     assert speed.main([*arguments.split(), *names]) == 0

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch_ref.multi_head_attention import MultiHeadSelfAttention
 from torch_ref.transformer import VisionTransformer
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WARMUP_STEPS = 3
 Batch = tuple[Tensor, Tensor]
 
@@ -98,7 +97,7 @@ def main(task: dict) -> dict:
         model = model.to(memory_format=torch.channels_last)
     if task.get("bfloat16_weights"):
         model = model.to(torch.bfloat16)
-    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (MEAN, STD))
+    mean, std = (torch.tensor(task[x], device=device)[:, None, None] for x in ("mean", "std"))
     autocast = dtype != torch.float32 and not task.get("bfloat16_weights")
 
     def images_of(images: Tensor) -> Tensor:
@@ -108,20 +107,26 @@ def main(task: dict) -> dict:
             images = images.contiguous(memory_format=torch.channels_last)
         return images.to(torch.bfloat16) if task.get("bfloat16_weights") else images
 
+    def logits_of(images: Tensor) -> Tensor:
+        with torch.autocast(device.type, dtype, enabled=autocast):
+            return model(images_of(images))
+
     with np.load(f"{task['inputs']}/batches.npz") as arrays:
         batches = [
             (_on_host(images, device), _on_host(labels.astype(np.int64), device))
             for images, labels in zip(arrays["images"], arrays["labels"], strict=True)
         ]
     images, labels = batches[0]
-    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=autocast):
-        logits = model.eval()(images_of(images))
-        first_loss = F.cross_entropy(logits.float(), labels.to(device)).item()
+    model.eval()
+    with torch.inference_mode():
+        first_loss = F.cross_entropy(logits_of(images).float(), labels.to(device)).item()
 
     if task.get("compile"):
         model = torch.compile(model, mode=task["compile"])
-    make_step = _inference if workload["task"] == "infer" else _training
-    step = make_step(workload, model, images_of, device, dtype, autocast)
+    if workload["task"] == "infer":
+        step = _inference(logits_of)
+    else:
+        step = _training(model, logits_of, workload["label_smoothing"])
     _fence(device)
     began = time.perf_counter()
     step(batches[0])
@@ -158,41 +163,26 @@ def _fence(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def _inference(
-    workload: dict,
-    model: nn.Module,
-    images_of: Callable[[Tensor], Tensor],
-    device: torch.device,
-    dtype: torch.dtype,
-    autocast: bool,
-) -> Callable[[Batch], Tensor]:
-    model.eval()
-
+def _inference(logits_of: Callable[[Tensor], Tensor]) -> Callable[[Batch], Tensor]:
     def step(batch: Batch) -> Tensor:
-        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=autocast):
-            return model(images_of(batch[0]))
+        with torch.inference_mode():
+            return logits_of(batch[0])
 
     return step
 
 
 def _training(
-    workload: dict,
-    model: nn.Module,
-    images_of: Callable[[Tensor], Tensor],
-    device: torch.device,
-    dtype: torch.dtype,
-    autocast: bool,
+    model: nn.Module, logits_of: Callable[[Tensor], Tensor], label_smoothing: float
 ) -> Callable[[Batch], Tensor]:
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
-    criterion = nn.CrossEntropyLoss(label_smoothing=workload["label_smoothing"])
+    criterion = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
 
     def step(batch: Batch) -> Tensor:
         images, labels = batch
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, dtype, enabled=autocast):
-            logits = model(images_of(images))
-        loss = criterion(logits.float(), labels.to(device, non_blocking=True))
+        logits = logits_of(images).float()
+        loss = criterion(logits, labels.to(logits.device, non_blocking=True))
         loss.backward()
         optimizer.step()
         return loss

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxvit.config import UserError
+from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, UserError
 from jaxvit.speed.workload import Workload
 
 TORCH = "torch_ref.speed"
@@ -113,6 +113,7 @@ def _process(name: str, workload: Workload, seconds: float, cache: Path) -> dict
     module, options = CONTESTANTS[name]
     task = {"workload": asdict(workload), "shape": workload.shape, "seconds": seconds} | options
     task |= {"inputs": str(cache), "products": workload.products}
+    task |= {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
     environment = os.environ | {
         "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

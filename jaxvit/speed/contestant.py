@@ -16,11 +16,11 @@ import optax
 
 from jaxvit.augment.normalize import normalize
 from jaxvit.augment.pipeline import make_augment
-from jaxvit.config import AugmentConfig, OptimConfig
+from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, AugmentConfig, OptimConfig
 from jaxvit.interop.torch_weights import params_from_state_dict
 from jaxvit.models.transformer import VisionTransformer
 from jaxvit.optim import make_optimizer, make_schedule
-from jaxvit.speed.workload import MEAN, STD, Workload
+from jaxvit.speed.workload import Workload
 from jaxvit.state import create_state
 from jaxvit.steps import make_train_parts, make_train_step
 
@@ -42,7 +42,7 @@ def main(task: dict) -> dict:
 
     @jax.jit
     def logits_of(params, images):
-        return model.apply({"params": params}, normalize(images, MEAN, STD), True)
+        return model.apply({"params": params}, normalize(images, IMAGENET_MEAN, IMAGENET_STD), True)
 
     images, labels = batches[0]
     first_loss = optax.softmax_cross_entropy_with_integer_labels(
@@ -81,7 +81,7 @@ def _training(workload: Workload, model: VisionTransformer, params) -> Callable:
     parts = make_train_parts(
         model,
         tx,
-        make_augment(AugmentConfig(), MEAN, STD),
+        make_augment(AugmentConfig(), IMAGENET_MEAN, IMAGENET_STD),
         make_schedule(optim, 10**6),
         seed=workload.seed,
         label_smoothing=workload.label_smoothing,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxvit.machine import processor
 from jaxvit.speed.contest import Result, interval
 from jaxvit.speed.workload import Workload
 
@@ -60,20 +61,12 @@ def summarise(workload: Workload, results: Sequence[Result]) -> dict[str, Any]:
         "contestants": contestants,
         "machine": {
             "system": platform.platform(),
-            "processor": _processor(),
+            "processor": processor(),
             "cores": len(os.sched_getaffinity(0))
             if hasattr(os, "sched_getaffinity")
             else os.cpu_count(),
         },
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), "")
 
 
 def print_table(found: dict[str, Any]) -> None:

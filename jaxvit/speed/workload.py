@@ -17,7 +17,6 @@ MODELS = {  # embed_dim, num_heads, num_layers, patch_size
     "vit-tiny-test": (48, 3, 2, 8),
 }
 NUM_BATCHES = 12  # taken in turns, so that no step sees the batch of the one before
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Product(NamedTuple):

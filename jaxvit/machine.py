@@ -1,0 +1,41 @@
+"""Where a figure was measured: the devices, the processor and the versions."""
+
+import contextlib
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+VERSIONED = ("jaxvit", "jax", "jaxlib", "flax", "optax", "numpy", "grain", "orbax-checkpoint")
+
+
+def describe_machine() -> dict[str, Any]:
+    """The devices and the versions that a figure has to be quoted with."""
+    devices = jax.devices()
+    return {
+        "device": {
+            "platform": devices[0].platform,
+            "kind": devices[0].device_kind,
+            "count": len(devices),
+            "processes": jax.process_count(),
+        },
+        "versions": {"python": platform.python_version()} | dict(_installed_versions()),
+    }
+
+
+def _installed_versions() -> Iterator[tuple[str, str]]:
+    for name in VERSIONED:
+        with contextlib.suppress(PackageNotFoundError):  # jaxvit itself may run from its tree
+            yield name, version(name)
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
