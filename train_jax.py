@@ -25,6 +25,7 @@ from jaxvit.evaluate import evaluate
 from jaxvit.fit import Plan, fit
 from jaxvit.interrupt import Interrupted, StopSignals, unwinding
 from jaxvit.machine import describe_machine
+from jaxvit.memory import keep_freed_memory
 from jaxvit.metrics import prefixed
 from jaxvit.models.transformer import make_model
 from jaxvit.optim import make_optimizer, make_schedule
@@ -194,6 +195,7 @@ def main(args: list[str]) -> int:
     try:
         with unwinding():
             name, config = parse(args)
+            keep_freed_memory()
             connect(config.distributed, say=partial(print, file=sys.stderr, flush=True))
             devices = make_devices(config)
             with RunDirectory(config, writes=is_main()) as run:

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxvit.compiler import jit
 from jaxvit.config import Config, UserError
 from jaxvit.metrics import Counts, Prediction
 from jaxvit.state import Params, TrainState
@@ -102,7 +103,7 @@ class Devices:
             where = jax.tree.map(self.sharding_of, state)
             return jax.lax.with_sharding_constraint((state, metrics), (where, self.replicated))
 
-        return jax.jit(placed_step, donate_argnums=0)
+        return jit(placed_step, donate_argnums=0)
 
     def _gather_around(self, gradients: Gradients) -> Gradients:
         """Whole parameters and a share of the batch on each device; gradients cut again.
@@ -126,7 +127,7 @@ class Devices:
             params = jax.lax.with_sharding_constraint(params, self.replicated)
             return eval_step(params, counts, batch)
 
-        return jax.jit(gathered, donate_argnums=1, out_shardings=self.replicated)
+        return jit(gathered, donate_argnums=1, out_shardings=self.replicated)
 
 
 def make_devices(config: Config) -> Devices:

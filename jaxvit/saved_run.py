@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxvit.augment.normalize import normalize
 from jaxvit.checkpoint import Checkpoints
+from jaxvit.compiler import jit
 from jaxvit.config import Config, UserError, config_from_dict
 from jaxvit.data.images import decode_image
 from jaxvit.models.transformer import VisionTransformer, make_model
@@ -55,7 +56,7 @@ def load_run(path: str | Path) -> SavedRun:
         state = checkpoints.restore_best(like=like)
     params = state.eval_params
 
-    @jax.jit
+    @jit
     def probabilities(images: Array) -> Array:
         batch = normalize(images, config.data.mean, config.data.std)
         return jax.nn.softmax(model.apply({"params": params}, batch, deterministic=True))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from jaxvit.compiler import jit
 from jaxvit.interop.torch_weights import params_from_state_dict, state_dict_from_params
 from jaxvit.losses import soft_target_cross_entropy
 from jaxvit.models import transformer as jax_transformer
@@ -90,9 +91,7 @@ def test_gradients_agree_for_every_parameter_and_the_image():
         logits = jax_model.apply({"params": params}, x, deterministic=False)
         return soft_target_cross_entropy(logits, jnp.asarray(targets.numpy())).mean()
 
-    by_params, by_image = jax.jit(jax.grad(mean_loss, argnums=(0, 1)))(
-        params, to_nhwc(images.detach())
-    )
+    by_params, by_image = jit(jax.grad(mean_loss, argnums=(0, 1)))(params, to_nhwc(images.detach()))
     found = state_dict_from_params(by_params)
     assert found.keys() == expected.keys()
     worst = {name: max_difference(found[name], expected[name]) for name in expected}
@@ -170,7 +169,7 @@ def test_remat_changes_no_gradient():
             logits = model.apply({"params": params}, images, deterministic=False, rngs=rngs)
             return (logits**2).sum()
 
-        return jax.jit(jax.grad(loss))(params)
+        return jit(jax.grad(loss))(params)
 
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),

@@ -121,7 +121,7 @@ def _process(name: str, workload: Workload, seconds: float, cache: Path) -> dict
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # so that the peak is what was needed
     }
     done = subprocess.run(
-        [sys.executable, "-m", module, json.dumps(task)],
+        [sys.executable, "-m", "jaxvit.speed.process", module, json.dumps(task)],
         env=environment,
         capture_output=True,
         text=True,

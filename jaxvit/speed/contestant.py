@@ -16,6 +16,7 @@ import optax
 
 from jaxvit.augment.normalize import normalize
 from jaxvit.augment.pipeline import make_augment
+from jaxvit.compiler import jit
 from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, AugmentConfig, OptimConfig
 from jaxvit.interop.torch_weights import params_from_state_dict
 from jaxvit.models.transformer import VisionTransformer
@@ -40,7 +41,7 @@ def main(task: dict) -> dict:
     with np.load(f"{task['inputs']}/batches.npz") as arrays:
         batches = list(zip(arrays["images"], arrays["labels"], strict=True))
 
-    @jax.jit
+    @jit
     def logits_of(params, images):
         return model.apply({"params": params}, normalize(images, IMAGENET_MEAN, IMAGENET_STD), True)
 
@@ -86,7 +87,7 @@ def _training(workload: Workload, model: VisionTransformer, params) -> Callable:
         seed=workload.seed,
         label_smoothing=workload.label_smoothing,
     )
-    train_step = jax.jit(make_train_step(parts), donate_argnums=0)
+    train_step = jit(make_train_step(parts), donate_argnums=0)
     # Copies: the step donates its state.
     state = create_state(jax.tree.map(jnp.copy, params), tx)
 
@@ -125,7 +126,7 @@ def product_rate(workload: Workload) -> float:
     """FLOP/s of the model's own matrix products, each alone, in the workload's type."""
     total_sec = 0.0
     dtype = jnp.dtype(workload.dtype)
-    multiply = jax.jit(jnp.matmul)
+    multiply = jit(jnp.matmul)
     for product in workload.products:
         lead = (product.batch,) if product.batch > 1 else ()
         a = jax.random.normal(jax.random.key(0), (*lead, product.m, product.k), dtype)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import torch
 
+from jaxvit.compiler import jit
 from jaxvit.interop.torch_weights import state_dict_from_params
 from jaxvit.losses import soft_target_cross_entropy
 from jaxvit.targets import smooth_labels
@@ -31,7 +32,7 @@ def measure(quick: bool) -> Evidence:
         grads = {name: p.grad.numpy() for name, p in model.named_parameters()}
         return {"logits": logits.detach().numpy()} | grads
 
-    @jax.jit
+    @jit
     def in_jax(params, images):
         def mean_loss(params):
             logits = rough.apply({"params": params}, images, deterministic=True)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
+from jaxvit.compiler import jit
 from jaxvit.interop.torch_weights import state_dict_from_params
 from jaxvit.losses import soft_target_cross_entropy
 from jaxvit.targets import smooth_labels
@@ -34,7 +35,7 @@ def measure(quick: bool) -> Evidence:
             name: p.grad.numpy() for name, p in model.named_parameters()
         }
 
-    @jax.jit
+    @jit
     def in_jax(params):
         def mean_loss(params):
             logits = jax_model.apply(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from flax import linen as nn
 
+from jaxvit.compiler import jit
 from jaxvit.models import transformer
 from parity_tests.comparison import to_nhwc, twins
 from parity_tests.evidence import Evidence, distance
@@ -69,7 +70,7 @@ def jax_outputs(model, params, images) -> dict[str, np.ndarray]:
             model.apply({"params": params}, images, deterministic=True)
         return found
 
-    return jax.device_get(jax.jit(run)(params, images))
+    return jax.device_get(jit(run)(params, images))
 
 
 def torch_outputs(model: torch.nn.Module, images: torch.Tensor) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import torch
 
 from jaxvit.augment.mixup import MixupDraw, apply_mixup
+from jaxvit.compiler import jit
 from jaxvit.interop.torch_weights import state_dict_from_params
 from jaxvit.losses import soft_target_cross_entropy
 from jaxvit.targets import smooth_labels
@@ -36,7 +37,7 @@ def torch_gradients(model, mixup, images, labels, draw) -> dict:
 
 
 def jax_gradients(model, params, images, labels, draw) -> dict:
-    @jax.jit
+    @jit
     def run(params, images):
         def mean_loss(params, images):
             targets = smooth_labels(labels, model.num_classes, SMOOTHING)

@@ -11,6 +11,7 @@ import torch
 
 import train_jax
 from jaxvit.augment.normalize import normalize
+from jaxvit.compiler import jit
 from jaxvit.data.datasets import load_dataset
 from jaxvit.interop.torch_weights import params_from_state_dict, state_dict_from_params
 from jaxvit.saved_run import load_run
@@ -58,7 +59,7 @@ def predictions(epochs: int) -> list[Row]:
         data = load_dataset(run.config.data, run.config.model.img_size, run.model.in_channels)
     batch = data.test.take(np.arange(len(data.test)))
     images = normalize(batch["image"], run.config.data.mean, run.config.data.std)
-    ours = np.asarray(jax.jit(run.model.apply)({"params": run.params}, images))
+    ours = np.asarray(jit(run.model.apply)({"params": run.params}, images))
     model = torch_twin(run.config.model, run.params)
     inputs = torch.tensor(to_nchw(images))
     with torch.no_grad():

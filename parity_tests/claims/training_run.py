@@ -27,6 +27,7 @@ from jaxvit.augment.geometry import draw_flip
 from jaxvit.augment.mixup import draw_mixup
 from jaxvit.augment.normalize import normalize
 from jaxvit.augment.pipeline import make_augment
+from jaxvit.compiler import jit
 from jaxvit.config import PETS, PRESETS, AugmentConfig, Config, OptimConfig
 from jaxvit.data.datasets import Split, load_dataset
 from jaxvit.data.loader import train_batches
@@ -211,7 +212,7 @@ def train(config: Config, steps: int) -> Curves:
     programs = {name: TorchProgram(config, m, steps) for name, m in programs.items()}
 
     record = make_recorder(config, model, parts)
-    train_step = jax.jit(make_train_step(parts))
+    train_step = jit(make_train_step(parts))
     state = create_state(params, tx)
     batches = train_batches(data.train, config.batch_size, config.seed)
     losses: dict[str, list[float]] = {name: [] for name in PROGRAMS}
@@ -228,7 +229,7 @@ def train(config: Config, steps: int) -> Curves:
 
     val = data.val.take(np.arange(len(data.val)))
     images = normalize(jnp.asarray(val["image"]), config.data.mean, config.data.std)
-    logits = np.asarray(jax.jit(model.apply)({"params": state.params}, images), np.float64)
+    logits = np.asarray(jit(model.apply)({"params": state.params}, images), np.float64)
     labels = val["label"]
     scores = {
         "jax": (

@@ -1,0 +1,15 @@
+"""A contestant's process: `python -m jaxvit.speed.process MODULE TASK`.
+
+Both frameworks start here, so that the memory of both is kept alike.
+"""
+
+import runpy
+import sys
+
+from jaxvit.memory import keep_freed_memory
+
+if __name__ == "__main__":
+    keep_freed_memory()
+    module, task = sys.argv[1:]
+    sys.argv = [module, task]
+    runpy.run_module(module, run_name="__main__")
