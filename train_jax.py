@@ -17,6 +17,7 @@ from jaxvit import plots
 from jaxvit.augment.pipeline import make_augment
 from jaxvit.checkpoint import Checkpoints
 from jaxvit.command_line import FAILURES, fail, leave, parse
+from jaxvit.compiler import keep_programs
 from jaxvit.config import Config, DistributedConfig
 from jaxvit.data.datasets import describe, load_dataset
 from jaxvit.data.loader import prefetch_to_device, train_batches
@@ -30,6 +31,7 @@ from jaxvit.metrics import prefixed
 from jaxvit.models.transformer import make_model
 from jaxvit.optim import make_optimizer, make_schedule
 from jaxvit.parallel import Devices, make_devices
+from jaxvit.paths import user_path
 from jaxvit.progress import TrainingProgress, make_console, track
 from jaxvit.report import RunDirectory
 from jaxvit.state import create_state, init_params, sha256
@@ -44,6 +46,9 @@ def train(name: str, config: Config, devices: Devices, run: RunDirectory, consol
     began = time.perf_counter()
     say = partial(console.print, highlight=False, soft_wrap=True)
     wait_for_all("every process has looked at the run directory")
+    cache_dir = user_path("data.cache-dir", config.data.cache_dir)
+    if config.keep_programs and not keep_programs(cache_dir):
+        say(f"compiled programs are not kept, for {cache_dir} cannot be written")
 
     # Data: decoded once, then mapped; three splits that share no image.
     data = load_dataset(

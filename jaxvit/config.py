@@ -142,6 +142,8 @@ class Config:
     # Insist that --out holds an unfinished run. Without it, one is resumed if it is there.
     resume: bool = False
     log_every_steps: int = 10  # Steps between two lines in metrics.jsonl.
+    # Keep compiled programs in data.cache_dir: the next run of the same command starts sooner.
+    keep_programs: bool = True
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)

@@ -21,6 +21,7 @@ NOT_COMPARED = {
     "resume",
     "checkpoint.every_steps",
     "checkpoint.keep",
+    "keep_programs",
     "data.dir",  # what lies there is compared
     "data.cache_dir",
     "data.decode_threads",

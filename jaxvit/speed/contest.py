@@ -89,7 +89,7 @@ def run(
             if result.failure is not None:
                 continue
             began = time.perf_counter()
-            found = _process(name, workload, seconds, cache)
+            found = _time(name, workload, seconds, cache)
             if "failure" in found:
                 result.failure = found["failure"]
                 say(f"{name}: {result.failure}")
@@ -109,11 +109,16 @@ def run(
     return list(results.values())
 
 
-def _process(name: str, workload: Workload, seconds: float, cache: Path) -> dict[str, Any]:
+def _time(name: str, workload: Workload, seconds: float, cache: Path) -> dict[str, Any]:
     module, options = CONTESTANTS[name]
     task = {"workload": asdict(workload), "shape": workload.shape, "seconds": seconds} | options
     task |= {"inputs": str(cache), "products": workload.products}
     task |= {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    return run_process(module, task, cache)
+
+
+def run_process(module: str, task: dict[str, Any], cache: Path) -> dict[str, Any]:
+    """What `module` prints as JSON when it is given `task`; or its last words, as "failure"."""
     environment = os.environ | {
         "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

@@ -53,7 +53,7 @@ def main(task: dict) -> dict:
     if workload.task == "infer":
         step = _inference(logits_of, params)
     else:
-        step = _training(workload, model, params)
+        step = make_training(workload, model, params)
     began = time.perf_counter()
     jax.block_until_ready(step(batches[0]))
     first_step_sec = time.perf_counter() - began
@@ -76,7 +76,7 @@ def _inference(logits_of: Callable, params) -> Callable:
     return lambda batch: logits_of(params, batch[0])
 
 
-def _training(workload: Workload, model: VisionTransformer, params) -> Callable:
+def make_training(workload: Workload, model: VisionTransformer, params) -> Callable:
     optim = OptimConfig()
     tx = make_optimizer(optim, total_steps=10**6)
     parts = make_train_parts(
