@@ -6,13 +6,11 @@ import jax
 import torch
 from flax import linen as nn
 
-from jaxvit.compiler import jit
-
 
 def make_mask_recorder(model: nn.Module) -> Callable[..., list[jax.Array]]:
     """(params, images, key) -> what each dropout of a training pass keeps, call by call."""
 
-    @jit
+    @jax.jit
     def record(params, images, key):
         _, sown = model.apply(
             {"params": params}, images, False, rngs={"dropout": key}, mutable=["dropout"]

@@ -1,5 +1,7 @@
 """The contest compares like with like: the same losses, and FLOPs as PyTorch counts them."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from jaxvit.config import UserError
 from jaxvit.speed import __main__ as speed
+from jaxvit.speed import files
 from jaxvit.speed.contest import CONTESTANTS, Result, check_equal_losses, interval, run
 from jaxvit.speed.report import summarise
 from jaxvit.speed.workload import Workload
@@ -102,3 +105,35 @@ def test_a_contestant_that_cannot_run_is_named_and_the_others_go_on(monkeypatch,
     assert "No module named torch_ref.nowhere" in printed
     assert (tmp_path / "speed.json").exists()
     assert (tmp_path / "speed.png").exists()
+
+
+@pytest.mark.slow
+def test_the_pipeline_reads_every_file_on_both_sides(tmp_path, pets_root, capsys):
+    real, small = pets_root / "oxford-iiit-pet", tmp_path / "data" / "oxford-iiit-pet"
+    (small / "annotations").mkdir(parents=True)
+    (small / "images").symlink_to(real / "images")
+    for name in ("trainval", "test"):
+        lines = (real / "annotations" / f"{name}.txt").read_text().splitlines()
+        few = [line for breed in range(1, 38) for line in _of_breed(lines, breed)[:3]]
+        (small / "annotations" / f"{name}.txt").write_text("\n".join(few) + "\n")
+    arguments = f"{small.parent} --model vit-tiny-test --img-size 16 --batch-size 8 --processes 1"
+    assert files.main([*arguments.split(), "--seconds", "0.2", "--out", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out" / "files.json").read_text())
+    for side in ("jax", "torch"):
+        (process,) = found["processes"][side]
+        assert process["images"] == found["images"] == 2 * 37 * 3
+        assert process["decoded_per_sec"] > 0
+        assert process["augmented_per_sec"] > 0
+    assert len(found["processes"]["jax"][0]["step_ms"]["read"]) > 1
+    assert found["read_over_held"] > 0
+    assert "DataLoader" in capsys.readouterr().out
+
+
+def _of_breed(lines: list[str], breed: int) -> list[str]:
+    return [line for line in lines if line.split()[1] == str(breed)]
+
+
+def test_a_directory_without_the_pictures_is_one_line(tmp_path, capsys):
+    assert files.main([str(tmp_path)]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "has no oxford-iiit-pet in it" in error

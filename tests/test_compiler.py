@@ -1,0 +1,72 @@
+"""The options that XLA is given, and programs kept for a later process."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxvit.compiler import jit, xla_options
+
+# Compiles one program and prints how many were compiled, how many found, and what came of it.
+PROGRAM = """
+import sys
+from pathlib import Path
+import jax, jax.numpy as jnp
+from jaxvit.compiler import jit, keep_programs
+
+events = []
+jax.monitoring.register_event_listener(lambda event, **_: events.append(event))
+kept = keep_programs(Path(sys.argv[1]))
+out = jit(lambda x: jnp.sin(x @ x).sum())(jnp.ones((64, 64)))
+found = sum(event.endswith("compilation_cache/cache_hits") for event in events)
+print(int(kept), found, float(out).hex())
+"""
+
+
+def process(directory, **environment: str) -> tuple[bool, int, str]:
+    """Whether programs are kept, how many were found, and the result."""
+    clean = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(directory)],
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    kept, found, out = done.stdout.split()
+    return kept == "1", int(found), out
+
+
+def test_a_later_process_finds_the_programs_of_an_earlier_one(tmp_path):
+    kept, found, out = process(tmp_path)
+    assert kept
+    assert found == 0
+    kept, found_later, again = process(tmp_path)
+    assert kept
+    assert found_later > 0
+    assert again == out
+
+
+def test_a_place_that_the_user_names_is_used(tmp_path):
+    named = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "named")}
+    process(tmp_path / "ours", **named, JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0")
+    assert any((tmp_path / "named").iterdir())
+    assert not (tmp_path / "ours").exists()
+
+
+def test_where_nothing_can_be_written_nothing_is_kept(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert process(tmp_path / "file")[:2] == (False, 0)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the options are a CPU's")
+def test_options_change_the_program_and_not_its_result():
+    x = jax.random.normal(jax.random.key(0), (96, 96))
+    plain, ours = jax.jit(jnp.matmul), jit(jnp.matmul)
+    assert jnp.allclose(plain(x, x), ours(x, x), atol=1e-4)
+    if xla_options() is not None and "ynn_fusion" in plain.lower(x, x).compile().as_text():
+        assert "ynn_fusion" not in ours.lower(x, x).compile().as_text()
