@@ -26,7 +26,7 @@ from jaxvit.evaluate import evaluate
 from jaxvit.fit import Plan, fit
 from jaxvit.interrupt import Interrupted, StopSignals, unwinding
 from jaxvit.machine import describe_machine
-from jaxvit.memory import keep_freed_memory
+from jaxvit.memory import THREAD_HEAP_BYTES, activation_bytes, keep_freed_memory
 from jaxvit.metrics import prefixed
 from jaxvit.models.transformer import make_model
 from jaxvit.optim import make_optimizer, make_schedule
@@ -47,7 +47,9 @@ def train(name: str, config: Config, devices: Devices, run: RunDirectory, consol
     say = partial(console.print, highlight=False, soft_wrap=True)
     wait_for_all("every process has looked at the run directory")
     cache_dir = user_path("data.cache-dir", config.data.cache_dir)
-    if config.keep_programs and not keep_programs(cache_dir):
+    # Of many processes one would find a program, and the others wait for its share in compiling.
+    alone = jax.process_count() == 1
+    if config.keep_programs and alone and not keep_programs(cache_dir):
         say(f"compiled programs are not kept, for {cache_dir} cannot be written")
 
     # Data: decoded once, then mapped; three splits that share no image.
@@ -200,7 +202,8 @@ def main(args: list[str]) -> int:
     try:
         with unwinding():
             name, config = parse(args)
-            keep_freed_memory()
+            if activation_bytes(config) > THREAD_HEAP_BYTES:
+                keep_freed_memory()
             connect(config.distributed, say=partial(print, file=sys.stderr, flush=True))
             devices = make_devices(config)
             with RunDirectory(config, writes=is_main()) as run:

@@ -9,9 +9,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from jaxvit.machine import processor
+from jaxvit.machine import cores, instructions, processor
 
-KEPT_BYTES = 2**30  # of programs; those not used for longest go first
+KEPT_BYTES = 2**30  # of programs, for each kind of processor
 
 
 def jit(function: Callable, **options) -> Callable:
@@ -39,22 +39,35 @@ def xla_options() -> dict[str, str] | None:
 def keep_programs(directory: Path) -> bool:
     """From now on, programs are kept when compiled, and a later process takes them from there.
 
-    Each kind of processor has a place of its own below `directory`: XLA compiles for its
-    instructions. Where JAX_COMPILATION_CACHE_DIR names a place, that is used.
+    Processors of other instructions or another number of cores have places of their own below
+    `directory`, for XLA compiles for both. Those that were made first go when there are more than
+    KEPT_BYTES. Where JAX_COMPILATION_CACHE_DIR names a place, that is used, and nothing removed.
 
     Returns:
       Whether they can be kept.
     """
     if jax.config.jax_compilation_cache_dir is not None:
         return True
-    place = directory / "programs" / hashlib.sha256(processor().encode()).hexdigest()[:16]
+    kind = f"{processor()} {instructions()} {cores()}"
+    place = directory / "programs" / hashlib.sha256(kind.encode()).hexdigest()[:16]
     try:
         place.mkdir(parents=True, exist_ok=True)
+        _remove_oldest(place)
     except OSError:
         return False
     if not os.access(place, os.W_OK):
         return False
     jax.config.update("jax_compilation_cache_dir", str(place))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_compilation_cache_max_size", KEPT_BYTES)
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     return True
+
+
+def _remove_oldest(place: Path) -> None:
+    # JAX's own limit is not used: a process killed while it writes leaves a file that its
+    # accounting stumbles over, and from then on nothing is kept.
+    total = 0
+    for path in sorted(place.glob("*-cache"), key=lambda path: -path.stat().st_mtime):
+        total += path.stat().st_size
+        if total > KEPT_BYTES:
+            path.unlink(missing_ok=True)

@@ -24,7 +24,8 @@ class DataConfig:
     name: Literal["digits", "oxford_iiit_pet", "folder"] = "digits"
     # The data set's directory; for oxford_iiit_pet without one, TFDS's own.
     dir: str | None = None
-    # Where decoded images are kept, memory-mapped, one directory for each source and size.
+    # Where decoded images are kept, memory-mapped, one directory for each source and size; and
+    # compiled programs.
     cache_dir: str = "~/.cache/jaxvit"
     # Share of each class held out for validation where the source has no validation split.
     val_fraction: float = 0.1
@@ -142,7 +143,8 @@ class Config:
     # Insist that --out holds an unfinished run. Without it, one is resumed if it is there.
     resume: bool = False
     log_every_steps: int = 10  # Steps between two lines in metrics.jsonl.
-    # Keep compiled programs in data.cache_dir: the next run of the same command starts sooner.
+    # Keep compiled programs in data.cache_dir: the same command starts sooner the next time. With
+    # many processes they are not kept.
     keep_programs: bool = True
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -1,6 +1,7 @@
 """Where a figure was measured: the devices, the processor and the versions."""
 
 import contextlib
+import os
 import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -32,10 +33,26 @@ def _installed_versions() -> Iterator[tuple[str, str]]:
             yield name, version(name)
 
 
+def cores() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def processor() -> str:
-    """The processor's name, as far as the system tells."""
+    """Its name, as far as the system tells."""
+    return _of_processor("model name") or platform.processor() or platform.machine()
+
+
+def instructions() -> str:
+    """All that it can do, in the system's words; a virtual machine may hide its name, not these."""
+    return _of_processor("flags") or _of_processor("Features") or platform.machine()
+
+
+def _of_processor(field: str) -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    except OSError:
+        return ""
+    return next((line.partition(": ")[2] for line in lines if line.startswith(field)), "")

@@ -251,9 +251,9 @@ class RunDirectory:
         return self._events
 
     def _close_events(self) -> None:
-        if self._events is not None:
-            self._events.close()
-            self._events = None
+        events, self._events = self._events, None
+        if events is not None:
+            events.close()
 
 
 def _made_by_a_run(name: str) -> bool:

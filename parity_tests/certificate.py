@@ -7,7 +7,6 @@ certificate.html, and exits with 1 if a claim does not hold.
 import argparse
 import dataclasses
 import json
-import os
 import platform
 import sys
 import time
@@ -21,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from jaxvit.machine import processor
+from jaxvit.machine import cores, processor
 from parity_tests.evidence import Evidence, Row
 
 CLAIMS = (
@@ -79,7 +78,7 @@ def describe_machine() -> dict[str, str | int]:
     return {
         "device": jax.devices()[0].device_kind,
         "processor": processor(),
-        "cores": os.cpu_count() or 0,
+        "cores": cores(),
         "python": platform.python_version(),
         "matrix products": jax.config.jax_default_matmul_precision or "default precision",
         **{name: version(name) for name in names},

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from jaxvit import compiler
 from jaxvit.compiler import jit, xla_options
 
 # Compiles one program and prints how many were compiled, how many found, and what came of it.
@@ -28,7 +29,10 @@ print(int(kept), found, float(out).hex())
 
 def process(directory, **environment: str) -> tuple[bool, int, str]:
     """Whether programs are kept, how many were found, and the result."""
-    clean = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    # conftest.py silences XLA, which would complain of programs that it cannot use.
+    ours = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    left_out = ("JAX_COMPILATION_CACHE_DIR", "TF_CPP_MIN_LOG_LEVEL")
+    clean = {k: v for k, v in os.environ.items() if k not in left_out} | ours
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(directory)],
         env=clean | environment,
@@ -52,8 +56,7 @@ def test_a_later_process_finds_the_programs_of_an_earlier_one(tmp_path):
 
 
 def test_a_place_that_the_user_names_is_used(tmp_path):
-    named = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "named")}
-    process(tmp_path / "ours", **named, JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0")
+    process(tmp_path / "ours", JAX_COMPILATION_CACHE_DIR=str(tmp_path / "named"))
     assert any((tmp_path / "named").iterdir())
     assert not (tmp_path / "ours").exists()
 
@@ -70,3 +73,12 @@ def test_options_change_the_program_and_not_its_result():
     assert jnp.allclose(plain(x, x), ours(x, x), atol=1e-4)
     if xla_options() is not None and "ynn_fusion" in plain.lower(x, x).compile().as_text():
         assert "ynn_fusion" not in ours.lower(x, x).compile().as_text()
+
+
+def test_the_oldest_programs_go_when_there_are_too_many(tmp_path, monkeypatch):
+    for age, name in enumerate(["new-cache", "older-cache", "oldest-cache"]):
+        (tmp_path / name).write_bytes(bytes(10))
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    monkeypatch.setattr(compiler, "KEPT_BYTES", 20)
+    compiler._remove_oldest(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"new-cache", "older-cache"}

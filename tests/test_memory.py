@@ -48,8 +48,7 @@ def pages_made(*args: str, **environment: str) -> tuple[bool, int]:
 def test_a_block_that_was_freed_is_used_again_without_new_pages():
     kept, made = pages_made("keep", JAX_PLATFORMS="cpu")
     assert kept
-    assert made < 100
-    assert pages_made("leave")[1] > 100
+    assert made < pages_made("leave")[1] / 10
 
 
 def test_nothing_is_asked_where_there_may_be_an_accelerator():

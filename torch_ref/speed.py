@@ -167,9 +167,10 @@ def pipeline(task: dict) -> dict:
 
     *splits, _ = get_datasets("pets", task["dir"], img_size=task["img_size"])
     everything = ConcatDataset(splits)
+    first = None
     began = time.perf_counter()
     for images, labels in DataLoader(everything, task["batch_size"], num_workers=task["cores"]):
-        last = images, labels
+        first = first or (images, labels)
     decoded_per_sec = len(everything) / (time.perf_counter() - began)
 
     cutout, cutmix = Cutout(n_holes=1, length=task["cutout_length"]), Cutmix(alpha=1.0, p=1.0)
@@ -178,11 +179,12 @@ def pipeline(task: dict) -> dict:
         images, labels = batch
         return cutmix(torch.stack([cutout(image) for image in images]), labels)[0]
 
-    step_ms = timed(augment, [last], task["seconds"], torch.device("cpu"))
+    step_ms = timed(augment, [first], task["seconds"], torch.device("cpu"))
     return {
         "images": len(everything),
         "decoded_per_sec": decoded_per_sec,
-        "augmented_per_sec": 1e3 * len(last[0]) / float(np.median(step_ms)),
+        "augmented_per_sec": 1e3 * len(first[0]) / float(np.median(step_ms)),
+        "versions": {"torch": torch.__version__},
     }
 
 

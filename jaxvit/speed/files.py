@@ -7,7 +7,6 @@ memory. Each framework runs in processes of its own, by turns.
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from dataclasses import asdict
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxvit.config import UserError
-from jaxvit.machine import processor
+from jaxvit.machine import cores, processor
 from jaxvit.speed.contest import TORCH, run_process
 from jaxvit.speed.workload import MODELS, Workload
 
@@ -52,7 +51,6 @@ def parse(args: list[str]) -> argparse.Namespace:
 def compare(options: argparse.Namespace) -> dict:
     """Runs both sides by turns; medians over the processes, and every figure of each."""
     workload = Workload(options.model, options.img_size, options.batch_size)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     task = {
         "workload": asdict(workload),
         "dir": str(options.dir.resolve()),
@@ -60,7 +58,7 @@ def compare(options: argparse.Namespace) -> dict:
         "batch_size": options.batch_size,
         "seconds": options.seconds,
         "cutout_length": options.img_size // 3,
-        "cores": cores,
+        "cores": cores(),
     }
     found: dict[str, list[dict]] = {side: [] for side in SIDES}
     with tempfile.TemporaryDirectory() as cache:
@@ -91,7 +89,7 @@ def compare(options: argparse.Namespace) -> dict:
     return {
         "workload": asdict(workload),
         "images": found["jax"][0]["images"],
-        "machine": {"processor": processor(), "cores": cores},
+        "machine": {"processor": processor(), "cores": cores()},
         **figures,
         "processes": found,
     }

@@ -12,4 +12,5 @@ if __name__ == "__main__":
     keep_freed_memory()
     module, task = sys.argv[1:]
     sys.argv = [module, task]
-    runpy.run_module(module, run_name="__main__")
+    # As the program itself: torch.compile looks for a function's globals in sys.modules.
+    runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -1,7 +1,6 @@
 """What a contest found: a table, speed.json with every sample, and a figure."""
 
 import json
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxvit.machine import processor
+from jaxvit.machine import cores, processor
 from jaxvit.speed.contest import Result, interval
 from jaxvit.speed.workload import Workload
 
@@ -62,9 +61,7 @@ def summarise(workload: Workload, results: Sequence[Result]) -> dict[str, Any]:
         "machine": {
             "system": platform.platform(),
             "processor": processor(),
-            "cores": len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count(),
+            "cores": cores(),
         },
     }
 

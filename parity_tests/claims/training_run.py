@@ -36,8 +36,8 @@ from jaxvit.models.transformer import make_model
 from jaxvit.optim import make_optimizer, make_schedule
 from jaxvit.state import create_state, init_params
 from jaxvit.steps import make_train_parts, make_train_step
-from parity_tests.comparison import SHARED, torch_twin
-from parity_tests.evidence import Evidence, Row, distance, equal
+from parity_tests.comparison import RATIO, SHARED, torch_twin
+from parity_tests.evidence import Evidence, Row, at_most, distance, equal
 from parity_tests.replay import make_mask_recorder, replace_dropout
 from torch_ref import training_pipeline
 from torch_ref.cutmix import Cutmix, CutmixDraw
@@ -265,11 +265,16 @@ def measure(quick: bool) -> Evidence:
             figures[f"{title}, seed {seed}: the loss, and its distance from float64"] = plot(run)
     if not quick:
         rows += within_the_spread(f"digits, {steps} steps", curves)
-        notes.append(
-            "Each seed's own ratio of losses, largest distance by largest, is not judged: "
-            + ", ".join(f"{distances('', [run])[0].value:.2f}" for run in curves)
-            + " on digits."
+        ratios = [distances("", [run])[0].value for run in curves]
+        rows.append(
+            at_most(
+                f"digits, {steps} steps: losses, the ratio of each seed",
+                "geometric mean",
+                float(np.exp(np.mean(np.log(ratios)))),
+                RATIO,
+            )
         )
+        notes.append(f"The ratios of each seed's losses: {', '.join(f'{x:.2f}' for x in ratios)}.")
     return Evidence(rows, figures, notes)
 
 
