@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.figure
 import numpy as np
 
 from jaxvit.config import Config
@@ -67,8 +66,11 @@ def plot_report(
 
 
 def _figure(rows: int, columns: int, width: float, height: float):
-    # Figures are made without pyplot: no global state, no display.
-    figure = matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
+    # Without pyplot: no global state, no display. Imported here, for that takes as long as
+    # importing JAX, and a run plots last.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 

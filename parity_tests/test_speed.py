@@ -84,7 +84,8 @@ def test_an_interval_holds_the_median_and_widens_with_the_spread_between_process
     ("options", "message"),
     [
         ("--img-size 100", "--img-size 100 is not a multiple of vit-s16's 16"),
-        ("--batch-size 0", "must be above 0"),
+        ("--batch-size 8 0", "--batch-size 0 is out of range: it must be above 0"),
+        ("--seconds nan", "--seconds nan is out of range"),
         ("--dropout 1", "--dropout 1.0 is out of range"),
     ],
 )

@@ -165,11 +165,12 @@ def pipeline(task: dict) -> dict:
     from torch_ref.cutout import Cutout
     from torch_ref.datasets import get_datasets
 
-    *splits, _ = get_datasets("pets", task["dir"], img_size=task["img_size"])
+    workload = task["workload"]
+    *splits, _ = get_datasets("pets", task["dir"], img_size=workload["img_size"])
     everything = ConcatDataset(splits)
     first = None
     began = time.perf_counter()
-    for images, labels in DataLoader(everything, task["batch_size"], num_workers=task["cores"]):
+    for images, labels in DataLoader(everything, workload["batch_size"], num_workers=task["cores"]):
         first = first or (images, labels)
     decoded_per_sec = len(everything) / (time.perf_counter() - began)
 

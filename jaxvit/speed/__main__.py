@@ -13,20 +13,16 @@ from pathlib import Path
 
 from jaxvit.config import UserError
 from jaxvit.speed.contest import CONTESTANTS, DEFAULT, check_equal_losses, run
+from jaxvit.speed.options import check, make_parser
 from jaxvit.speed.report import print_table, summarise, write
-from jaxvit.speed.workload import MODELS, Workload
+from jaxvit.speed.workload import Workload
 
 # By which first losses may differ, relatively: rounding, of a loss near log K.
 LOSS_TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-2}
 
 
 def parse(args: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m jaxvit.speed",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--model", choices=MODELS, default="vit-s16")
+    parser = make_parser("jaxvit.speed", __doc__, seconds=10)
     parser.add_argument("--img-size", "--image-size", type=int, nargs="+", default=[224])
     parser.add_argument("--batch-size", type=int, nargs="+", default=[32], help="several: a sweep")
     parser.add_argument("--task", choices=("train", "infer"), default="train")
@@ -34,16 +30,8 @@ def parse(args: list[str]) -> argparse.Namespace:
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--no-tf32", action="store_true", help="float32 products exactly, on GPUs")
     parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(DEFAULT))
-    parser.add_argument("--processes", type=int, default=3, help="of each contestant")
-    parser.add_argument("--seconds", type=float, default=10, help="timed, in each process")
-    parser.add_argument("--out", type=Path, default=Path("runs/speed"), metavar="DIR")
     options = parser.parse_args(args)
-    patch = MODELS[options.model][3]
-    for size in options.img_size:
-        if size < patch or size % patch:
-            raise UserError(f"--img-size {size} is not a multiple of {options.model}'s {patch}")
-    if min(options.batch_size) < 1 or options.processes < 1 or not options.seconds > 0:
-        raise UserError("--batch-size, --processes and --seconds must be above 0")
+    check(options, options.img_size, options.batch_size)
     if not 0 <= options.dropout < 1:
         raise UserError(f"--dropout {options.dropout} is out of range: it must lie in [0, 1)")
     return options

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,30 +83,36 @@ def run(
     """
     results = {name: Result(name) for name in names}
     workload.write(cache)
-    for turn in range(processes):
-        for name in list(names)[:: 1 if turn % 2 == 0 else -1]:
-            result = results[name]
-            if result.failure is not None:
-                continue
-            began = time.perf_counter()
-            found = _time(name, workload, seconds, cache)
-            if "failure" in found:
-                result.failure = found["failure"]
-                say(f"{name}: {result.failure}")
-                continue
-            result.step_ms.append(found["step_ms"])
-            result.first_step_sec.append(found["first_step_sec"])
-            result.peak_bytes = max(result.peak_bytes, found["peak_bytes"])
-            result.first_loss, result.versions = found["first_loss"], found["versions"]
-            result.product_flops_per_sec = max(
-                result.product_flops_per_sec, found["product_flops_per_sec"]
-            )
-            rate = workload.batch_size / np.median(found["step_ms"]) * 1e3
-            say(
-                f"{turn + 1}/{processes} {name}: {rate:,.1f} images/s, first step after "
-                f"{found['first_step_sec']:.1f} s ({time.perf_counter() - began:.0f} s in all)"
-            )
+    for turn, name in turns(names, processes):
+        result = results[name]
+        if result.failure is not None:
+            continue
+        began = time.perf_counter()
+        found = _time(name, workload, seconds, cache)
+        if "failure" in found:
+            result.failure = found["failure"]
+            say(f"{name}: {result.failure}")
+            continue
+        result.step_ms.append(found["step_ms"])
+        result.first_step_sec.append(found["first_step_sec"])
+        result.peak_bytes = max(result.peak_bytes, found["peak_bytes"])
+        result.first_loss, result.versions = found["first_loss"], found["versions"]
+        result.product_flops_per_sec = max(
+            result.product_flops_per_sec, found["product_flops_per_sec"]
+        )
+        rate = workload.batch_size / np.median(found["step_ms"]) * 1e3
+        say(
+            f"{turn}/{processes} {name}: {rate:,.1f} images/s, first step after "
+            f"{found['first_step_sec']:.1f} s ({time.perf_counter() - began:.0f} s in all)"
+        )
     return list(results.values())
+
+
+def turns(names: Sequence[str], processes: int) -> Iterator[tuple[int, str]]:
+    """Each name once a turn, forwards and backwards, with the turn's number from 1."""
+    for turn in range(1, processes + 1):
+        for name in names if turn % 2 == 1 else reversed(names):
+            yield turn, name
 
 
 def _time(name: str, workload: Workload, seconds: float, cache: Path) -> dict[str, Any]:

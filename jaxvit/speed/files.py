@@ -16,33 +16,20 @@ import numpy as np
 
 from jaxvit.config import UserError
 from jaxvit.machine import cores, processor
-from jaxvit.speed.contest import TORCH, run_process
-from jaxvit.speed.workload import MODELS, Workload
+from jaxvit.speed.contest import TORCH, run_process, turns
+from jaxvit.speed.options import check, make_parser
+from jaxvit.speed.workload import Workload
 
 SIDES = {"jax": "jaxvit.speed.pipeline", "torch": TORCH}
 
 
 def parse(args: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m jaxvit.speed.files",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("jaxvit.speed.files", __doc__, seconds=20)
     parser.add_argument("dir", type=Path, help="the directory that holds oxford-iiit-pet/")
-    parser.add_argument("--model", choices=MODELS, default="vit-s16")
     parser.add_argument("--img-size", "--image-size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--processes", type=int, default=3, help="of each framework")
-    parser.add_argument("--seconds", type=float, default=20, help="of training, in each process")
-    parser.add_argument("--out", type=Path, default=Path("runs/speed"), metavar="DIR")
     options = parser.parse_args(args)
-    patch = MODELS[options.model][3]
-    if options.img_size < patch or options.img_size % patch:
-        raise UserError(
-            f"--img-size {options.img_size} is not a multiple of {options.model}'s {patch}"
-        )
-    if options.batch_size < 1 or options.processes < 1 or not options.seconds > 0:
-        raise UserError("--batch-size, --processes and --seconds must be above 0")
+    check(options, [options.img_size], [options.batch_size])
     if not (options.dir / "oxford-iiit-pet").is_dir():
         raise UserError(f"{options.dir} has no oxford-iiit-pet in it: give the directory that has")
     return options
@@ -54,26 +41,22 @@ def compare(options: argparse.Namespace) -> dict:
     task = {
         "workload": asdict(workload),
         "dir": str(options.dir.resolve()),
-        "img_size": options.img_size,
-        "batch_size": options.batch_size,
         "seconds": options.seconds,
         "cutout_length": options.img_size // 3,
         "cores": cores(),
     }
     found: dict[str, list[dict]] = {side: [] for side in SIDES}
     with tempfile.TemporaryDirectory() as cache:
-        for turn in range(options.processes):
-            for side in list(SIDES)[:: 1 if turn % 2 == 0 else -1]:
-                result = run_process(SIDES[side], task, Path(cache))
-                if "failure" in result:
-                    raise UserError(f"{side} failed: {result['failure']}")
-                found[side].append(result)
-                print(
-                    f"{turn + 1}/{options.processes} {side}: decodes "
-                    f"{result['decoded_per_sec']:,.0f} images/s, augments "
-                    f"{result['augmented_per_sec']:,.0f}",
-                    flush=True,
-                )
+        for turn, side in turns(list(SIDES), options.processes):
+            result = run_process(SIDES[side], task, Path(cache))
+            if "failure" in result:
+                raise UserError(f"{side} failed: {result['failure']}")
+            found[side].append(result)
+            print(
+                f"{turn}/{options.processes} {side}: decodes {result['decoded_per_sec']:,.0f} "
+                f"images/s, augments {result['augmented_per_sec']:,.0f}",
+                flush=True,
+            )
 
     def median(side: str, name: str) -> float:
         return float(np.median([result[name] for result in found[side]]))
@@ -90,6 +73,7 @@ def compare(options: argparse.Namespace) -> dict:
         "workload": asdict(workload),
         "images": found["jax"][0]["images"],
         "machine": {"processor": processor(), "cores": cores()},
+        "versions": found["jax"][0]["versions"] | found["torch"][0]["versions"],
         **figures,
         "processes": found,
     }
@@ -107,7 +91,7 @@ def main(args: list[str]) -> int:
         return 2
     print(
         f"decoding {found['images']:,} images: {found['decoded_ratio']:.2f} times torchvision's "
-        f"DataLoader\naugmentation: {found['augmented_ratio']:.0f} times the lab's\n"
+        f"DataLoader\naugmentation: {found['augmented_ratio']:.1f} times the lab's\n"
         f"training from the cache: {found['read_over_held']:.1%} of the rate on held batches\n"
         f"every figure: {path}"
     )
