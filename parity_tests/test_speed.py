@@ -20,7 +20,7 @@ from torch_ref.speed import make_model
 @pytest.fixture(scope="module")
 def contest(tmp_path_factory) -> tuple[Workload, list[Result]]:
     workload = Workload(model="vit-tiny-test", img_size=16, batch_size=4)
-    names = ["jax", "torch-eager", "torch-sdpa"]
+    names = ["jax", "jax-sharded", "torch-eager", "torch-sdpa"]
     cache = tmp_path_factory.mktemp("cache")
     return workload, run(workload, names, 1, 0.01, cache, lambda line: None)
 
@@ -28,7 +28,7 @@ def contest(tmp_path_factory) -> tuple[Workload, list[Result]]:
 @pytest.mark.slow
 def test_every_contestant_computes_the_same_first_loss(contest):
     _, results = contest
-    assert [result.failure for result in results] == [None] * 3
+    assert [result.failure for result in results] == [None] * 4
     check_equal_losses(results, tolerance=1e-6)
 
 

@@ -20,6 +20,7 @@ TORCH = "torch_ref.speed"
 # Name -> the module that runs it and the options it is given.
 CONTESTANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "jax": ("jaxvit.speed.contestant", {}),
+    "jax-sharded": ("jaxvit.speed.contestant", {"sharded": True}),
     "torch-eager": (TORCH, {}),
     "torch-sdpa": (TORCH, {"sdpa": True}),
     "torch-channels-last": (TORCH, {"sdpa": True, "channels_last": True}),
@@ -32,6 +33,11 @@ CONTESTANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "timm-compile": (TORCH, {"timm": True, "compile": "default"}),
 }
 DEFAULT = ("jax", "torch-eager", "torch-sdpa", "torch-compile")
+
+
+def is_jax(name: str) -> bool:
+    """Whether a contestant is JAX's, and not PyTorch's."""
+    return CONTESTANTS[name][0] != TORCH
 
 
 @dataclass

@@ -4,6 +4,7 @@ Run by jaxvit.speed.contest in a process of its own. PyTorch's is torch_ref/spee
 """
 
 import json
+import math
 import resource
 import sys
 import time
@@ -13,17 +14,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from jaxvit.augment.normalize import normalize
 from jaxvit.augment.pipeline import make_augment
 from jaxvit.compiler import jit
 from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, AugmentConfig, OptimConfig
 from jaxvit.interop.torch_weights import params_from_state_dict
+from jaxvit.machine import cores
 from jaxvit.models.transformer import VisionTransformer
 from jaxvit.optim import make_optimizer, make_schedule
+from jaxvit.parallel import AXIS, Devices
 from jaxvit.speed.workload import Workload
-from jaxvit.state import create_state
-from jaxvit.steps import make_train_parts, make_train_step
+from jaxvit.state import Params, TrainState, create_state
+from jaxvit.steps import Batch, Metrics, make_train_parts
 
 WARMUP_STEPS = 3
 
@@ -31,30 +35,40 @@ WARMUP_STEPS = 3
 def main(task: dict) -> dict:
     """Times the workload; see contest.Result for what is returned."""
     workload = Workload(**task["workload"])
+    devices = choose_devices(workload.batch_size if task.get("sharded") else 1)
     if jax.default_backend() == "gpu":
         precision = "tensorfloat32" if workload.tf32 else "float32"
         jax.config.update("jax_default_matmul_precision", precision)
     model = VisionTransformer(
         **workload.shape, dropout=workload.dropout, dtype=jnp.dtype(workload.dtype)
     )
-    params = jax.device_put(params_from_state_dict(np.load(f"{task['inputs']}/weights.npz")))
+    weights = np.load(f"{task['inputs']}/weights.npz")
+    params = devices.replicate(params_from_state_dict(weights))
     with np.load(f"{task['inputs']}/batches.npz") as arrays:
-        batches = list(zip(arrays["images"], arrays["labels"], strict=True))
+        batches = [
+            {"image": images, "label": labels}
+            for images, labels in zip(arrays["images"], arrays["labels"], strict=True)
+        ]
 
     @jit
     def logits_of(params, images):
         return model.apply({"params": params}, normalize(images, IMAGENET_MEAN, IMAGENET_STD), True)
 
-    images, labels = batches[0]
-    began = time.perf_counter()
-    logits = jax.block_until_ready(logits_of(params, images))
-    first_step_sec = time.perf_counter() - began
-    first_loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    def infer(batch):
+        return logits_of(params, devices.place_batch(batch)["image"])
 
-    if workload.task == "infer":
-        step = _inference(logits_of, params)
-    else:
-        step = make_training(workload, model, params)
+    began = time.perf_counter()
+    logits = jax.block_until_ready(infer(batches[0]))
+    first_step_sec = time.perf_counter() - began
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batches[0]["label"])
+
+    step = infer
+    if workload.task == "train":
+        train = make_training(workload, model, params, devices)
+
+        def step(batch):
+            return train(devices.place_batch(batch))
+
         began = time.perf_counter()
         jax.block_until_ready(step(batches[0]))
         first_step_sec = time.perf_counter() - began
@@ -63,7 +77,7 @@ def main(task: dict) -> dict:
         "step_ms": step_ms,
         "first_step_sec": first_step_sec,
         "peak_bytes": peak_bytes(),
-        "first_loss": float(first_loss),
+        "first_loss": float(losses.mean()),
         "product_flops_per_sec": product_rate(workload),
         "versions": {
             "python": sys.version.split()[0],
@@ -73,11 +87,18 @@ def main(task: dict) -> dict:
     }
 
 
-def _inference(logits_of: Callable, params) -> Callable:
-    return lambda batch: logits_of(params, batch[0])
+def choose_devices(most: int) -> Devices:
+    """One device, or as many as there are and divide `most`. A CPU has one for each core."""
+    if most > 1:
+        jax.config.update("jax_num_cpu_devices", cores())
+    chosen = jax.devices()[: math.gcd(jax.device_count(), most)]
+    return Devices(Mesh(np.asarray(chosen), (AXIS,)), "jit")
 
 
-def make_training(workload: Workload, model: VisionTransformer, params) -> Callable:
+def make_training(
+    workload: Workload, model: VisionTransformer, params: Params, devices: Devices
+) -> Callable[[Batch], tuple[TrainState, Metrics]]:
+    """The step that train_jax.py takes, from a batch that is placed; it keeps the state."""
     optim = OptimConfig()
     tx = make_optimizer(optim, total_steps=10**6)
     parts = make_train_parts(
@@ -88,14 +109,13 @@ def make_training(workload: Workload, model: VisionTransformer, params) -> Calla
         seed=workload.seed,
         label_smoothing=workload.label_smoothing,
     )
-    train_step = jit(make_train_step(parts), donate_argnums=0)
+    train_step = devices.compile_train_step(parts)
     # Copies: the step donates its state.
-    state = create_state(jax.tree.map(jnp.copy, params), tx)
+    state = devices.replicate(create_state(jax.tree.map(jnp.copy, params), tx))
 
-    def step(batch):
+    def step(batch: Batch) -> tuple[TrainState, Metrics]:
         nonlocal state
-        images, labels = batch
-        state, metrics = train_step(state, {"image": images, "label": labels})
+        state, metrics = train_step(state, batch)
         return state, metrics
 
     return step

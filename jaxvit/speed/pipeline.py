@@ -19,7 +19,7 @@ from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, AugmentConfig, DataConfig
 from jaxvit.data.datasets import load_dataset
 from jaxvit.data.loader import prefetch_to_device, train_batches
 from jaxvit.models.transformer import VisionTransformer
-from jaxvit.speed.contestant import make_training, timed
+from jaxvit.speed.contestant import choose_devices, make_training, timed
 from jaxvit.speed.workload import NUM_BATCHES, Workload
 from jaxvit.state import init_params
 
@@ -65,12 +65,13 @@ def training(workload: Workload, split, seconds: float) -> dict[str, list[float]
     began, its first steps, is not counted.
     """
     model = VisionTransformer(**workload.shape, dropout=workload.dropout)
-    step = make_training(workload, model, init_params(model, workload.seed))
+    devices = choose_devices(1)
+    step = make_training(workload, model, init_params(model, workload.seed), devices)
     read = train_batches(split, workload.batch_size, workload.seed)
-    held = [jax.device_put(batch) for batch in itertools.islice(read, NUM_BATCHES)]
+    held = [devices.place_batch(batch) for batch in itertools.islice(read, NUM_BATCHES)]
     sources = {
         "held": itertools.cycle(held),
-        "read": prefetch_to_device(read, jax.device_put, DataConfig().prefetch_batches),
+        "read": prefetch_to_device(read, devices.place_batch, DataConfig().prefetch_batches),
     }
     step_ms: dict[str, list[float]] = {name: [] for name in sources}
     began = time.perf_counter()
@@ -78,8 +79,7 @@ def training(workload: Workload, split, seconds: float) -> dict[str, list[float]
         for name, source in sources.items():
             for number in range(STEPS):
                 start = time.perf_counter()
-                batch = next(source)
-                jax.block_until_ready(step((batch["image"], batch["label"])))
+                jax.block_until_ready(step(next(source)))
                 if number >= SKIPPED:
                     step_ms[name].append(1e3 * (time.perf_counter() - start))
     return step_ms

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxvit.machine import cores, processor
-from jaxvit.speed.contest import Result, interval
+from jaxvit.speed.contest import Result, interval, is_jax
 from jaxvit.speed.workload import Workload
 
 
@@ -49,14 +49,13 @@ def summarise(workload: Workload, results: Sequence[Result]) -> dict[str, Any]:
             "samples_ms": result.step_ms,
         }
     rates = {n: c["images_per_sec"] for n, c in contestants.items() if "failure" not in c}
-    torchs = {name: rate for name, rate in rates.items() if name != "jax"}
-    best = max(torchs, key=torchs.get) if torchs else None
+    best = max((name for name in rates if not is_jax(name)), key=rates.get, default=None)
     return {
         "workload": asdict(workload),
         "flops_per_step": workload.flops,
         "product_flops_per_sec": best_rate,
         "best_torch": best,
-        "ratio_to_best_torch": rates["jax"] / torchs[best] if best and "jax" in rates else None,
+        "ratio_to_best_torch": rates["jax"] / rates[best] if best and "jax" in rates else None,
         "contestants": contestants,
         "machine": {
             "system": platform.platform(),
@@ -89,8 +88,12 @@ def print_table(found: dict[str, Any]) -> None:
             f"{it['step_ms']:>11,.1f}{it['flop_share']:>13.0%}{it['peak_bytes'] / 1e9:>9.2f}"
             f"{first:>28}"
         )
-    if found["ratio_to_best_torch"] is not None:
-        print(f"jax over {found['best_torch']}: {found['ratio_to_best_torch']:.2f}\n", flush=True)
+    best = found["best_torch"]
+    for name, it in found["contestants"].items():
+        if best and is_jax(name) and "failure" not in it:
+            ratio = it["images_per_sec"] / found["contestants"][best]["images_per_sec"]
+            print(f"{name} over {best}: {ratio:.2f}")
+    print(flush=True)
 
 
 def write(directory: Path, found: list[dict[str, Any]]) -> None:
@@ -116,7 +119,7 @@ def _bars(axis, found: dict[str, Any]) -> None:
         [rate - ran[name]["images_per_sec_95"][0] for name, rate in zip(names, rates, strict=True)],
         [ran[name]["images_per_sec_95"][1] - rate for name, rate in zip(names, rates, strict=True)],
     ]
-    colours = ["#4477aa" if name == "jax" else "#cc9966" for name in names]
+    colours = ["#4477aa" if is_jax(name) else "#cc9966" for name in names]
     axis.barh(names, rates, color=colours, xerr=errors, error_kw={"elinewidth": 1})
     for place, name in enumerate(names):
         batch = found["workload"]["batch_size"]
