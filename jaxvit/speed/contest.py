@@ -53,6 +53,7 @@ class Result:
       first_loss: of the first batch, without dropout and smoothing.
       failure: why it could not run, or None.
       versions: of its framework and device.
+      product_flops_per_sec: for each process, the rate of the model's products alone.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Result:
     first_loss: float = math.nan
     failure: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
-    product_flops_per_sec: float = 0.0
+    product_flops_per_sec: list[float] = field(default_factory=list)
 
     @property
     def samples(self) -> np.ndarray:
@@ -103,9 +104,7 @@ def run(
         result.first_step_sec.append(found["first_step_sec"])
         result.peak_bytes = max(result.peak_bytes, found["peak_bytes"])
         result.first_loss, result.versions = found["first_loss"], found["versions"]
-        result.product_flops_per_sec = max(
-            result.product_flops_per_sec, found["product_flops_per_sec"]
-        )
+        result.product_flops_per_sec.append(found["product_flops_per_sec"])
         rate = workload.batch_size / np.median(found["step_ms"]) * 1e3
         say(
             f"{turn}/{processes} {name}: {rate:,.1f} images/s, first step after "

@@ -1,0 +1,224 @@
+"""One training run in three programs: JAX, PyTorch float32 and PyTorch float64, step by step.
+
+All start from the same weights and take the same batches in the same order, with the draws of
+augmentation and dropout that the JAX step makes, replayed through torch_ref's own code.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from jaxvit.augment.cutmix import draw_cutmix
+from jaxvit.augment.geometry import draw_flip
+from jaxvit.augment.mixup import draw_mixup
+from jaxvit.augment.normalize import normalize
+from jaxvit.augment.pipeline import make_augment
+from jaxvit.compiler import jit
+from jaxvit.config import Config
+from jaxvit.data.datasets import Split, load_dataset
+from jaxvit.data.loader import train_batches
+from jaxvit.interop.torch_weights import state_dict_from_params
+from jaxvit.models.transformer import make_model
+from jaxvit.optim import make_optimizer, make_schedule
+from jaxvit.state import create_state, init_params
+from jaxvit.steps import make_train_parts, make_train_step
+from parity_tests.comparison import torch_twin
+from parity_tests.replay import make_mask_recorder, replace_dropout
+from torch_ref import training_pipeline
+from torch_ref.cutmix import Cutmix, CutmixDraw
+from torch_ref.mixup import Mixup, MixupDraw
+
+PROGRAMS = ("jax", "torch32", "torch64")
+
+
+@dataclass
+class Curves:
+    """The loss of every step of each program, and what it ended with.
+
+    `params` are in one vector, without the biases of keys: softmax does not see those, so that
+    their gradients are rounding alone, of which AdamW makes whole steps.
+    `repeats` counts the steps that dropped exactly what the step before them dropped.
+    """
+
+    losses: dict[str, np.ndarray]
+    accuracy: dict[str, float]
+    val_loss: dict[str, float]
+    params: dict[str, np.ndarray]
+    repeats: int
+
+
+class Draws(NamedTuple):
+    """All that the step of JAX draws at random."""
+
+    flip: jax.Array | None
+    mixup: tuple | None
+    cutmix: tuple | None
+    masks: list[jax.Array]
+
+
+def make_recorder(config: Config, model, parts) -> Callable[..., Draws]:
+    """(params, images, step) -> Draws: what make_augment and dropout draw at that step."""
+    augment, record_masks = config.augment, make_mask_recorder(model)
+
+    @jax.jit
+    def record(params, images, step):
+        keys = parts.keys(step)
+        _, key_flip, _, key_mixup, key_cutmix, _ = jax.random.split(keys.augment, 6)
+        batch, height, width, _ = images.shape
+        return Draws(
+            flip=draw_flip(key_flip, batch, augment.flip_p).flip if augment.flip_p else None,
+            mixup=draw_mixup(key_mixup, batch, augment.mixup_alpha)
+            if augment.mixup_alpha
+            else None,
+            cutmix=draw_cutmix(
+                key_cutmix, batch, height, width, augment.cutmix_alpha, augment.cutmix_p
+            )
+            if augment.cutmix_alpha
+            else None,
+            masks=record_masks(params, images.astype(jnp.float32), keys.dropout),
+        )
+
+    return record
+
+
+class TorchProgram:
+    """The lab's model and training step, fed with draws instead of making its own."""
+
+    def __init__(self, config: Config, model: torch.nn.Module, total_steps: int):
+        self.config, self.model = config, model.train()
+        self.num_classes = model.head.out_features
+        self.masks = replace_dropout(model)
+        optim = config.optim
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=optim.lr, weight_decay=optim.weight_decay
+        )
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer,
+            lambda step: training_pipeline.rate_factor(
+                step, total_steps, optim.schedule, optim.warmup_steps
+            ),
+        )
+        self.dtype = next(model.parameters()).dtype
+
+    def images(self, pixels: np.ndarray) -> torch.Tensor:
+        data = self.config.data
+        x = torch.tensor(pixels).permute(0, 3, 1, 2).to(self.dtype) / 255
+        mean, std = (
+            torch.tensor(v, dtype=self.dtype)[:, None, None] for v in (data.mean, data.std)
+        )
+        return (x - mean) / std
+
+    def step(self, batch: dict[str, np.ndarray], draws: Draws) -> float:
+        images, labels = self.images(batch["image"]), torch.tensor(batch["label"]).long()
+        if draws.flip is not None:
+            flip = torch.tensor(np.asarray(draws.flip))[:, None, None, None]
+            images = torch.where(flip, images.flip(3), images)
+        targets = F.one_hot(labels, self.num_classes).to(self.dtype)
+        if draws.mixup is not None:
+            lam, partner = (torch.tensor(np.asarray(x)) for x in draws.mixup)
+            images, targets = Mixup(self.num_classes).apply(
+                images, labels, MixupDraw(lam.to(self.dtype), partner.long())
+            )
+        if draws.cutmix is not None:
+            partner = torch.tensor(np.asarray(draws.cutmix.partner)).long()
+            boxes = torch.tensor(np.stack(draws.cutmix.box, -1)).long()
+            images, a, b, lam = Cutmix().apply(images, labels, CutmixDraw(partner, boxes))
+            lam = lam[:, None].to(self.dtype)
+            targets = lam * F.one_hot(a, self.num_classes) + (1 - lam) * F.one_hot(
+                b, self.num_classes
+            )
+        targets = training_pipeline.smooth_labels(targets, self.config.label_smoothing)
+        self.masks.load(draws.masks)
+        self.optimizer.zero_grad()
+        loss = F.cross_entropy(self.model(images), targets)
+        loss.backward()
+        if self.config.optim.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm)
+        self.optimizer.step()
+        self.scheduler.step()
+        return loss.item()
+
+    def score(self, split: Split) -> tuple[float, float]:
+        batch = split.take(np.arange(len(split)))
+        labels = torch.tensor(batch["label"]).long()
+        with torch.no_grad():
+            logits = self.model.eval()(self.images(batch["image"]))
+        right = (logits.argmax(1) == labels).double().mean()
+        return float(right), float(F.cross_entropy(logits.double(), labels))
+
+
+def without_key_biases(weights: Mapping[str, np.ndarray]) -> np.ndarray:
+    """All parameters of a state_dict in one vector, but for those that no loss depends on."""
+
+    def seen(name: str, weight: np.ndarray) -> np.ndarray:
+        if not name.endswith("qkv.bias"):
+            return weight.ravel()
+        query, _, value = np.split(weight, 3)
+        return np.concatenate([query, value])
+
+    return np.concatenate([seen(name, weights[name]) for name in sorted(weights)])
+
+
+def train(config: Config, steps: int) -> Curves:
+    """All programs in step with each other."""
+    data = load_dataset(config.data, config.model.img_size, config.model.in_channels)
+    num_classes = len(data.class_names)
+    model = make_model(config.model, num_classes)
+    tx = make_optimizer(config.optim, steps)
+    parts = make_train_parts(
+        model,
+        tx,
+        make_augment(config.augment, config.data.mean, config.data.std),
+        make_schedule(config.optim, steps),
+        seed=config.seed,
+        label_smoothing=config.label_smoothing,
+    )
+    params = init_params(model, config.seed)
+    torch_model = torch_twin(config.model, params)
+    programs = {"torch32": torch_model, "torch64": copy.deepcopy(torch_model).double()}
+    programs = {name: TorchProgram(config, m, steps) for name, m in programs.items()}
+
+    record = make_recorder(config, model, parts)
+    train_step = jit(make_train_step(parts))
+    state = create_state(params, tx)
+    batches = train_batches(data.train, config.batch_size, config.seed)
+    losses: dict[str, list[float]] = {name: [] for name in PROGRAMS}
+    repeats, dropped = 0, None
+    for step in range(steps):
+        batch = next(batches)
+        draws = jax.device_get(record(params, batch["image"], jnp.int32(step)))
+        repeats += np.array_equal(draws.masks[0], dropped)
+        dropped = draws.masks[0]
+        state, metrics = train_step(state, batch)
+        losses["jax"].append(float(metrics["loss"]))
+        for name, program in programs.items():
+            losses[name].append(program.step(batch, draws))
+
+    val = data.val.take(np.arange(len(data.val)))
+    images = normalize(jnp.asarray(val["image"]), config.data.mean, config.data.std)
+    logits = np.asarray(jit(model.apply)({"params": state.params}, images), np.float64)
+    labels = val["label"]
+    scores = {
+        "jax": (
+            float((logits.argmax(1) == labels).mean()),
+            float(F.cross_entropy(torch.tensor(logits), torch.tensor(labels).long())),
+        )
+    } | {name: program.score(data.val) for name, program in programs.items()}
+    weights = {"jax": state_dict_from_params(jax.device_get(state.params))} | {
+        name: {key: value.numpy() for key, value in program.model.state_dict().items()}
+        for name, program in programs.items()
+    }
+    return Curves(
+        losses={name: np.array(values) for name, values in losses.items()},
+        accuracy={name: score[0] for name, score in scores.items()},
+        val_loss={name: score[1] for name, score in scores.items()},
+        params={name: without_key_biases(value) for name, value in weights.items()},
+        repeats=repeats,
+    )
