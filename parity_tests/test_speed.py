@@ -1,17 +1,20 @@
 """The contest compares like with like: the same losses, and FLOPs as PyTorch counts them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from jaxvit.config import UserError
 from jaxvit.speed import __main__ as speed
 from jaxvit.speed import files
 from jaxvit.speed.contest import CONTESTANTS, Result, check_equal_losses, interval, run
+from jaxvit.speed.figure import draw
 from jaxvit.speed.report import summarise
 from jaxvit.speed.workload import Workload
 from torch_ref.speed import make_model
@@ -48,6 +51,17 @@ def test_what_is_reported_follows_from_the_samples(contest):
     rates = {name: it["images_per_sec"] for name, it in found["contestants"].items()}
     assert found["ratio_to_best_torch"] == rates["jax"] / rates[found["best_torch"]]
     assert rates[found["best_torch"]] == max(rates["torch-eager"], rates["torch-sdpa"])
+
+
+@pytest.mark.slow
+def test_a_sweep_has_lines_above_its_bars(contest, tmp_path):
+    workload, results = contest
+    found = [summarise(replace(workload, batch_size=size), results) for size in (4, 8)]
+    heights = []
+    for number in (1, 2):
+        draw(found[:number], tmp_path / "speed.png")
+        heights.append(Image.open(tmp_path / "speed.png").height)
+    assert heights[1] > 2 * heights[0]
 
 
 @pytest.mark.parametrize("task", ["train", "infer"])

@@ -1,5 +1,6 @@
-"""What a contest found: a table, speed.json with every sample, and a figure."""
+"""What a contest found: a table, and speed.json with every sample."""
 
+import contextlib
 import json
 import platform
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxvit.machine import cores, processor
+from jaxvit.speed import figure
 from jaxvit.speed.contest import Result, interval, is_jax
 from jaxvit.speed.workload import Workload
 
@@ -101,37 +103,5 @@ def write(directory: Path, found: list[dict[str, Any]]) -> None:
     """speed.json, and speed.png where matplotlib is installed."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "speed.json").write_text(json.dumps(found, indent=1) + "\n")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return
-    figure = Figure(figsize=(9, 1.2 + 2.4 * len(found)), layout="constrained")
-    axes = figure.subplots(len(found), 1, squeeze=False)[:, 0]
-    for axis, each in zip(axes, found, strict=True):
-        _bars(axis, each)
-    figure.savefig(directory / "speed.png", dpi=120)
-
-
-def _bars(axis, found: dict[str, Any]) -> None:
-    ran = {n: c for n, c in found["contestants"].items() if "failure" not in c}
-    names = sorted(ran, key=lambda name: ran[name]["images_per_sec"])
-    rates = [ran[name]["images_per_sec"] for name in names]
-    errors = [
-        [rate - ran[name]["images_per_sec_95"][0] for name, rate in zip(names, rates, strict=True)],
-        [ran[name]["images_per_sec_95"][1] - rate for name, rate in zip(names, rates, strict=True)],
-    ]
-    colours = ["#4477aa" if is_jax(name) else "#cc9966" for name in names]
-    axis.barh(names, rates, color=colours, xerr=errors, error_kw={"elinewidth": 1})
-    for place, name in enumerate(names):
-        batch = found["workload"]["batch_size"]
-        each = batch * 1e3 / np.concatenate(ran[name]["samples_ms"])
-        axis.plot(each, np.full(len(each), place), "|", color="black", alpha=0.4, markersize=7)
-        axis.text(0, place, f" {ran[name]['images_per_sec']:,.1f}", va="center", color="white")
-    work = found["workload"]
-    axis.set_title(
-        f"{work['model']} at {work['img_size']}, batch {work['batch_size']}, {work['task']}, "
-        f"{work['dtype']}, dropout {work['dropout']:g}",
-        fontsize=10,
-    )
-    axis.set_xlabel("images/s: median, 95 % interval, and every sample")
-    axis.spines[["top", "right"]].set_visible(False)
+    with contextlib.suppress(ImportError):
+        figure.draw(found, directory / "speed.png")
