@@ -97,9 +97,9 @@ def test_an_interval_holds_the_median_and_widens_with_the_spread_between_process
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--img-size 100", "--img-size 100 is not a multiple of vit-s16's 16"),
-        ("--batch-size 8 0", "--batch-size 0 is out of range: it must be above 0"),
-        ("--seconds nan", "--seconds nan is out of range"),
+        ("--img-size 100", "vit-s16 takes multiples of 16, such as 96"),
+        ("--batch-size 8 0", "--batch-size 0 is out of range: it must be finite and above 0"),
+        ("--seconds inf", "--seconds inf is out of range"),
         ("--dropout 1", "--dropout 1.0 is out of range"),
     ],
 )
@@ -120,6 +120,17 @@ def test_a_contestant_that_cannot_run_is_named_and_the_others_go_on(monkeypatch,
     assert "No module named torch_ref.nowhere" in printed
     assert (tmp_path / "speed.json").exists()
     assert (tmp_path / "speed.png").exists()
+
+
+@pytest.mark.slow
+def test_a_contest_that_nobody_can_run_says_so(tmp_path, capsys):
+    arguments = "--model vit-tiny-test --img-size 16 --batch-size 1 1 --processes 1 --seconds 0.01"
+    names = ["--contestants", "jax-sharded", "jax-sharded", "--out", str(tmp_path)]
+    assert speed.main([*arguments.split(), *names]) == 1
+    (failure, *_) = capsys.readouterr().out.splitlines()
+    assert failure.startswith("jax-sharded: --batch-size 1 cannot be shared by ")
+    (found,) = json.loads((tmp_path / "speed.json").read_text())  # what is named twice runs once
+    assert found["ratio_to_best_torch"] is None
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from jaxvit.checkpoint import Checkpoints
 from jaxvit.config import OptimConfig
 from jaxvit.data.datasets import Split
 from jaxvit.evaluate import evaluate
-from jaxvit.fit import Plan, fit
+from jaxvit.fit import STEPS_AHEAD, Plan, fit
 from jaxvit.metrics import compute_metrics, count, zero_counts
 from jaxvit.models.transformer import VisionTransformer
 from jaxvit.optim import decay_mask, make_optimizer, make_schedule
@@ -147,6 +147,35 @@ def test_fit_logs_every_step_it_was_asked_to_and_every_epochs_end():
     assert ended == [(3, 3), (5, 5)]
     assert int(state.step) == 5
     assert speed.images_per_sec > 0
+
+
+def test_no_more_than_a_few_steps_are_handed_out_ahead(monkeypatch):
+    array = type(jnp.float32(0))
+    wait, handed, done = array.block_until_ready, [], [0]
+
+    def note(loss):
+        done.append(int(wait(loss)))
+        return loss
+
+    monkeypatch.setattr(array, "block_until_ready", note)
+
+    def step(state, batch):
+        handed.append(batch)
+        assert batch - max(done) <= STEPS_AHEAD + 1
+        metrics = {"loss": jnp.float32(batch), "learning_rate": jnp.float32(0.1)}
+        return state._replace(step=state.step + 1), metrics
+
+    fit(
+        create_state(params(), optax.sgd(0.1)),
+        step,
+        iter(range(1, 101)),
+        Plan(examples=100, batch_size=1, epochs=1),
+        log_every_steps=100,
+        on_log=lambda step, metrics: None,
+        on_epoch=lambda step, state: None,
+    )
+    assert handed == list(range(1, 101))
+    assert set(range(1, 101 - STEPS_AHEAD)) <= set(done)
 
 
 # Scoring.

@@ -41,7 +41,8 @@ def main(args: list[str]) -> int:
     try:
         options = parse(args)
         found = []
-        for batch_size, img_size in itertools.product(options.batch_size, options.img_size):
+        sizes = itertools.product(options.batch_size, options.img_size)
+        for batch_size, img_size in dict.fromkeys(sizes):
             workload = Workload(
                 model=options.model,
                 img_size=img_size,
@@ -63,7 +64,8 @@ def main(args: list[str]) -> int:
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
+    nobody = [all("failure" in it for it in each["contestants"].values()) for each in found]
+    return 1 if any(nobody) else 0
 
 
 if __name__ == "__main__":

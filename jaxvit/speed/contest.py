@@ -16,11 +16,11 @@ import numpy as np
 from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, UserError
 from jaxvit.speed.workload import Workload
 
-TORCH = "torch_ref.speed"
+JAX, TORCH = "jaxvit.speed.contestant", "torch_ref.speed"
 # Name -> the module that runs it and the options it is given.
 CONTESTANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "jax": ("jaxvit.speed.contestant", {}),
-    "jax-sharded": ("jaxvit.speed.contestant", {"sharded": True}),
+    "jax": (JAX, {}),
+    "jax-sharded": (JAX, {"sharded": True}),
     "torch-eager": (TORCH, {}),
     "torch-sdpa": (TORCH, {"sdpa": True}),
     "torch-channels-last": (TORCH, {"sdpa": True, "channels_last": True}),
@@ -37,7 +37,7 @@ DEFAULT = ("jax", "torch-eager", "torch-sdpa", "torch-compile")
 
 def is_jax(name: str) -> bool:
     """Whether a contestant is JAX's, and not PyTorch's."""
-    return CONTESTANTS[name][0] != TORCH
+    return CONTESTANTS[name][0] == JAX
 
 
 @dataclass
@@ -85,12 +85,12 @@ def run(
       names: of contestants.
       processes: a contestant.
       seconds: that each process times, at least; after warm-up.
-      cache: an empty directory, for compiled programs and what the contestants read.
+      cache: an empty directory, for what the contestants read and each one's compiled programs.
       say: told in one line of each process.
     """
     results = {name: Result(name) for name in names}
     workload.write(cache)
-    for turn, name in turns(names, processes):
+    for turn, name in turns(list(results), processes):
         result = results[name]
         if result.failure is not None:
             continue
@@ -125,11 +125,14 @@ def _time(name: str, workload: Workload, seconds: float, cache: Path) -> dict[st
     task = {"workload": asdict(workload), "shape": workload.shape, "seconds": seconds} | options
     task |= {"inputs": str(cache), "products": workload.products}
     task |= {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
-    return run_process(module, task, cache)
+    return run_process(module, task, cache / name)
 
 
 def run_process(module: str, task: dict[str, Any], cache: Path) -> dict[str, Any]:
-    """What `module` prints as JSON when it is given `task`; or its last words, as "failure"."""
+    """What `module` prints as JSON when it is given `task`; or its last words, as "failure".
+
+    Compiled programs are kept below `cache`.
+    """
     environment = os.environ | {
         "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -144,8 +147,11 @@ def run_process(module: str, task: dict[str, Any], cache: Path) -> dict[str, Any
     )
     lines = done.stdout.strip().splitlines()
     if done.returncode != 0 or not lines:
-        complaint = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
-        return {"failure": complaint[:300]}
+        said = [line.strip() for line in done.stderr.splitlines()]
+        # A library that aborts prints its reason, and then where it stood.
+        said = [line for line in said if line and not line.startswith(("@", "***"))]
+        reason = (said or [f"ended with {done.returncode}"])[-1]
+        return {"failure": reason.removeprefix("jaxvit.config.UserError: ")[:300]}
     return json.loads(lines[-1])
 
 

@@ -4,11 +4,12 @@ Run by jaxvit.speed.contest in a process of its own. PyTorch's is torch_ref/spee
 """
 
 import json
-import math
 import resource
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -19,14 +20,15 @@ from jax.sharding import Mesh
 from jaxvit.augment.normalize import normalize
 from jaxvit.augment.pipeline import make_augment
 from jaxvit.compiler import jit
-from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, AugmentConfig, OptimConfig
+from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, AugmentConfig, OptimConfig, UserError
+from jaxvit.fit import STEPS_AHEAD
 from jaxvit.interop.torch_weights import params_from_state_dict
 from jaxvit.machine import cores
 from jaxvit.models.transformer import VisionTransformer
 from jaxvit.optim import make_optimizer, make_schedule
 from jaxvit.parallel import AXIS, Devices
 from jaxvit.speed.workload import Workload
-from jaxvit.state import Params, TrainState, create_state
+from jaxvit.state import Params, create_state
 from jaxvit.steps import Batch, Metrics, make_train_parts
 
 WARMUP_STEPS = 3
@@ -36,7 +38,7 @@ PRODUCT_SEC = 0.3  # of each shape: a burst is faster than what a processor sust
 def main(task: dict) -> dict:
     """Times the workload; see contest.Result for what is returned."""
     workload = Workload(**task["workload"])
-    devices = choose_devices(workload.batch_size if task.get("sharded") else 1)
+    devices = sharing(workload.batch_size) if task.get("sharded") else one_device()
     if jax.default_backend() == "gpu":
         precision = "tensorfloat32" if workload.tf32 else "float32"
         jax.config.update("jax_default_matmul_precision", precision)
@@ -51,12 +53,12 @@ def main(task: dict) -> dict:
             for images, labels in zip(arrays["images"], arrays["labels"], strict=True)
         ]
 
-    @jit
+    @partial(jit, in_shardings=(devices.replicated, devices.by_example))
     def logits_of(params, images):
         return model.apply({"params": params}, normalize(images, IMAGENET_MEAN, IMAGENET_STD), True)
 
     def infer(batch):
-        return logits_of(params, devices.place_batch(batch)["image"])
+        return logits_of(params, batch["image"])
 
     began = time.perf_counter()
     logits = jax.block_until_ready(infer(batches[0]))
@@ -83,22 +85,36 @@ def main(task: dict) -> dict:
         "versions": {
             "python": sys.version.split()[0],
             "jax": jax.__version__,
-            "device": jax.devices()[0].device_kind,
+            "device": f"{devices.count} x {jax.devices()[0].device_kind}",
         },
     }
 
 
-def choose_devices(most: int) -> Devices:
-    """One device, or as many as there are and divide `most`. A CPU has one for each core."""
-    if most > 1:
-        jax.config.update("jax_num_cpu_devices", cores())
-    chosen = jax.devices()[: math.gcd(jax.device_count(), most)]
-    return Devices(Mesh(np.asarray(chosen), (AXIS,)), "jit")
+def one_device() -> Devices:
+    return Devices(Mesh(np.asarray(jax.devices()[:1]), (AXIS,)), "jit")
+
+
+def sharing(batch_size: int) -> Devices:
+    """The CPU as a device for each core, or as many fewer as divide the batch.
+
+    Raises:
+      UserError: it would be one, or this is no CPU.
+    """
+    jax.config.update("jax_num_cpu_devices", cores())
+    if jax.default_backend() != "cpu":
+        raise UserError("jax-sharded cuts batches for the cores of a CPU: leave it out on a GPU")
+    count = max(n for n in range(1, cores() + 1) if batch_size % n == 0)
+    if count == 1:
+        raise UserError(
+            f"--batch-size {batch_size} cannot be shared by {cores()} core(s): choose a multiple "
+            "of 2, or leave jax-sharded out"
+        )
+    return Devices(Mesh(np.asarray(jax.devices()[:count]), (AXIS,)), "jit")
 
 
 def make_training(
     workload: Workload, model: VisionTransformer, params: Params, devices: Devices
-) -> Callable[[Batch], tuple[TrainState, Metrics]]:
+) -> Callable[[Batch], Metrics]:
     """The step that train_jax.py takes, from a batch that is placed; it keeps the state."""
     optim = OptimConfig()
     tx = make_optimizer(optim, total_steps=10**6)
@@ -114,10 +130,10 @@ def make_training(
     # Copies: the step donates its state.
     state = devices.replicate(create_state(jax.tree.map(jnp.copy, params), tx))
 
-    def step(batch: Batch) -> tuple[TrainState, Metrics]:
+    def step(batch: Batch) -> Metrics:
         nonlocal state
         state, metrics = train_step(state, batch)
-        return state, metrics
+        return metrics
 
     return step
 
@@ -129,10 +145,13 @@ def timed(step: Callable, batches: list, seconds: float) -> list[float]:
     def block(steps: int) -> float:
         nonlocal count
         began = time.perf_counter()
+        ahead = deque()
         for _ in range(steps):
             count += 1
-            out = step(batches[count % len(batches)])
-        jax.block_until_ready(out)
+            ahead.append(step(batches[count % len(batches)]))
+            if len(ahead) > STEPS_AHEAD:
+                jax.block_until_ready(ahead.popleft())
+        jax.block_until_ready(ahead)
         return (time.perf_counter() - began) / steps
 
     block(WARMUP_STEPS)

@@ -13,6 +13,7 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
 
     Args:
       found: what report.summarise returned, for each workload.
+      path: of a PNG.
 
     Raises:
       ImportError: matplotlib is not installed.
@@ -38,8 +39,11 @@ def _ran(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _lines(axis, found: list[dict[str, Any]], size: str) -> None:
+    from matplotlib import colormaps
+
+    by_size = sorted(found, key=lambda each: each["workload"][size])
     for number, name in enumerate(CONTESTANTS):
-        each = [(f["workload"][size], it[name]) for f in found if name in (it := _ran(f))]
+        each = [(f["workload"][size], it[name]) for f in by_size if name in (it := _ran(f))]
         if not each:
             continue
         rates = [it["images_per_sec"] for _, it in each]
@@ -49,7 +53,7 @@ def _lines(axis, found: list[dict[str, Any]], size: str) -> None:
             rates,
             yerr=[rates - low, high - rates],
             fmt="o-" if is_jax(name) else "s--",
-            color=f"C{number}",
+            color=colormaps["tab20"](number),
             linewidth=2 if is_jax(name) else 1.2,
             markersize=4,
             capsize=2,
@@ -63,16 +67,22 @@ def _lines(axis, found: list[dict[str, Any]], size: str) -> None:
     axis.set_xlabel({"batch_size": "batch size", "img_size": "pixels a side"}[size])
     axis.set_ylabel("images/s")
     work = found[0]["workload"]
-    axis.set_title(f"{work['model']}, {work['task']}, {work['dtype']}", fontsize=10)
+    fixed = {"batch_size": f"at {work['img_size']}", "img_size": f"batch {work['batch_size']}"}
+    axis.set_title(
+        f"{work['model']}, {fixed[size]}, {work['task']}, {work['dtype']}, "
+        f"dropout {work['dropout']:g}",
+        fontsize=10,
+    )
     axis.grid(alpha=0.25)
-    axis.legend(frameon=False)
+    if axis.has_data():
+        axis.legend(frameon=False)
 
 
 def _bars(axis, found: dict[str, Any]) -> None:
     ran = _ran(found)
     names = sorted(ran, key=lambda name: ran[name]["images_per_sec"])
     rates = np.array([ran[name]["images_per_sec"] for name in names])
-    low, high = np.transpose([ran[name]["images_per_sec_95"] for name in names])
+    low, high = np.reshape([ran[name]["images_per_sec_95"] for name in names], (-1, 2)).T
     colours = ["#4477aa" if is_jax(name) else "#cc9966" for name in names]
     errors = [rates - low, high - rates]
     axis.barh(names, rates, color=colours, xerr=errors, error_kw={"elinewidth": 1})

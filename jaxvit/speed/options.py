@@ -1,6 +1,7 @@
 """The options that the contests share, and what they may be."""
 
 import argparse
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ def make_parser(module: str, description: str, seconds: float) -> argparse.Argum
     """For `python -m module`.
 
     Args:
-      seconds: that each process times, where --seconds does not say otherwise.
+      seconds: that a process spends on each measurement, where --seconds does not say otherwise.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m {module}",
@@ -20,8 +21,8 @@ def make_parser(module: str, description: str, seconds: float) -> argparse.Argum
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model", choices=MODELS, default="vit-s16")
-    parser.add_argument("--processes", type=int, default=3, help="of each contestant")
-    parser.add_argument("--seconds", type=float, default=seconds, help="timed, in each process")
+    parser.add_argument("--processes", type=int, default=3, help="of each side")
+    parser.add_argument("--seconds", type=float, default=seconds, help="of each measurement")
     parser.add_argument("--out", type=Path, default=Path("runs/speed"), metavar="DIR")
     return parser
 
@@ -32,14 +33,18 @@ def check(
     """Refuses what cannot be run.
 
     Raises:
-      UserError: a size that the model cannot cut into patches, or a count that is not above 0.
+      UserError: a size that the model cannot cut into patches, or a number that is not above 0.
     """
     patch = MODELS[options.model][3]
     for size in img_sizes:
         if size < patch or size % patch:
-            raise UserError(f"--img-size {size} is not a multiple of {options.model}'s {patch}")
+            nearest = max(1, round(size / patch)) * patch
+            raise UserError(
+                f"--img-size {size} is out of range: {options.model} takes multiples of {patch}, "
+                f"such as {nearest}"
+            )
     counts = [("batch-size", size) for size in batch_sizes]
     counts += [("processes", options.processes), ("seconds", options.seconds)]
     for name, value in counts:
-        if not value > 0:
-            raise UserError(f"--{name} {value} is out of range: it must be above 0")
+        if not 0 < value < math.inf:
+            raise UserError(f"--{name} {value} is out of range: it must be finite and above 0")

@@ -53,12 +53,15 @@ def summarise(workload: Workload, results: Sequence[Result]) -> dict[str, Any]:
         }
     rates = {n: c["images_per_sec"] for n, c in contestants.items() if "failure" not in c}
     best = max((name for name in rates if not is_jax(name)), key=rates.get, default=None)
+    for name in rates:
+        if best and is_jax(name):
+            contestants[name]["over_best_torch"] = rates[name] / rates[best]
     return {
         "workload": asdict(workload),
         "flops_per_step": workload.flops,
         "product_flops_per_sec": best_rate,
         "best_torch": best,
-        "ratio_to_best_torch": rates["jax"] / rates[best] if best and "jax" in rates else None,
+        "ratio_to_best_torch": contestants.get("jax", {}).get("over_best_torch"),
         "contestants": contestants,
         "machine": {
             "system": platform.platform(),
@@ -91,11 +94,9 @@ def print_table(found: dict[str, Any]) -> None:
             f"{it['step_ms']:>11,.1f}{it['flop_share']:>13.0%}{it['peak_bytes'] / 1e9:>9.2f}"
             f"{first:>28}"
         )
-    best = found["best_torch"]
     for name, it in found["contestants"].items():
-        if best and is_jax(name) and "failure" not in it:
-            ratio = it["images_per_sec"] / found["contestants"][best]["images_per_sec"]
-            print(f"{name} over {best}: {ratio:.2f}")
+        if "over_best_torch" in it:
+            print(f"{name} over {found['best_torch']}: {it['over_best_torch']:.2f}")
     print(flush=True)
 
 
