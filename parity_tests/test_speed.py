@@ -1,6 +1,7 @@
 """The contest compares like with like: the same losses, and FLOPs as PyTorch counts them."""
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +12,11 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from jaxvit.config import UserError
+from jaxvit.fit import STEPS_AHEAD
 from jaxvit.speed import __main__ as speed
 from jaxvit.speed import files
 from jaxvit.speed.contest import CONTESTANTS, Result, check_equal_losses, interval, run
+from jaxvit.speed.contestant import timed
 from jaxvit.speed.figure import draw
 from jaxvit.speed.report import summarise
 from jaxvit.speed.workload import Workload
@@ -92,6 +95,25 @@ def test_an_interval_holds_the_median_and_widens_with_the_spread_between_process
     far = interval([[10.0, 10.1, 9.9], [12.0, 12.05, 11.95], [14.0, 14.1, 13.9]])
     assert near[0] <= 10 <= near[1]
     assert far[1] - far[0] > 10 * (near[1] - near[0])
+
+
+def test_a_timed_block_ends_when_its_last_step_does():
+    handed, done = [], []
+
+    class Out:
+        def block_until_ready(self):
+            done.append(self)
+            return self
+
+    def step(batch):
+        time.sleep(0.002)  # so that a block of half a second is no million steps
+        handed.append(Out())
+        assert len(handed) - len(done) <= STEPS_AHEAD + 1
+        return {"loss": handed[-1]}
+
+    timed(step, batches=[0], seconds=0)
+    assert len(handed) > 2 * STEPS_AHEAD
+    assert done == handed
 
 
 @pytest.mark.parametrize(
