@@ -1,7 +1,6 @@
-import errno
-import pickle
+"""Where images come from: folders, Pets and digits, their splits, and what is refused."""
+
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +9,8 @@ import pytest
 from PIL import Image
 
 from jaxvit.config import PETS, PRESETS, DataConfig, UserError
-from jaxvit.data.cache import load_pixels
-from jaxvit.data.datasets import Split, describe, find_source, load_dataset
+from jaxvit.data.datasets import describe, find_source, load_dataset
 from jaxvit.data.examples import Examples, check_labels
-from jaxvit.data.loader import prefetch_to_device, train_batches
 
 
 def picture(path: Path, level: int, size=(20, 14)) -> None:
@@ -33,9 +30,6 @@ def folder(tmp_path) -> Path:
 def load(root, tmp_path, **options):
     config = DataConfig(name="folder", dir=str(root), cache_dir=str(tmp_path / "cache"), **options)
     return load_dataset(config, img_size=8, channels=3)
-
-
-# Sources.
 
 
 def test_a_folder_is_split_by_class_and_no_image_is_in_two_splits(folder, tmp_path):
@@ -167,176 +161,10 @@ def test_a_directory_that_is_not_there_is_an_error(tmp_path):
         find_source(replace(PETS, dir=str(tmp_path / "nowhere")))
 
 
-# The cache.
-
-
-def counting_examples(calls: list, fingerprint="one") -> Examples:
-    def pixels(index, img_size):
-        calls.append(index)
-        return np.full((img_size, img_size, 3), index, np.uint8)
-
-    return Examples(tuple("abcde"), np.zeros(5, np.int32), pixels, fingerprint)
-
-
-def test_each_image_is_decoded_once_and_mapped_afterwards(tmp_path):
-    calls = []
-    first = load_pixels(counting_examples(calls), 4, 3, tmp_path).pixels
-    second = load_pixels(counting_examples(calls), 4, 3, tmp_path).pixels
-    assert sorted(calls) == [0, 1, 2, 3, 4]
-    assert isinstance(second, np.memmap)
-    assert not second.flags.writeable
-    np.testing.assert_array_equal(first, second)
-    np.testing.assert_array_equal(first[:, 0, 0, 0], np.arange(5))
-
-
-def test_another_size_or_source_is_another_cache(tmp_path):
-    calls = []
-    load_pixels(counting_examples(calls), 4, 3, tmp_path)
-    load_pixels(counting_examples(calls), 5, 3, tmp_path)
-    load_pixels(counting_examples(calls, "two"), 4, 3, tmp_path)
-    assert len(calls) == 15
-    assert len(list(tmp_path.glob("*/pixels.npy"))) == 3
-
-
-def test_a_decoding_that_fails_leaves_nothing_behind(tmp_path):
-    def pixels(index, img_size):
-        raise UserError("bad image")
-
-    with pytest.raises(UserError, match="bad image"):
-        load_pixels(Examples(("a",), np.zeros(1, np.int32), pixels, ""), 4, 3, tmp_path)
-    assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
-
-
-class Bomb:
-    def __reduce__(self):
-        return (pytest.fail, ("a cache was unpickled",))
-
-
-@pytest.mark.parametrize("file", ["pixels.npy", "unreadable.json"])
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda path: path.write_bytes(b""),
-        lambda path: path.write_bytes(b"rubbish"),
-        lambda path: path.write_bytes(path.read_bytes()[:-1]),
-        lambda path: path.unlink(),
-        lambda path: np.lib.format.open_memmap(path, "w+", np.uint8, (5, 3, 3, 3)),  # too small
-        lambda path: path.write_bytes(pickle.dumps(Bomb())),
-    ],
-)
-def test_a_damaged_cache_is_made_anew(tmp_path, file, damage):
-    calls = []
-    first = np.array(load_pixels(counting_examples(calls), 4, 3, tmp_path).pixels)
-    (entry,) = (path for path in tmp_path.iterdir() if path.is_dir())
-    damage(entry / file)
-    again = load_pixels(counting_examples(calls), 4, 3, tmp_path)
-    np.testing.assert_array_equal(again.pixels, first)
-    assert len(calls) == 10
-
-
-def test_what_a_killed_process_left_half_written_is_not_used(tmp_path):
-    calls = []
-    load_pixels(counting_examples(calls), 4, 3, tmp_path)
-    (entry,) = (path for path in tmp_path.iterdir() if path.is_dir())
-    entry.rename(entry.with_suffix(".partial"))
-    load_pixels(counting_examples(calls), 4, 3, tmp_path)
-    assert len(calls) == 10
-    assert not entry.with_suffix(".partial").exists()
-
-
-def test_the_cache_of_another_version_is_not_used(tmp_path, monkeypatch):
-    calls = []
-    load_pixels(counting_examples(calls), 4, 3, tmp_path)
-    monkeypatch.setattr("jaxvit.data.cache.FORMAT", 999)
-    load_pixels(counting_examples(calls), 4, 3, tmp_path)
-    assert len(calls) == 10
-
-
-def test_a_cache_is_read_where_nothing_can_be_written(tmp_path, monkeypatch):
-    """As root every directory can be written, so the refusal is made here."""
-    calls = []
-    load_pixels(counting_examples(calls), 4, 3, tmp_path)
-
-    def refuse(*args, **kwargs):
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    monkeypatch.setattr(Path, "mkdir", refuse)
-    monkeypatch.setattr("jaxvit.data.cache.FileLock", refuse)
-    load_pixels(counting_examples(calls), 4, 3, tmp_path)
-    assert len(calls) == 5
-    with pytest.raises(UserError, match=r"\(Read-only file system\): choose another place with"):
-        load_pixels(counting_examples(calls, "two"), 4, 3, tmp_path)
-
-
-def test_two_processes_decode_once_between_them(tmp_path):
-    calls = []
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda _: load_pixels(counting_examples(calls), 4, 3, tmp_path), range(2)))
-    assert len(calls) == 5
-
-
-def test_a_cache_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match=r"cannot be written .*: choose another place with"):
-        load_pixels(counting_examples([]), 4, 3, tmp_path / "file" / "cache")
-
-
 def test_a_changed_file_is_decoded_again(folder, tmp_path):
     before = load(folder, tmp_path).train.pixels.mean()
     picture(folder / "ant" / "0.jpg", 250, size=(30, 30))
     assert load(folder, tmp_path).train.pixels.mean() > before
-
-
-# The loader.
-
-
-def numbered(size: int) -> Split:
-    pixels = np.arange(size, dtype=np.uint8)[:, None, None, None]
-    rows = np.arange(size)
-    return Split(pixels, rows, rows.astype(np.int32), tuple(map(str, rows)))
-
-
-def stream(split, steps, **options):
-    batches = train_batches(split, 4, seed=5, **options)
-    return np.array([next(batches)["label"] for _ in range(steps)])
-
-
-def test_every_example_is_seen_once_an_epoch_and_orders_differ():
-    seen = stream(numbered(10), 10).ravel().reshape(4, 10)
-    np.testing.assert_array_equal(np.sort(seen, axis=1), np.tile(np.arange(10), (4, 1)))
-    assert len({tuple(epoch) for epoch in seen}) == 4
-
-
-def test_images_and_labels_stay_together():
-    batches = train_batches(numbered(10), 4, seed=0)
-    for _ in range(5):
-        batch = next(batches)
-        np.testing.assert_array_equal(batch["image"].ravel(), batch["label"])
-
-
-def test_a_stream_can_start_anywhere():
-    np.testing.assert_array_equal(
-        stream(numbered(10), 6, start_step=3), stream(numbered(10), 9)[3:]
-    )
-
-
-def test_processes_share_each_batch_between_them():
-    whole = stream(numbered(10), 6)
-    shares = [stream(numbered(10), 6, own=slice(2 * i, 2 * i + 2)) for i in range(2)]
-    np.testing.assert_array_equal(np.concatenate(shares, axis=1), whole)
-
-
-def test_prefetching_keeps_the_order_and_places_ahead():
-    placed = []
-
-    def place(batch):
-        placed.append(batch)
-        return batch
-
-    ahead = prefetch_to_device(iter(range(6)), place, 2)
-    assert next(ahead) == 0
-    assert placed == [0, 1, 2]
-    assert list(ahead) == [1, 2, 3, 4, 5]
 
 
 def test_the_split_is_written_down(tmp_path):

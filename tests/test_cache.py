@@ -1,0 +1,124 @@
+"""The cache of decoded images: made once, mapped, and made anew where it is not whole."""
+
+import errno
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxvit.config import UserError
+from jaxvit.data.cache import load_pixels
+from jaxvit.data.examples import Examples
+
+
+def counting_examples(calls: list, fingerprint="one") -> Examples:
+    def pixels(index, img_size):
+        calls.append(index)
+        return np.full((img_size, img_size, 3), index, np.uint8)
+
+    return Examples(tuple("abcde"), np.zeros(5, np.int32), pixels, fingerprint)
+
+
+def test_each_image_is_decoded_once_and_mapped_afterwards(tmp_path):
+    calls = []
+    first = load_pixels(counting_examples(calls), 4, 3, tmp_path).pixels
+    second = load_pixels(counting_examples(calls), 4, 3, tmp_path).pixels
+    assert sorted(calls) == [0, 1, 2, 3, 4]
+    assert isinstance(second, np.memmap)
+    assert not second.flags.writeable
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first[:, 0, 0, 0], np.arange(5))
+
+
+def test_another_size_or_source_is_another_cache(tmp_path):
+    calls = []
+    load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    load_pixels(counting_examples(calls), 5, 3, tmp_path)
+    load_pixels(counting_examples(calls, "two"), 4, 3, tmp_path)
+    assert len(calls) == 15
+    assert len(list(tmp_path.glob("*/pixels.npy"))) == 3
+
+
+def test_a_decoding_that_fails_leaves_nothing_behind(tmp_path):
+    def pixels(index, img_size):
+        raise UserError("bad image")
+
+    with pytest.raises(UserError, match="bad image"):
+        load_pixels(Examples(("a",), np.zeros(1, np.int32), pixels, ""), 4, 3, tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("a cache was unpickled",))
+
+
+@pytest.mark.parametrize("file", ["pixels.npy", "unreadable.json"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"rubbish"),
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path: path.unlink(),
+        lambda path: np.lib.format.open_memmap(path, "w+", np.uint8, (5, 3, 3, 3)),  # too small
+        lambda path: path.write_bytes(pickle.dumps(Bomb())),
+    ],
+)
+def test_a_damaged_cache_is_made_anew(tmp_path, file, damage):
+    calls = []
+    first = np.array(load_pixels(counting_examples(calls), 4, 3, tmp_path).pixels)
+    (entry,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    damage(entry / file)
+    again = load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    np.testing.assert_array_equal(again.pixels, first)
+    assert len(calls) == 10
+
+
+def test_what_a_killed_process_left_half_written_is_not_used(tmp_path):
+    calls = []
+    load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    (entry,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    entry.rename(entry.with_suffix(".partial"))
+    load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    assert len(calls) == 10
+    assert not entry.with_suffix(".partial").exists()
+
+
+def test_the_cache_of_another_version_is_not_used(tmp_path, monkeypatch):
+    calls = []
+    load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    monkeypatch.setattr("jaxvit.data.cache.FORMAT", 999)
+    load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    assert len(calls) == 10
+
+
+def test_a_cache_is_read_where_nothing_can_be_written(tmp_path, monkeypatch):
+    """As root every directory can be written, so the refusal is made here."""
+    calls = []
+    load_pixels(counting_examples(calls), 4, 3, tmp_path)
+
+    def refuse(*args, **kwargs):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr("jaxvit.data.cache.FileLock", refuse)
+    load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    assert len(calls) == 5
+    with pytest.raises(UserError, match=r"\(Read-only file system\): choose another place with"):
+        load_pixels(counting_examples(calls, "two"), 4, 3, tmp_path)
+
+
+def test_two_processes_decode_once_between_them(tmp_path):
+    calls = []
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: load_pixels(counting_examples(calls), 4, 3, tmp_path), range(2)))
+    assert len(calls) == 5
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"cannot be written .*: choose another place with"):
+        load_pixels(counting_examples([]), 4, 3, tmp_path / "file" / "cache")

@@ -1,0 +1,55 @@
+"""The stream of batches: every example once an epoch, from any step, shared by processes."""
+
+import numpy as np
+
+from jaxvit.data.datasets import Split
+from jaxvit.data.loader import prefetch_to_device, train_batches
+
+
+def numbered(size: int) -> Split:
+    pixels = np.arange(size, dtype=np.uint8)[:, None, None, None]
+    rows = np.arange(size)
+    return Split(pixels, rows, rows.astype(np.int32), tuple(map(str, rows)))
+
+
+def stream(split, steps, **options):
+    batches = train_batches(split, 4, seed=5, **options)
+    return np.array([next(batches)["label"] for _ in range(steps)])
+
+
+def test_every_example_is_seen_once_an_epoch_and_orders_differ():
+    seen = stream(numbered(10), 10).ravel().reshape(4, 10)
+    np.testing.assert_array_equal(np.sort(seen, axis=1), np.tile(np.arange(10), (4, 1)))
+    assert len({tuple(epoch) for epoch in seen}) == 4
+
+
+def test_images_and_labels_stay_together():
+    batches = train_batches(numbered(10), 4, seed=0)
+    for _ in range(5):
+        batch = next(batches)
+        np.testing.assert_array_equal(batch["image"].ravel(), batch["label"])
+
+
+def test_a_stream_can_start_anywhere():
+    np.testing.assert_array_equal(
+        stream(numbered(10), 6, start_step=3), stream(numbered(10), 9)[3:]
+    )
+
+
+def test_processes_share_each_batch_between_them():
+    whole = stream(numbered(10), 6)
+    shares = [stream(numbered(10), 6, own=slice(2 * i, 2 * i + 2)) for i in range(2)]
+    np.testing.assert_array_equal(np.concatenate(shares, axis=1), whole)
+
+
+def test_prefetching_keeps_the_order_and_places_ahead():
+    placed = []
+
+    def place(batch):
+        placed.append(batch)
+        return batch
+
+    ahead = prefetch_to_device(iter(range(6)), place, 2)
+    assert next(ahead) == 0
+    assert placed == [0, 1, 2]
+    assert list(ahead) == [1, 2, 3, 4, 5]
