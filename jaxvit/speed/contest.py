@@ -150,8 +150,7 @@ def run_process(module: str, task: dict[str, Any], cache: Path) -> dict[str, Any
         said = [line.strip() for line in done.stderr.splitlines()]
         # A library that aborts prints its reason, and then where it stood.
         said = [line for line in said if line and not line.startswith(("@", "***"))]
-        reason = (said or [f"ended with {done.returncode}"])[-1]
-        return {"failure": reason.removeprefix("jaxvit.config.UserError: ")[:300]}
+        return {"failure": (said or [f"ended with {done.returncode}"])[-1][:300]}
     return json.loads(lines[-1])
 
 

@@ -38,7 +38,7 @@ PRODUCT_SEC = 0.3  # of each shape: a burst is faster than what a processor sust
 def main(task: dict) -> dict:
     """Times the workload; see contest.Result for what is returned."""
     workload = Workload(**task["workload"])
-    devices = sharing(workload.batch_size) if task.get("sharded") else one_device()
+    devices = first_devices(shares(workload.batch_size) if task.get("sharded") else 1)
     if jax.default_backend() == "gpu":
         precision = "tensorfloat32" if workload.tf32 else "float32"
         jax.config.update("jax_default_matmul_precision", precision)
@@ -90,12 +90,12 @@ def main(task: dict) -> dict:
     }
 
 
-def one_device() -> Devices:
-    return Devices(Mesh(np.asarray(jax.devices()[:1]), (AXIS,)), "jit")
+def first_devices(count: int) -> Devices:
+    return Devices(Mesh(np.asarray(jax.devices()[:count]), (AXIS,)), "jit")
 
 
-def sharing(batch_size: int) -> Devices:
-    """The CPU as a device for each core, or as many fewer as divide the batch.
+def shares(batch_size: int) -> int:
+    """Cuts the CPU into a device for each core; how many of them the batch can be shared by.
 
     Raises:
       UserError: it would be one, or this is no CPU.
@@ -109,7 +109,7 @@ def sharing(batch_size: int) -> Devices:
             f"--batch-size {batch_size} cannot be shared by {cores()} core(s): choose a multiple "
             "of 2, or leave jax-sharded out"
         )
-    return Devices(Mesh(np.asarray(jax.devices()[:count]), (AXIS,)), "jit")
+    return count
 
 
 def make_training(

@@ -19,7 +19,7 @@ from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, AugmentConfig, DataConfig
 from jaxvit.data.datasets import load_dataset
 from jaxvit.data.loader import prefetch_to_device, train_batches
 from jaxvit.models.transformer import VisionTransformer
-from jaxvit.speed.contestant import make_training, one_device, timed
+from jaxvit.speed.contestant import first_devices, make_training, timed
 from jaxvit.speed.workload import NUM_BATCHES, Workload
 from jaxvit.state import init_params
 
@@ -65,7 +65,7 @@ def training(workload: Workload, split, seconds: float) -> dict[str, list[float]
     began, its first steps, is not counted.
     """
     model = VisionTransformer(**workload.shape, dropout=workload.dropout)
-    devices = one_device()
+    devices = first_devices(1)
     step = make_training(workload, model, init_params(model, workload.seed), devices)
     read = train_batches(split, workload.batch_size, workload.seed)
     held = [devices.place_batch(batch) for batch in itertools.islice(read, NUM_BATCHES)]

@@ -6,6 +6,7 @@ Both frameworks start here, so that the memory of both is kept alike.
 import runpy
 import sys
 
+from jaxvit.config import UserError
 from jaxvit.memory import keep_freed_memory
 
 if __name__ == "__main__":
@@ -13,4 +14,7 @@ if __name__ == "__main__":
     module, task = sys.argv[1:]
     sys.argv = [module, task]
     # As the program itself: torch.compile looks for a function's globals in sys.modules.
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except UserError as error:
+        sys.exit(str(error))
