@@ -134,7 +134,8 @@ MUTATIONS = tuple(
         ("1/sqrt(d) missing", ATTENTION, "scores * head_dim**-0.5", "scores"),
         ("1/sqrt(d) twice", ATTENTION, "head_dim**-0.5", "head_dim**-1.0"),
         ("1/sqrt(D) of the whole width", ATTENTION, "head_dim**-0.5", "self.embed_dim**-0.5"),
-        ("softmax over the queries", ATTENTION, "axis=-1)  # (B, h, N, N)", "axis=-2)"),
+        ("softmax over the queries", ATTENTION, "exps.sum(axis=-1", "exps.sum(axis=-2"),
+        ("a softmax that overflows", ATTENTION, "jnp.exp(scores - top)", "jnp.exp(scores)"),
         ("heads joined the other way round", ATTENTION, "out.swapaxes(1, 2).reshape(batch,",
          "out.transpose(0, 2, 3, 1).reshape(batch,"),
         # Dropout.

@@ -41,6 +41,21 @@ def test_attention_weights_can_be_asked_for_and_sum_to_one():
     np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-6)
 
 
+def test_scores_whose_exponential_overflows_agree_with_float64():
+    torch_module = TorchAttention(12, 2)
+    params = as_params(torch_module)
+    x = 50 * torch.randn(2, 5, 12)  # scores up to some thousand; exp(88.7) is float32's end
+    out, vjp = jax.vjp(
+        lambda x: JaxAttention(12, 2).apply({"params": params}, x), jnp.asarray(x.numpy())
+    )
+    exact_x = x.double().requires_grad_()
+    exact = torch_module.double()(exact_x)
+    exact.sum().backward()
+    (gradient,) = vjp(jnp.ones_like(out))
+    np.testing.assert_allclose(out, exact.detach(), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(gradient, exact_x.grad, rtol=1e-2, atol=1e-3)
+
+
 @pytest.mark.parametrize("module", [TorchAttention, JaxAttention])
 def test_both_refuse_heads_that_do_not_divide(module):
     with pytest.raises(ValueError, match="embed_dim 10 is not divisible by num_heads 3"):
