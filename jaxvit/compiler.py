@@ -39,16 +39,18 @@ def xla_options() -> dict[str, str] | None:
 def keep_programs(directory: Path) -> bool:
     """From now on, programs are kept when compiled, and a later process takes them from there.
 
-    Processors of other instructions or another number of cores have places of their own below
-    `directory`, for XLA compiles for both. Those that were made first go when there are more than
-    KEPT_BYTES. Where JAX_COMPILATION_CACHE_DIR names a place, that is used, and nothing removed.
+    Processors of other instructions and other numbers of threads (the cores, or NPROC) have places
+    of their own below `directory`, for XLA compiles for both. Those that were made first go when
+    there are more than KEPT_BYTES. Where JAX_COMPILATION_CACHE_DIR names a place, that is used, and
+    nothing removed.
 
     Returns:
       Whether they can be kept.
     """
     if jax.config.jax_compilation_cache_dir is not None:
         return True
-    kind = f"{processor()} {instructions()} {cores()}"
+    threads = os.environ.get("NPROC", cores())
+    kind = f"{processor()} {instructions()} {threads}"
     place = directory / "programs" / hashlib.sha256(kind.encode()).hexdigest()[:16]
     try:
         place.mkdir(parents=True, exist_ok=True)
