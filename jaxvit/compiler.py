@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxvit.machine import cores, instructions, processor
 
-KEPT_BYTES = 2**30  # of programs, for each kind of processor
+KEPT_BYTES = 2**30  # of programs, in each such place
 
 
 def jit(function: Callable, **options) -> Callable:
@@ -39,10 +39,10 @@ def xla_options() -> dict[str, str] | None:
 def keep_programs(directory: Path) -> bool:
     """From now on, programs are kept when compiled, and a later process takes them from there.
 
-    Processors of other instructions and other numbers of threads (the cores, or NPROC) have places
-    of their own below `directory`, for XLA compiles for both. Those that were made first go when
-    there are more than KEPT_BYTES. Where JAX_COMPILATION_CACHE_DIR names a place, that is used, and
-    nothing removed.
+    Each set of instructions and each number of XLA's threads (NPROC in the environment, else the
+    cores) has a place of its own below `directory`, for XLA compiles for both. Programs that were
+    made first go when there are more than KEPT_BYTES. Where JAX_COMPILATION_CACHE_DIR names a
+    place, that is used, and nothing removed.
 
     Returns:
       Whether they can be kept.

@@ -134,8 +134,11 @@ MUTATIONS = tuple(
         ("1/sqrt(d) missing", ATTENTION, "scores * head_dim**-0.5", "scores"),
         ("1/sqrt(d) twice", ATTENTION, "head_dim**-0.5", "head_dim**-1.0"),
         ("1/sqrt(D) of the whole width", ATTENTION, "head_dim**-0.5", "self.embed_dim**-0.5"),
-        ("softmax over the queries", ATTENTION, "exps.sum(axis=-1", "exps.sum(axis=-2"),
+        ("softmax over the queries", ATTENTION, "_softmax_parts(scores * head_dim**-0.5)",
+         "jax.nn.softmax(scores * head_dim**-0.5, axis=-2), 1.0"),
         ("a softmax that overflows", ATTENTION, "jnp.exp(scores - top)", "jnp.exp(scores)"),
+        ("no gradient through softmax's sums", ATTENTION, "exps.sum(axis=-1, keepdims=True)",
+         "jax.lax.stop_gradient(exps.sum(axis=-1, keepdims=True))"),
         ("heads joined the other way round", ATTENTION, "out.swapaxes(1, 2).reshape(batch,",
          "out.transpose(0, 2, 3, 1).reshape(batch,"),
         # Dropout.

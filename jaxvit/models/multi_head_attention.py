@@ -65,22 +65,20 @@ class MultiHeadSelfAttention(nn.Module):
         qkv = self.qkv(x).astype(self.dtype)
         q, k, v = map(heads, jnp.split(qkv, 3, axis=-1))  # each (B, h, N, k)
         scores = jnp.einsum("bhqk,bhnk->bhqn", q, k, preferred_element_type=jnp.float32)
-        exps, sums = softmax_parts(scores * head_dim**-0.5)
+        exps, sums = _softmax_parts(scores * head_dim**-0.5)
         self.sow("intermediates", "attention_weights", exps / sums)
-        # Divided by their sums last: the outputs are fewer than the weights.
-        out = jnp.einsum(
-            "bhqn,bhnk->bhqk", exps.astype(self.dtype), v, preferred_element_type=jnp.float32
-        )
+        # Divided by the sums last: where tokens outnumber a head's width, outputs are fewer.
+        out = jnp.einsum("bhqn,bhnk->bhqk", exps.astype(self.dtype), v)
         out = (out / sums).astype(self.dtype)
         return self.fc_out(out.swapaxes(1, 2).reshape(batch, tokens, self.embed_dim))
 
 
-def softmax_parts(
+def _softmax_parts(
     scores: Float[Array, "*B N"],
 ) -> tuple[Float[Array, "*B N"], Float[Array, "*B 1"]]:
     """e = exp(scores - max) and its sums over the last axis: softmax(scores) = e / sum(e).
 
-    The max only keeps e in (0, 1]: it cancels, so nothing is differentiated through it.
+    The max only keeps e at most 1: it cancels, so nothing is differentiated through it.
     """
     top = jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True))
     exps = jnp.exp(scores - top)
