@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxvit.machine import cores, instructions, processor
 
-KEPT_BYTES = 2**30  # of programs, in each such place
+KEPT_BYTES = 2**30  # of programs, in each place that keep_programs makes
 
 
 def jit(function: Callable, **options) -> Callable:
