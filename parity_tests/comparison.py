@@ -18,7 +18,8 @@ GRADIENTS = 1e-5
 ADAMW = 1e-5  # 200 steps of at most 1e-3 on equal gradients
 REPLAY = 1e-6  # one multiplication and one addition a pixel
 LOSS = 1e-6
-SATURATED = 1e-2  # relative: scores in the thousands carry 3e-4 of rounding into an exponent
+SATURATED = 1e-3  # also relative: scores in the thousands carry 3e-4 of rounding into an exponent
+BFLOAT16 = 1e-2  # 8 bits
 # JAX's distance from float64 may be at most this many times PyTorch's own.
 RATIO = 3.0
 # Differences of this size are rounding whichever framework made them: a ratio of two is noise.

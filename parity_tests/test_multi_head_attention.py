@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from jaxvit.models.multi_head_attention import MultiHeadSelfAttention as JaxAttention
-from parity_tests.comparison import LOGITS, SATURATED, as_params, max_difference
+from parity_tests.comparison import BFLOAT16, LOGITS, SATURATED, as_params, max_difference
 from torch_ref.multi_head_attention import MultiHeadSelfAttention as TorchAttention
 
 
@@ -31,8 +31,8 @@ def test_a_swap_of_q_and_k_would_be_noticed():
     assert max_difference(out, torch_module(x).detach()) > 100 * LOGITS
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_attention_weights_can_be_asked_for(dtype):
+@pytest.mark.parametrize(("dtype", "limit"), [(jnp.float32, LOGITS), (jnp.bfloat16, BFLOAT16)])
+def test_attention_weights_can_be_asked_for_and_sum_to_one(dtype, limit):
     torch_module = TorchAttention(12, 2)
     x = torch.randn(2, 5, 12)
     _, kept = JaxAttention(12, 2, dtype).apply(
@@ -41,8 +41,9 @@ def test_attention_weights_can_be_asked_for(dtype):
     (weights,) = kept["intermediates"]["attention_weights"]
     q, k, _ = torch_module.qkv(x).detach().reshape(2, 5, 3, 2, 6).permute(2, 0, 3, 1, 4)
     expected = (q @ k.transpose(2, 3) / 6**0.5).softmax(dim=-1)
+    assert weights.shape == (2, 2, 5, 5)
     assert weights.dtype == jnp.float32
-    assert max_difference(weights, expected) < (LOGITS if dtype == jnp.float32 else 1e-2)
+    assert max_difference(weights, expected) < limit
     np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-6)
 
 
