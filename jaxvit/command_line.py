@@ -8,10 +8,10 @@ from typing import NoReturn
 
 import jax
 
-from jaxvit.config import PRESETS, Config, UserError, preset
-from jaxvit.config_check import check
-from jaxvit.fit import Diverged
-from jaxvit.interrupt import SIGNALS, Interrupted
+from jaxvit.config import Config, check
+from jaxvit.errors import Diverged, Interrupted, UserError
+from jaxvit.presets import PRESETS, preset
+from jaxvit.runtime.interrupt import SIGNALS
 
 DESCRIPTION = """Train a Vision Transformer in JAX and report on it.
 

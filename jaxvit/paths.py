@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from jaxvit.config import UserError
+from jaxvit.errors import UserError
 
 
 def user_path(option: str, value: str) -> Path:

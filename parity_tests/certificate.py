@@ -20,45 +20,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from jaxvit.machine import cores, processor
-from parity_tests.evidence import Evidence, Row
-
-CLAIMS = (
-    "forward", "gradients", "dropout", "optimiser", "augmentation", "initialisation", "losses",
-    "pixels", "training_run", "round_trips", "bfloat16",
-)  # fmt: skip
-
-
-@dataclasses.dataclass
-class Finding:
-    """A claim that was measured, or could not be.
-
-    Attributes:
-      number: from 1, in the order of CLAIMS.
-      title: what is claimed.
-      evidence: its rows and figures.
-      seconds: that measuring took.
-      failure: the error that ended the measuring, if one did.
-    """
-
-    number: int
-    title: str
-    evidence: Evidence
-    seconds: float
-    failure: str | None = None
-
-    @property
-    def holds(self) -> bool:
-        return self.failure is None and all(row.holds for row in self.evidence.rows)
-
-    @property
-    def worst(self) -> Row | None:
-        """The first row that fails, or else the largest ratio of errors."""
-        failing = [row for row in self.evidence.rows if not row.holds]
-        ratios = [row for row in self.evidence.rows if row.measure == "ratio of errors"]
-        if failing:
-            return failing[0]
-        return max(ratios, key=lambda row: row.value, default=None)
+from jaxvit.runtime.machine import cores, processor
+from parity_tests.certificate_page import write_page
+from parity_tests.claims import CLAIMS
+from parity_tests.evidence import Evidence, Finding, figure_of
 
 
 def measure(name: str, quick: bool) -> Finding:
@@ -83,19 +48,6 @@ def describe_machine() -> dict[str, str | int]:
         "matrix products": jax.config.jax_default_matmul_precision or "default precision",
         **{name: version(name) for name in names},
     }
-
-
-def figure_of(finding: Finding) -> str:
-    """Its worst row in a few words."""
-    if finding.failure:
-        return finding.failure
-    row = finding.worst
-    if row is None:
-        return f"{len(finding.evidence.rows)} figures within their limits"
-    if row.measure == "ratio of errors":
-        details = row.details
-        return f"{row.value:.2f} ({details['jax_max']:.1e} : {details['torch_max']:.1e})"
-    return f"{row.quantity}: {row.measure} {row.value:.3g}, limit {row.limit}"
 
 
 def print_table(console: Console, findings: list[Finding]) -> None:
@@ -181,9 +133,6 @@ def main(args: list[str] | None = None) -> int:
             findings.append(measure(name, options.quick))
             bar.advance(task)
     print_table(console, findings)
-
-    from parity_tests.certificate_page import write_page
-
     written = as_json(findings, options.quick)
     (options.out / "certificate.json").write_text(
         json.dumps(written, indent=1, default=float) + "\n"

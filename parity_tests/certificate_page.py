@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from parity_tests.comparison import FLOOR, RATIO
-from parity_tests.evidence import Evidence
+from parity_tests.evidence import Evidence, figure_of
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --good: #1a7f37; --bad: #cf222e; }
@@ -84,8 +84,6 @@ def rows_table(evidence: Evidence) -> str:
 
 
 def write_page(path: Path, findings, written: dict) -> None:
-    from parity_tests.certificate import figure_of
-
     verdict = "Every claim holds" if written["holds"] else "A claim does not hold"
     machine = ", ".join(f"{name} {value}" for name, value in written["machine"].items())
     overview, details = [], []

@@ -43,6 +43,51 @@ class Evidence:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass
+class Finding:
+    """A claim that was measured, or could not be.
+
+    Attributes:
+      number: from 1, in the order of CLAIMS.
+      title: what is claimed.
+      evidence: its rows and figures.
+      seconds: that measuring took.
+      failure: the error that ended the measuring, if one did.
+    """
+
+    number: int
+    title: str
+    evidence: Evidence
+    seconds: float
+    failure: str | None = None
+
+    @property
+    def holds(self) -> bool:
+        return self.failure is None and all(row.holds for row in self.evidence.rows)
+
+    @property
+    def worst(self) -> Row | None:
+        """The first row that fails, or else the largest ratio of errors."""
+        failing = [row for row in self.evidence.rows if not row.holds]
+        ratios = [row for row in self.evidence.rows if row.measure == "ratio of errors"]
+        if failing:
+            return failing[0]
+        return max(ratios, key=lambda row: row.value, default=None)
+
+
+def figure_of(finding: Finding) -> str:
+    """Its worst row in a few words."""
+    if finding.failure:
+        return finding.failure
+    row = finding.worst
+    if row is None:
+        return f"{len(finding.evidence.rows)} figures within their limits"
+    if row.measure == "ratio of errors":
+        details = row.details
+        return f"{row.value:.2f} ({details['jax_max']:.1e} : {details['torch_max']:.1e})"
+    return f"{row.quantity}: {row.measure} {row.value:.3g}, limit {row.limit}"
+
+
 def error(found: Any, truth: Any) -> tuple[float, float]:
     """(max |d| / max |truth|, rms d / rms truth), d = found - truth, in float64.
 

@@ -68,8 +68,13 @@ LINEAR, GELU = "jaxvit.models.linear", "jaxvit.models.gelu"
 NORM, DROPOUT = "jaxvit.models.layer_norm", "jaxvit.models.dropout"
 BOXES, CUTMIX, MIXUP = (f"jaxvit.augment.{name}" for name in ("boxes", "cutmix", "mixup"))
 GEOMETRY, NORMALIZE = "jaxvit.augment.geometry", "jaxvit.augment.normalize"
-OPTIM, TARGETS, LOSSES = "jaxvit.optim", "jaxvit.targets", "jaxvit.losses"
-METRICS, EVALUATE = "jaxvit.metrics", "jaxvit.evaluate"
+OPTIM, TARGETS, LOSSES = (
+    "jaxvit.optim.optimizers",
+    "jaxvit.objectives.targets",
+    "jaxvit.objectives.losses",
+)
+METRICS, EVALUATE = "jaxvit.objectives.metrics", "jaxvit.training.evaluate"
+SCHEDULES = "jaxvit.optim.schedules"
 IMAGES, INIT = "jaxvit.data.images", "jaxvit.models.initializers"
 
 ATTEND = "        x = x + self.attn(self.norm1(x))\n"
@@ -78,7 +83,7 @@ DROP_HIDDEN = "        x = self.mlp_dropout(gelu(self.mlp_0(x)), deterministic)\
 POSITIONS = "self.transformer_encoder(x + self.positional_embedding, deterministic)"
 SEQUENCE = f"x = jnp.concatenate([cls_token, x], axis=1)  # (B, N, D)\n        x = {POSITIONS}"
 SPLIT_HEADS = "map(heads, jnp.split(qkv, 3, axis=-1))"
-SMOOTH = "one_hot * (1.0 - label_smoothing) + label_smoothing / num_classes"
+SMOOTH = "optax.smooth_labels(jax.nn.one_hot(labels, num_classes), label_smoothing)"
 RESIZE = "image.resize((img_size, img_size), Image.Resampling.BILINEAR)"
 CLIPPED = """        top=jnp.clip(top, 0, height),
         left=jnp.clip(left, 0, width),
@@ -154,7 +159,7 @@ MUTATIONS = tuple(
          "x.shape[1:], 1 - self.rate"),
         ("the same dropout mask at every call", DROPOUT, 'self.make_rng("dropout")',
          "jax.random.key(0)"),
-        ("the same draws at every step", "jaxvit.steps",
+        ("the same draws at every step", "jaxvit.training.steps",
          "jax.random.fold_in(jax.random.key(seed), step)", "jax.random.key(seed)"),
         # Precision.
         ("biases in bfloat16", LINEAR,
@@ -163,8 +168,8 @@ MUTATIONS = tuple(
         ("a product's gradient not turned over", LINEAR, "g, kernel.astype(dtype), (((1,), (1,))",
          "g, kernel.T.reshape(kernel.shape).astype(dtype), (((1,), (1,))"),
         # The optimiser.
-        ("optax's weight decay", "jaxvit.config", "weight_decay: float = 0.01",
-         "weight_decay: float = 1e-4"),
+        ("optax's weight decay", "jaxvit.config", "weight_decay: float = option(0.01",
+         "weight_decay: float = option(1e-4"),
         ("Adam eps of 1e-6", OPTIM, UPDATE, UPDATE.replace("+ eps", "+ 1e-6")),
         ("Adam eps inside the root", OPTIM, UPDATE, "(m / c1) / jnp.sqrt(v / c2 + eps)"),
         ("no bias correction", OPTIM, UPDATE, "m / (jnp.sqrt(v) + eps)"),
@@ -177,13 +182,13 @@ MUTATIONS = tuple(
         ("clipping after Adam", OPTIM, CLIP + ADAM, ADAM + CLIP),
         ("decay mask ignored", OPTIM, "optax.add_decayed_weights(config.weight_decay, mask)",
          "optax.add_decayed_weights(config.weight_decay)"),
-        ("warm-up that starts at 0", OPTIM, "first = config.lr / config.warmup_steps",
+        ("warm-up that starts at 0", SCHEDULES, "first = config.lr / config.warmup_steps",
          "first = 0.0"),
-        ("cosine over the warm-up too", OPTIM, "max(1, total_steps - config.warmup_steps)",
+        ("cosine over the warm-up too", SCHEDULES, "max(1, total_steps - config.warmup_steps)",
          "total_steps"),
         # Targets and loss.
-        ("smoothing with K - 1", TARGETS, SMOOTH, SMOOTH.replace("/ num_classes", "/ (num_classes - 1)")),
-        ("smoothing that adds mass", TARGETS, SMOOTH, "one_hot + label_smoothing / num_classes"),
+        ("smoothing with K - 1", TARGETS, SMOOTH, "(1.0 - label_smoothing) * jax.nn.one_hot(labels, num_classes) + label_smoothing / (num_classes - 1)"),
+        ("smoothing that adds mass", TARGETS, SMOOTH, "jax.nn.one_hot(labels, num_classes) + label_smoothing / num_classes"),
         ("loss divided by K", LOSSES, "(targets * shifted).sum(", "(targets * shifted).mean("),
         ("softmax over the batch", LOSSES, "jnp.exp(shifted).sum(axis=-1)",
          "jnp.exp(shifted).sum(axis=0).mean()"),
@@ -255,7 +260,7 @@ def head_kernel_init'''),
          "(logits.shape[-1] - 1 - jnp.argmax(logits[:, ::-1], axis=-1)).astype(jnp.int32)"),
         ("last short batch dropped", EVALUATE, "range(0, len(split), batch_size)",
          "range(0, len(split) - batch_size + 1, batch_size)"),
-        ("padding counted", EVALUATE, "mask = indices < len(split)", "mask = indices >= 0"),
+        ("padding counted", EVALUATE, "mask = rows < len(split)", "mask = rows >= 0"),
     )
 )  # fmt: skip
 

@@ -19,16 +19,16 @@ from jaxvit.augment.cutmix import draw_cutmix
 from jaxvit.augment.geometry import draw_flip
 from jaxvit.augment.mixup import draw_mixup
 from jaxvit.augment.normalize import normalize
-from jaxvit.augment.pipeline import make_augment
-from jaxvit.compiler import jit
 from jaxvit.config import Config
 from jaxvit.data.datasets import Split, load_dataset
 from jaxvit.data.loader import train_batches
 from jaxvit.interop.torch_weights import state_dict_from_params
 from jaxvit.models.transformer import make_model
-from jaxvit.optim import make_optimizer, make_schedule
-from jaxvit.state import create_state, init_params
-from jaxvit.steps import make_train_parts, make_train_step
+from jaxvit.optim.optimizers import make_optimizer
+from jaxvit.runtime.compiler import jit
+from jaxvit.tasks.classification import make_classification
+from jaxvit.training.state import create_state
+from jaxvit.training.steps import make_train_step, step_keys
 from parity_tests.comparison import torch_twin
 from parity_tests.replay import make_mask_recorder, replace_dropout
 from torch_ref import training_pipeline
@@ -63,14 +63,14 @@ class Draws(NamedTuple):
     masks: list[jax.Array]
 
 
-def make_recorder(config: Config, model, parts) -> Callable[..., Draws]:
+def make_recorder(config: Config, model) -> Callable[..., Draws]:
     """(params, images, step) -> Draws: what make_augment and dropout draw at that step."""
     augment, record_masks = config.augment, make_mask_recorder(model)
 
     @jax.jit
     def record(params, images, step):
-        keys = parts.keys(step)
-        _, key_flip, _, key_mixup, key_cutmix, _ = jax.random.split(keys.augment, 6)
+        key_prepare, key_loss = step_keys(config.seed, step)
+        _, key_flip, _, key_mixup, key_cutmix, _ = jax.random.split(key_prepare, 6)
         batch, height, width, _ = images.shape
         return Draws(
             flip=draw_flip(key_flip, batch, augment.flip_p).flip if augment.flip_p else None,
@@ -82,7 +82,7 @@ def make_recorder(config: Config, model, parts) -> Callable[..., Draws]:
             )
             if augment.cutmix_alpha
             else None,
-            masks=record_masks(params, images.astype(jnp.float32), keys.dropout),
+            masks=record_masks(params, images.astype(jnp.float32), key_loss),
         )
 
     return record
@@ -171,23 +171,15 @@ def train(config: Config, steps: int) -> Curves:
     data = load_dataset(config.data, config.model.img_size, config.model.in_channels)
     num_classes = len(data.class_names)
     model = make_model(config.model, num_classes)
-    tx = make_optimizer(config.optim, steps)
-    parts = make_train_parts(
-        model,
-        tx,
-        make_augment(config.augment, config.data.mean, config.data.std),
-        make_schedule(config.optim, steps),
-        seed=config.seed,
-        label_smoothing=config.label_smoothing,
-    )
-    params = init_params(model, config.seed)
+    task = make_classification(model, *make_optimizer(config.optim, steps), config)
+    state = create_state(task, config.seed)
+    params = state.params
     torch_model = torch_twin(config.model, params)
     programs = {"torch32": torch_model, "torch64": copy.deepcopy(torch_model).double()}
     programs = {name: TorchProgram(config, m, steps) for name, m in programs.items()}
 
-    record = make_recorder(config, model, parts)
-    train_step = jit(make_train_step(parts))
-    state = create_state(params, tx)
+    record = make_recorder(config, model)
+    train_step = jit(make_train_step(task, seed=config.seed))
     batches = train_batches(data.train, config.batch_size, config.seed)
     losses: dict[str, list[float]] = {name: [] for name in PROGRAMS}
     repeats, dropped = 0, None

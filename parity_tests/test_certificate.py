@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from parity_tests import certificate, mutations
-from parity_tests.certificate import CLAIMS, Finding, as_json
+from parity_tests.certificate import as_json
 from parity_tests.certificate_page import write_page
-from parity_tests.evidence import Evidence, Row, distance, error
+from parity_tests.claims import CLAIMS
+from parity_tests.evidence import Evidence, Finding, Row, distance, error
 
 
 @pytest.mark.parametrize("name", CLAIMS)

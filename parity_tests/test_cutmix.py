@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from jaxvit.augment.boxes import Box
 from jaxvit.augment.cutmix import CutmixDraw, apply_cutmix, draw_cutmix
-from jaxvit.targets import smooth_labels
+from jaxvit.objectives.targets import smooth_labels
 from parity_tests.comparison import REPLAY, max_difference, to_nchw, to_nhwc
 from torch_ref.cutmix import Cutmix
 

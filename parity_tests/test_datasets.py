@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvit.config import PETS, PRESETS
 from jaxvit.data.datasets import load_dataset
 from jaxvit.data.images import decode_image
 from jaxvit.data.splits import stratified_split
+from jaxvit.presets import PETS, PRESETS
 from torch_ref import datasets as torch_datasets
 
 

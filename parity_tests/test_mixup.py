@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from jaxvit.augment.mixup import MixupDraw, apply_mixup, draw_mixup
-from jaxvit.targets import smooth_labels
+from jaxvit.objectives.targets import smooth_labels
 from parity_tests.comparison import REPLAY, max_difference, to_nchw, to_nhwc
 from torch_ref.mixup import Mixup
 

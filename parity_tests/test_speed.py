@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from jaxvit.config import UserError
-from jaxvit.fit import STEPS_AHEAD
+from jaxvit.errors import UserError
 from jaxvit.speed import __main__ as speed
 from jaxvit.speed import files
 from jaxvit.speed.contest import CONTESTANTS, Result, check_equal_losses, interval, run
@@ -20,6 +19,7 @@ from jaxvit.speed.contestant import timed
 from jaxvit.speed.figure import draw
 from jaxvit.speed.report import summarise
 from jaxvit.speed.workload import Workload
+from jaxvit.training.fit import STEPS_AHEAD
 from torch_ref.speed import make_model
 
 

@@ -15,10 +15,11 @@ import torchmetrics.classification as tm
 from torch.utils.data import DataLoader, TensorDataset
 
 from jaxvit.config import OptimConfig
-from jaxvit.losses import soft_target_cross_entropy
-from jaxvit.metrics import compute_metrics, count
-from jaxvit.optim import make_optimizer, make_schedule
-from jaxvit.targets import smooth_labels
+from jaxvit.objectives.losses import soft_target_cross_entropy
+from jaxvit.objectives.metrics import compute_metrics, count
+from jaxvit.objectives.targets import smooth_labels
+from jaxvit.optim.optimizers import make_optimizer
+from jaxvit.optim.schedules import make_schedule
 from parity_tests.comparison import ADAMW, FLOOR, LOSS, RATIO, SMALL, max_difference
 from torch_ref import training_pipeline
 from torch_ref.cutmix import Cutmix
@@ -72,7 +73,7 @@ def two_hundred_steps(config: OptimConfig, scale: float = 0.1) -> dict[str, np.n
         "torch64": torch.nn.Parameter(torch.tensor(start).double()),
     }
     optimizers = [torch.optim.AdamW([parameter], lr=1e-3) for parameter in theirs.values()]
-    tx = make_optimizer(config, 200)
+    tx, _ = make_optimizer(config, 200)
     ours = {"kernel": jnp.asarray(start)}
     state = tx.init(ours)
     update = jax.jit(tx.update)

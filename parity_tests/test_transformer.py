@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from jaxvit.compiler import jit
 from jaxvit.interop.torch_weights import params_from_state_dict, state_dict_from_params
-from jaxvit.losses import soft_target_cross_entropy
 from jaxvit.models import transformer as jax_transformer
-from jaxvit.state import init_params
+from jaxvit.models.transformer import init_params
+from jaxvit.objectives.losses import soft_target_cross_entropy
+from jaxvit.runtime.compiler import jit
 from parity_tests.comparison import (
     FLOOR,
     GRADIENTS,
@@ -136,7 +136,9 @@ def test_initial_parameters_have_torchs_distribution():
     options = SMALL | {"embed_dim": 96, "num_layers": 1}
     torch.manual_seed(0)
     expected = torch_transformer.VisionTransformer(**options).state_dict()
-    found = state_dict_from_params(init_params(jax_transformer.VisionTransformer(**options), 0))
+    found = state_dict_from_params(
+        init_params(jax_transformer.VisionTransformer(**options), jax.random.key(0))
+    )
     for name, theirs in expected.items():
         ours, theirs = found[name], theirs.numpy()
         if "norm" in name:
@@ -152,14 +154,14 @@ def test_initial_parameters_have_torchs_distribution():
 def test_vit_initialisation_starts_at_even_odds():
     model = jax_transformer.VisionTransformer(**SMALL, init_scheme="vit")
     images = jax.random.normal(jax.random.key(1), (2, 16, 16, 3))
-    params = init_params(model, 0)
+    params = init_params(model, jax.random.key(0))
     np.testing.assert_array_equal(model.apply({"params": params}, images), 0)
 
 
 @pytest.mark.slow
 def test_remat_changes_no_gradient():
     images = jax.random.normal(jax.random.key(1), (2, 16, 16, 3))
-    params = init_params(jax_transformer.VisionTransformer(**SMALL), 0)
+    params = init_params(jax_transformer.VisionTransformer(**SMALL), jax.random.key(0))
 
     def grads(remat):
         model = jax_transformer.VisionTransformer(**SMALL, remat=remat)
@@ -183,8 +185,10 @@ def test_bfloat16_stays_near_float32_and_answers_in_float32():
     images = jax.random.normal(jax.random.key(1), (4, 16, 16, 3))
     exact = jax_transformer.VisionTransformer(**SMALL)
     rough = jax_transformer.VisionTransformer(**SMALL, dtype=jnp.bfloat16)
-    params = init_params(exact, 0)
-    assert {x.dtype for x in jax.tree.leaves(init_params(rough, 0))} == {jnp.dtype("float32")}
+    params = init_params(exact, jax.random.key(0))
+    assert {x.dtype for x in jax.tree.leaves(init_params(rough, jax.random.key(0)))} == {
+        jnp.dtype("float32")
+    }
     logits = rough.apply({"params": params}, images)
     assert logits.dtype == jnp.float32
     difference = max_difference(logits, exact.apply({"params": params}, images))
@@ -196,6 +200,6 @@ def test_dropout_lives_in_the_mlp_only():
     assert [n for n, m in torch_model.named_modules() if isinstance(m, torch.nn.Dropout)] == [
         f"transformer_encoder.layers.{layer}.mlp.{index}" for layer in (0, 1) for index in (2, 4)
     ]
-    params, images = init_params(jax_model, 0), jnp.ones((2, 16, 16, 3))
+    params, images = init_params(jax_model, jax.random.key(0)), jnp.ones((2, 16, 16, 3))
     masks = make_mask_recorder(jax_model)(params, images, jax.random.key(1))
     assert [mask.shape for mask in masks] == 2 * [(2, 17, 96), (2, 17, 24)]

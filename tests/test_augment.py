@@ -18,7 +18,7 @@ from jaxvit.augment.mixup import apply_mixup, draw_mixup
 from jaxvit.augment.normalize import normalize
 from jaxvit.augment.pipeline import make_augment
 from jaxvit.config import AugmentConfig
-from jaxvit.targets import smooth_labels
+from jaxvit.objectives.targets import smooth_labels
 
 EVERYTHING = AugmentConfig(
     crop_scale=(0.3, 1.0), flip_p=0.5, cutout_holes=2, cutout_length=3, mixup_alpha=0.4,

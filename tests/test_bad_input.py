@@ -17,10 +17,11 @@ from PIL import Image
 
 import train_jax
 from jaxvit.command_line import parse
-from jaxvit.config import DataConfig, UserError
+from jaxvit.config import DataConfig
 from jaxvit.data import cache, images
 from jaxvit.data.datasets import find_source, load_dataset
-from jaxvit.data.images import PixelBudget, UnreadableImage, decode_image
+from jaxvit.data.images import PixelBudget, decode_image
+from jaxvit.errors import UnreadableImage, UserError
 from jaxvit.paths import user_path
 
 RNG = np.random.default_rng(0)
@@ -274,7 +275,7 @@ def test_a_signal_while_decoding_leaves_nothing_behind(tmp_path, monkeypatch, ca
 def test_a_reader_that_goes_away_does_not_end_the_run(tmp_path):
     """As in `python train_jax.py | head -1`."""
     script = (
-        "import os, sys; from jaxvit.progress import make_console; console = make_console()\n"
+        "import os, sys; from jaxvit.runs.progress import make_console; console = make_console()\n"
         "sys.stdin.read(); console.print('one'); console.print('two'); os._exit(7)"
     )
     process = subprocess.Popen(

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxvit.config import UserError
 from jaxvit.data.cache import load_pixels
 from jaxvit.data.examples import Examples
+from jaxvit.errors import UserError
 
 
 def counting_examples(calls: list, fingerprint="one") -> Examples:

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import pytest
 
 from jaxvit import compiler
-from jaxvit.compiler import jit, xla_options
+from jaxvit.runtime.compiler import jit, xla_options
 
 # Compiles one program and prints how many were compiled, how many found, and what came of it.
 PROGRAM = """
 import sys
 from pathlib import Path
 import jax, jax.numpy as jnp
-from jaxvit.compiler import jit, keep_programs
+from jaxvit.runtime.compiler import jit, keep_programs
 
 events = []
 jax.monitoring.register_event_listener(lambda event, **_: events.append(event))

@@ -3,9 +3,10 @@ from dataclasses import fields, is_dataclass, replace
 import pytest
 
 from jaxvit.command_line import parse
-from jaxvit.config import PRESETS, Config, ModelConfig, UserError, preset
-from jaxvit.config_check import check
+from jaxvit.config import Config, ModelConfig, check
+from jaxvit.errors import UserError
 from jaxvit.models.transformer import make_model
+from jaxvit.presets import PRESETS, preset
 
 
 def test_every_preset_passes_its_own_checks():

@@ -17,12 +17,13 @@ import jax
 import pytest
 
 import train_jax
-from jaxvit.config import PRESETS, Config, DistributedConfig, ParallelConfig, UserError
-from jaxvit.config_check import check
-from jaxvit.distributed import SLURM, connect
-from jaxvit.interrupt import StopSignals
-from jaxvit.parallel import make_devices
-from jaxvit.report import RunDirectory
+from jaxvit.config import Config, DistributedConfig, ParallelConfig, check
+from jaxvit.errors import UserError
+from jaxvit.presets import PRESETS
+from jaxvit.runs.directory import RunDirectory
+from jaxvit.runtime.devices import make_devices
+from jaxvit.runtime.distributed import SLURM, connect
+from jaxvit.runtime.interrupt import StopSignals
 
 ROOT = Path(train_jax.__file__).parent
 

@@ -47,7 +47,7 @@ for name in list(sys.modules):
         del sys.modules[name]
 find = PathFinder.find_spec
 PathFinder.find_spec = lambda name, *a: None if name.partition(".")[0] in hidden else find(name, *a)
-import jaxvit.parallel, jaxvit.steps, jaxvit.optim, jaxvit.state, jaxvit.config
+import jaxvit.training.evaluate, jaxvit.training.fit, jaxvit.optim.optimizers, jaxvit.config
 import jaxvit.models.transformer, jaxvit.augment.pipeline, jaxvit.interop.torch_weights
 import jaxvit.speed.__main__, jaxvit.speed.contestant
 """

@@ -10,7 +10,7 @@ import pytest
 # A block of 256 MiB, taken, written and freed in a thread, as XLA does with its temporaries.
 PROGRAM = """
 import resource, sys, threading
-from jaxvit.memory import keep_freed_memory
+from jaxvit.runtime.memory import keep_freed_memory
 kept = sys.argv[1] == "keep" and keep_freed_memory()
 import numpy as np
 

@@ -10,14 +10,18 @@ import optax
 import pytest
 from jax.sharding import Mesh
 
-from jaxvit.augment.pipeline import make_augment
-from jaxvit.config import AugmentConfig, Config, OptimConfig, UserError
+from jaxvit.config import AugmentConfig, Config, DataConfig, OptimConfig
+from jaxvit.errors import UserError
 from jaxvit.models.transformer import VisionTransformer
-from jaxvit.optim import make_optimizer
-from jaxvit.parallel import AXIS, Devices, make_devices
-from jaxvit.state import create_state, init_params
-from jaxvit.steps import StepKeys, TrainParts, make_train_parts
+from jaxvit.optim.optimizers import make_optimizer
+from jaxvit.runtime.devices import AXIS, Devices, make_devices
+from jaxvit.tasks.classification import make_classification
+from jaxvit.training.state import create_state
+from jaxvit.training.steps import compile_train_step, step_keys
+from jaxvit.training.task import Phase
+from tests.toy_tasks import blank_task
 
+HALVES = DataConfig(mean=(0.5,) * 3, std=(0.2,) * 3)
 PLAIN = AugmentConfig()
 EVERYTHING = AugmentConfig(
     crop_scale=(0.5, 1.0),
@@ -49,20 +53,14 @@ def gradients_and_losses(
         img_size=8, patch_size=4, num_classes=5, embed_dim=16, num_heads=2, num_layers=1,
         dropout=dropout,
     )  # fmt: skip
-    params = init_params(model, 0)
-    tx = optax.sgd(1.0)
-    parts = make_train_parts(
-        model,
-        tx,
-        make_augment(augment, (0.5,) * 3, (0.2,) * 3),
-        optax.constant_schedule(1.0),
-        seed=3,
-        label_smoothing=0.1,
-        ema_decay=0.9,
-        grad_accum_steps=grad_accum_steps,
-    )
-    train_step = devices.compile_train_step(parts)
-    state = devices.create(lambda: create_state(init_params(model, 0), tx))
+    config = Config(
+        seed=3, grad_accum_steps=grad_accum_steps, augment=augment, data=HALVES,
+        optim=OptimConfig(ema_decay=0.9),
+    )  # fmt: skip
+    task = make_classification(model, optax.sgd(1.0), optax.constant_schedule(1.0), config)
+    params = create_state(task, 0).params
+    train_step = compile_train_step(task, devices, config)
+    state = devices.create(lambda: create_state(task, 0))
     rng = np.random.default_rng(0)
     batch = {
         "image": rng.integers(0, 256, (16, 8, 8, 3), np.uint8),
@@ -99,16 +97,14 @@ def test_with_parameters_cut_the_batch_stays_where_it_is():
     model = VisionTransformer(
         img_size=8, patch_size=4, num_classes=5, embed_dim=16, num_heads=2, num_layers=1
     )
-    tx = make_optimizer(OptimConfig(), 10)
-    augment, schedule = make_augment(PLAIN, (0.5,) * 3, (0.2,) * 3), optax.constant_schedule(1e-3)
-    parts = make_train_parts(model, tx, augment, schedule, seed=0, label_smoothing=0.0)
-    state = devices.create(lambda: create_state(init_params(model, 0), tx))
+    task = make_classification(model, *make_optimizer(OptimConfig(), 10), Config(data=HALVES))
+    state = devices.create(lambda: create_state(task, 0))
     examples = 24  # no axis of a parameter has this length
     batch = {
         "image": np.zeros((examples, 8, 8, 3), np.uint8),
         "label": np.zeros(examples, np.int32),
     }
-    step = devices.compile_train_step(parts)
+    step = compile_train_step(task, devices, Config())
     compiled = step.lower(state, devices.place_batch(batch)).compile().as_text()
     moved = re.findall(r"= \S*\[([0-9,]*)\]\S* (all-gather|all-to-all)\(", compiled)
     assert any(kind == "all-gather" for _, kind in moved)  # the parameters are
@@ -130,18 +126,15 @@ def test_the_state_cut_over_four_devices_takes_a_quarter_of_the_memory_on_each()
     model = VisionTransformer(
         img_size=8, patch_size=4, num_classes=5, embed_dim=16, num_heads=2, num_layers=1
     )
-    tx = make_optimizer(OptimConfig(), 10)
-    augment, schedule = make_augment(PLAIN, (0.5,) * 3, (0.2,) * 3), optax.constant_schedule(1e-3)
-    parts = make_train_parts(
-        model, tx, augment, schedule, seed=0, label_smoothing=0.0, ema_decay=0.9
-    )
+    config = Config(data=HALVES, optim=OptimConfig(ema_decay=0.9))
+    task = make_classification(model, *make_optimizer(config.optim, 10), config)
     batch = {"image": np.zeros((4, 8, 8, 3), np.uint8), "label": np.zeros(4, np.int32)}
     sizes = {}
     for shard_params in (False, True):
         devices = on(4, "jit", shard_params)
-        state = devices.create(lambda: create_state(init_params(model, 0), tx, ema=True))
+        state = devices.create(lambda: create_state(task, 0, average=True))
         before = [bytes_on(device, state) for device in devices.mesh.devices]
-        state, _ = devices.compile_train_step(parts)(state, devices.place_batch(batch))
+        state, _ = compile_train_step(task, devices, config)(state, devices.place_batch(batch))
         after = [bytes_on(device, state) for device in devices.mesh.devices]
         assert before == after
         assert len(set(after)) == 1
@@ -173,25 +166,26 @@ def test_under_jit_dropout_masks_do_not_depend_on_the_devices():
 
 def test_under_pmap_every_device_draws_masks_of_its_own():
     """Four devices are given the same examples and parameters: only their keys can differ."""
-    parts = TrainParts(
-        keys=lambda step: StepKeys(jax.random.key(0), jax.random.key(1)),
-        prepare=lambda key, batch: (batch["image"], batch["label"]),
-        gradients=lambda params, key, images, targets: (
-            params,
-            {"low": jax.random.uniform(key), "index": targets.mean()},
-        ),
-        update=lambda state, grads: (state, {}),
+
+    def loss(params, extra, key, inputs):
+        return params["a"].sum(), (extra, {"low": jax.random.uniform(key), "index": inputs.mean()})
+
+    task = blank_task(
+        init=lambda key: ({"a": jnp.zeros(1)}, {}),
+        prepare=lambda key, batch: batch["label"],
+        phases=(Phase(loss, optax.sgd(1.0), optax.constant_schedule(1.0)),),
     )
     draws = []
     for num_devices in (1, 4):
         devices = on(num_devices, "pmap")
-        state = devices.replicate(create_state({"a": jnp.zeros(1)}, optax.sgd(1.0)))
+        state = devices.replicate(create_state(task, 0))
         batch = {"image": np.zeros((4, 1), np.float32), "label": np.arange(4, dtype=np.float32)}
-        _, metrics = devices.compile_train_step(parts)(state, devices.place_batch(batch))
+        step = compile_train_step(task, devices, Config(seed=5))
+        _, metrics = step(state, devices.place_batch(batch))
         draws.append(float(metrics["low"]))
         assert metrics["index"] == 1.5  # every device took its own share, and they were averaged
-    keys = [jax.random.fold_in(jax.random.key(1), index) for index in range(4)]
-    uniforms = [float(jax.random.uniform(key)) for key in keys]
+    key = step_keys(5, jnp.int32(0))[1]
+    uniforms = [float(jax.random.uniform(jax.random.fold_in(key, index))) for index in range(4)]
     assert draws == pytest.approx([uniforms[0], np.mean(uniforms)])
 
 
@@ -210,16 +204,12 @@ def test_a_batch_that_the_devices_do_not_divide_is_refused():
 
 
 def test_the_step_donates_the_state():
-    tx = make_optimizer(OptimConfig(), 10)
     model = VisionTransformer(
         img_size=4, patch_size=4, num_classes=2, embed_dim=4, num_heads=1, num_layers=1
     )
-    params = init_params(model, 0)
-    augment = make_augment(PLAIN, (0.5,) * 3, (0.2,) * 3)
-    schedule = optax.constant_schedule(1e-3)
-    parts = make_train_parts(model, tx, augment, schedule, seed=0, label_smoothing=0.0)
+    task = make_classification(model, *make_optimizer(OptimConfig(), 10), Config())
     devices = on(4)
-    state = devices.replicate(create_state(params, tx))
+    state = devices.replicate(create_state(task, 0))
     batch = {"image": np.zeros((4, 4, 4, 3), np.uint8), "label": np.zeros(4, np.int32)}
-    devices.compile_train_step(parts)(state, devices.place_batch(batch))
+    compile_train_step(task, devices, Config())(state, devices.place_batch(batch))
     assert state.params["cls_token"].is_deleted()

@@ -12,22 +12,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxvit.augment.pipeline import make_augment
 from jaxvit.command_line import parse
-from jaxvit.config import PRESETS, Config, UserError
-from jaxvit.config_check import check
+from jaxvit.config import Config, check
 from jaxvit.data.datasets import Split
-from jaxvit.data.images import UnreadableImage, decode_image
+from jaxvit.data.images import decode_image
 from jaxvit.data.loader import train_batches
 from jaxvit.data.splits import stratified_split
-from jaxvit.evaluate import evaluate
-from jaxvit.fit import Plan
+from jaxvit.errors import UnreadableImage, UserError
 from jaxvit.models.transformer import make_model
-from jaxvit.optim import make_optimizer, make_schedule
-from jaxvit.parallel import make_devices
-from jaxvit.state import create_state, init_params
-from jaxvit.steps import make_train_parts, make_train_step
-from jaxvit.targets import smooth_labels
+from jaxvit.objectives.targets import smooth_labels
+from jaxvit.optim.optimizers import make_optimizer
+from jaxvit.presets import PRESETS
+from jaxvit.runtime.devices import make_devices
+from jaxvit.tasks.classification import make_classification
+from jaxvit.training.evaluate import make_score
+from jaxvit.training.fit import Plan
+from jaxvit.training.state import create_state
+from jaxvit.training.steps import make_train_step
+from tests.toy_tasks import blank_task
 
 quick = settings(
     deadline=None,
@@ -154,23 +156,12 @@ def test_whatever_passes_the_checks_makes_a_step(model, augment, each, accumulat
     check(config)
     make_devices(config)
     vit = make_model(config.model, classes)
-    tx = make_optimizer(config.optim, 10)
-    parts = make_train_parts(
-        vit,
-        tx,
-        make_augment(config.augment, config.data.mean, config.data.std),
-        make_schedule(config.optim, 10),
-        seed=0,
-        label_smoothing=0.1,
-        ema_decay=config.optim.ema_decay,
-        grad_accum_steps=accumulate,
-    )
-    state = jax.eval_shape(
-        lambda: create_state(init_params(vit, 0), tx, ema=config.optim.ema_decay > 0)
-    )
+    task = make_classification(vit, *make_optimizer(config.optim, 10), config)
+    average = config.optim.ema_decay
+    state = jax.eval_shape(lambda: create_state(task, 0, average > 0))
     size = config.model.img_size
     after, metrics = jax.eval_shape(
-        make_train_step(parts),
+        make_train_step(task, seed=0, average_decay=average, grad_accum_steps=accumulate),
         state,
         {
             "image": jax.ShapeDtypeStruct((batch, size, size, 1), jnp.uint8),
@@ -271,21 +262,16 @@ def test_every_example_is_scored_once_at_any_batch_size(size, quarter):
     rows = np.arange(size)
     split = Split(np.zeros((size, 1, 1, 1), np.uint8), rows, rows.astype(np.int32), ())
 
-    def eval_step(params, counts, batch):
+    def score(weights, key, batch):
         seen = batch["mask"].astype(jnp.int32)
-        added = counts._replace(
-            confusion=counts.confusion.at[batch["label"], batch["label"]].add(seen),
-            bin_count=counts.bin_count.at[0].add(seen.sum()),
-        )
-        return added, (batch["label"], jnp.ones(len(seen)))
+        counted = jnp.zeros((size, size), jnp.int32).at[batch["label"], batch["label"]].add(seen)
+        return counted, {"label": batch["label"]}
 
-    scored = evaluate(
-        eval_step, {}, split, num_classes=size, batch_size=4 * quarter, devices=devices
-    )
-    assert scored.counts.bin_count.sum() == size
-    np.testing.assert_array_equal(scored.counts.confusion, np.eye(size))
-    np.testing.assert_array_equal(scored.labels, rows)
-    assert len(scored.confidences) == size
+    task = blank_task(score=score, metrics=lambda counts: {"seen": counts.sum()})
+    found = make_score(task, devices, 4 * quarter, seed=0)({}, split)
+    assert found.metrics == {"seen": size}
+    np.testing.assert_array_equal(found.counts, np.eye(size))
+    np.testing.assert_array_equal(found.outputs["label"], rows)
 
 
 @quick

@@ -13,9 +13,9 @@ from pathlib import Path
 import jax
 
 import train_jax
-from jaxvit.checkpoint import Checkpoints
 from jaxvit.command_line import parse
-from jaxvit.report import RunDirectory
+from jaxvit.runs.checkpoint import Checkpoints
+from jaxvit.runs.directory import RunDirectory
 
 ROOT = Path(train_jax.__file__).parent
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvit.config import PETS, PRESETS, DataConfig, UserError
+from jaxvit.config import DataConfig
 from jaxvit.data.datasets import describe, find_source, load_dataset
 from jaxvit.data.examples import Examples, check_labels
+from jaxvit.errors import UserError
+from jaxvit.presets import PETS, PRESETS
 
 
 def picture(path: Path, level: int, size=(20, 14)) -> None:

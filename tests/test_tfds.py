@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvit.config import PETS, UserError
 from jaxvit.data.datasets import split_source
 from jaxvit.data.images import decode_image
 from jaxvit.data.oxford_iiit_pet import load_oxford_iiit_pet
+from jaxvit.errors import UserError
+from jaxvit.presets import PETS
 
 BREEDS = ("Abyssinian", "american_bulldog", "great_pyrenees")
 CLASS_IDS = {"Abyssinian": 1, "american_bulldog": 2, "great_pyrenees": 16}

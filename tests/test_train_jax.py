@@ -13,10 +13,10 @@ from rich.console import Console
 
 import train_jax
 from jaxvit.command_line import parse
-from jaxvit.config import UserError
-from jaxvit.parallel import make_devices
-from jaxvit.report import RunDirectory
-from jaxvit.saved_run import classify, load_run
+from jaxvit.errors import UserError
+from jaxvit.interop.saved_run import classify, load_run
+from jaxvit.runs.directory import RunDirectory
+from jaxvit.runtime.devices import make_devices
 
 ROOT = Path(train_jax.__file__).parent
 TINY = [

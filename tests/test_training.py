@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,17 +10,22 @@ import optax
 import pytest
 from jax.sharding import Mesh
 
-from jaxvit.checkpoint import Checkpoints
-from jaxvit.config import OptimConfig
+import train_jax
+from jaxvit.config import Config, DataConfig, OptimConfig
 from jaxvit.data.datasets import Split
-from jaxvit.evaluate import evaluate
-from jaxvit.fit import STEPS_AHEAD, Plan, fit
-from jaxvit.metrics import compute_metrics, count, zero_counts
-from jaxvit.models.transformer import VisionTransformer
-from jaxvit.optim import decay_mask, make_optimizer, make_schedule
-from jaxvit.parallel import AXIS, Devices
-from jaxvit.state import create_state, init_params
-from jaxvit.steps import make_eval_step, make_train_parts, make_train_step
+from jaxvit.models.transformer import VisionTransformer, init_params
+from jaxvit.objectives.metrics import compute_metrics, count
+from jaxvit.optim.averaging import update_average
+from jaxvit.optim.optimizers import decay_mask, make_optimizer
+from jaxvit.optim.schedules import make_schedule
+from jaxvit.runs.checkpoint import Checkpoints
+from jaxvit.runtime.devices import AXIS, Devices
+from jaxvit.tasks.classification import make_classification
+from jaxvit.training import evaluate, steps
+from jaxvit.training.evaluate import make_score
+from jaxvit.training.fit import STEPS_AHEAD, Plan, fit
+from jaxvit.training.state import create_state, weights_of
+from jaxvit.training.steps import make_train_step, step_keys
 
 MODEL = VisionTransformer(
     img_size=4, patch_size=2, num_classes=3, embed_dim=8, num_heads=2, num_layers=1
@@ -28,7 +34,7 @@ MODEL = VisionTransformer(
 
 @functools.cache
 def params():
-    return init_params(MODEL, seed=0)
+    return init_params(MODEL, jax.random.key(0))
 
 
 # The optimiser.
@@ -53,7 +59,7 @@ def test_the_decay_mask_spares_all_but_kernels():
     ]
     assert all("kernel" in name for name in kept)
     assert len(kept) == 6  # patches, qkv, fc_out, mlp_0, mlp_3, head
-    tx = make_optimizer(OptimConfig(decay="matrices", weight_decay=0.5), 10)
+    tx, _ = make_optimizer(OptimConfig(decay="matrices", weight_decay=0.5), 10)
     start = params()
     zeros = jax.tree.map(jnp.zeros_like, start)
     updates, _ = jax.jit(tx.update)(zeros, tx.init(start), start)
@@ -66,7 +72,7 @@ def test_clipping_scales_the_gradient_before_the_moments():
     gradients = [1.0, 1.0, 1000.0, 1.0]
 
     def run(clip_norm):
-        tx = make_optimizer(OptimConfig(clip_norm=clip_norm, weight_decay=0.0), 10)
+        tx, _ = make_optimizer(OptimConfig(clip_norm=clip_norm, weight_decay=0.0), 10)
         value = {"kernel": jnp.zeros(1)}
         state = tx.init(value)
         for gradient in gradients:
@@ -78,38 +84,79 @@ def test_clipping_scales_the_gradient_before_the_moments():
     assert abs(run(0.0) - run(1.0)) > 5e-4
 
 
+def plain_task(rate: float = 0.1):
+    """No augmentation, no dropout, no smoothing, plain gradient descent."""
+    config = Config(label_smoothing=0.0)
+    model = MODEL.clone(dropout=0.0)
+    return make_classification(model, optax.sgd(rate), optax.constant_schedule(rate), config)
+
+
 def test_the_average_follows_the_parameters():
-    tx = optax.sgd(0.1)
-    parts = make_train_parts(
-        MODEL,
-        tx,
-        lambda key, x, y: (x, y),
-        optax.constant_schedule(0.1),
-        seed=0,
-        label_smoothing=0.0,
-        ema_decay=0.75,
-    )
-    state = create_state(params(), tx, ema=True)
-    batch = {"image": jnp.ones((2, 4, 4, 3)), "label": jnp.array([0, 1])}
+    task = plain_task()
+    state = create_state(task, 0, average=True)
+    batch = {"image": np.full((2, 4, 4, 3), 99, np.uint8), "label": np.array([0, 1])}
     before = state.params["head"]["bias"]
-    state, _ = jax.jit(make_train_step(parts))(state, batch)
+    state, _ = jax.jit(make_train_step(task, seed=0, average_decay=0.75))(state, batch)
     expected = 0.75 * before + 0.25 * state.params["head"]["bias"]
-    np.testing.assert_allclose(state.ema_params["head"]["bias"], expected, rtol=1e-6)
-    assert state.eval_params is state.ema_params
-    assert create_state(params(), tx).ema_params is None
+    np.testing.assert_allclose(state.averages["head"]["bias"], expected, rtol=1e-6)
+    assert weights_of(task, state) is state.averages
+    without = create_state(task, 0)
+    assert without.averages is None
+    assert weights_of(task, without) is without.params
+
+
+def test_an_average_takes_integers_as_they_are():
+    old = {"weight": jnp.float32(1), "count": jnp.int32(4)}
+    new = {"weight": jnp.float32(3), "count": jnp.int32(7)}
+    found = update_average(old, new, 0.75)
+    assert found == {"weight": 1.5, "count": 7}
+    assert found["count"].dtype == jnp.int32
 
 
 def test_every_step_draws_anew_and_the_same_step_the_same():
-    parts = make_train_parts(
-        MODEL,
-        optax.sgd(0.1),
-        lambda key, x, y: (x, y),
-        optax.constant_schedule(0.1),
-        seed=0,
-        label_smoothing=0.0,
-    )
-    draws = [jax.random.bits(parts.keys(jnp.int32(step)).dropout) for step in (0, 1, 0)]
-    assert draws[0] == draws[2] != draws[1]
+    for which in (0, 1):
+        draws = [jax.random.bits(step_keys(0, jnp.int32(step))[which]) for step in (0, 1, 0)]
+        assert draws[0] == draws[2] != draws[1]
+        assert draws[0] != jax.random.bits(step_keys(1, jnp.int32(0))[which])
+
+
+class StepVariants(chex.TestCase):
+    """The step is one function, whether it is compiled or not, or runs under pmap."""
+
+    @chex.variants(with_jit=True, without_jit=True, with_pmap=True)
+    def test_a_step_of_gradient_descent(self):
+        task = plain_task(rate=0.5)
+        state = create_state(task, 0)
+        batch = {
+            "image": np.random.default_rng(0).integers(0, 256, (4, 4, 4, 3), np.uint8),
+            "label": np.array([0, 1, 2, 0], np.int32),
+        }
+        after, metrics = self.variant(make_train_step(task, seed=0))(state, batch)
+
+        def loss(params):
+            inputs = task.prepare(jax.random.key(9), batch)  # nothing is drawn
+            return task.phases[0].loss(params, {}, jax.random.key(9), inputs)[0]
+
+        value, grads = jax.value_and_grad(loss)(state.params)
+        expected = jax.tree.map(lambda p, g: p - 0.5 * g, state.params, grads)
+        chex.assert_trees_all_close(after.params, expected, rtol=1e-5, atol=1e-6)
+        norm = optax.global_norm(grads)
+        for name, wanted in {"loss": value, "grad_norm": norm, "learning_rate": 0.5}.items():
+            np.testing.assert_allclose(metrics[name], wanted, rtol=1e-5)
+        assert int(np.ravel(after.step)[0]) == 1
+
+
+def test_a_whole_run_traces_each_of_its_steps_once(tiny, tmp_path, monkeypatch):
+    """Training over two epochs and their validation, with its short last batch."""
+    for name in ("make_train_step", "make_score_step"):
+        make = getattr(steps, name)
+
+        def counted(*args, make=make, **options):
+            return chex.assert_max_traces(make(*args, **options), n=1)
+
+        monkeypatch.setattr(steps, name, counted)
+        monkeypatch.setattr(evaluate, name, counted, raising=False)
+    assert train_jax.main([*tiny, "--out", str(tmp_path / "run")]) == 0
 
 
 # The plan.
@@ -134,8 +181,8 @@ def test_fit_logs_every_step_it_was_asked_to_and_every_epochs_end():
         metrics = {"loss": jnp.float32(batch), "learning_rate": jnp.float32(0.1)}
         return state._replace(step=state.step + 1), metrics
 
-    state, speed = fit(
-        create_state(params(), optax.sgd(0.1)),
+    state, compile_sec = fit(
+        create_state(plain_task(), 0),
         step,
         iter(range(100)),
         plan,
@@ -146,7 +193,7 @@ def test_fit_logs_every_step_it_was_asked_to_and_every_epochs_end():
     assert logged == [(2, 1.0), (3, 2.0), (4, 3.0), (5, 4.0)]  # each with its own batch
     assert ended == [(3, 3), (5, 5)]
     assert int(state.step) == 5
-    assert speed.images_per_sec > 0
+    assert compile_sec > 0
 
 
 def test_no_more_than_a_few_steps_are_handed_out_ahead(monkeypatch):
@@ -166,7 +213,7 @@ def test_no_more_than_a_few_steps_are_handed_out_ahead(monkeypatch):
         return state._replace(step=state.step + 1), metrics
 
     fit(
-        create_state(params(), optax.sgd(0.1)),
+        create_state(plain_task(), 0),
         step,
         iter(range(1, 101)),
         Plan(examples=100, batch_size=1, epochs=1),
@@ -188,29 +235,27 @@ def test_every_example_is_scored_once_whatever_the_batch_size(batch_size, count_
     pixels = rng.integers(0, 256, (20, 4, 4, 3), np.uint8)
     split = Split(pixels, rng.permutation(20)[:7], labels, tuple("abcdefg"))
     devices = Devices(Mesh(np.asarray(jax.devices()[:count_devices]), (AXIS,)), "jit")
-    eval_step = devices.compile_eval_step(make_eval_step(MODEL, (0.5,) * 3, (0.2,) * 3))
-    found = evaluate(
-        eval_step,
-        devices.replicate(params()),
-        split,
-        num_classes=3,
-        batch_size=batch_size,
-        devices=devices,
-    )
+    config = Config(data=DataConfig(mean=(0.5,) * 3, std=(0.2,) * 3))
+    task = make_classification(MODEL, *make_optimizer(config.optim, 1), config)
+    score = make_score(task, devices, batch_size, seed=0)
+    found = score(devices.replicate(params()), split)
     images = (pixels[split.rows] / 255 - 0.5) / 0.2
     logits = jax.jit(MODEL.apply)({"params": params()}, jnp.asarray(images, jnp.float32))
     expected = compute_metrics(count(logits, labels, np.ones(7, bool)))
     assert found.metrics == pytest.approx(expected, rel=1e-5)
     assert found.counts.confusion.sum() == 7
-    np.testing.assert_array_equal(found.labels, logits.argmax(1))
-    np.testing.assert_allclose(found.confidences, jax.nn.softmax(logits).max(1), rtol=1e-5)
+    probabilities = np.asarray(jax.nn.softmax(logits))
+    np.testing.assert_array_equal(found.outputs.label, logits.argmax(1))
+    np.testing.assert_allclose(found.outputs.confidence, probabilities.max(1), rtol=1e-5)
+    own = probabilities[np.arange(7), labels]
+    np.testing.assert_allclose(found.outputs.label_probability, own, rtol=1e-5)
 
 
 def test_counts_of_parts_add_up_to_the_counts_of_the_whole():
     logits = jax.random.normal(jax.random.key(0), (30, 4)) * 5
     labels = jnp.arange(30) % 4
     whole = count(logits, labels, jnp.ones(30, bool))
-    parts = zero_counts(4)
+    parts = count(logits[:0], labels[:0], jnp.ones(0, bool))
     for rows in (slice(0, 11), slice(11, 30)):
         part = count(logits[rows], labels[rows], jnp.ones(rows.stop - rows.start, bool))
         parts = jax.tree.map(jnp.add, parts, part)
@@ -219,17 +264,17 @@ def test_counts_of_parts_add_up_to_the_counts_of_the_whole():
 
 def test_metrics_of_nothing_are_refused():
     with pytest.raises(ValueError, match="no example was counted"):
-        compute_metrics(zero_counts(3))
+        compute_metrics(count(jnp.zeros((1, 3)), jnp.zeros(1, jnp.int32), jnp.zeros(1, bool)))
 
 
 # Checkpoints.
 
 
 def test_the_best_state_is_found_again_and_a_torn_one_is_not_used(tmp_path):
-    tx = make_optimizer(OptimConfig(), 10)
-    state = create_state(params(), tx, ema=True)
+    task = make_classification(MODEL, *make_optimizer(OptimConfig(), 10), Config())
+    state = create_state(task, 0, average=True)
     warnings = []
-    with Checkpoints(tmp_path / "checkpoints", warn=warnings.append) as checkpoints:
+    with Checkpoints(tmp_path / "checkpoints", task.monitor, warn=warnings.append) as checkpoints:
         for step, accuracy, loss in ((1, 0.9, 3.0), (2, 0.9, 2.0), (3, 0.5, 1.0)):
             moved = jax.tree.map(lambda x, step=step: x + step, state.params)
             state = state._replace(step=jnp.int32(step), params=moved)

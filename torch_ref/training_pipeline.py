@@ -108,7 +108,7 @@ def rate_factor(step: int, total_steps: int, schedule: str, warmup_steps: int) -
     """The learning rate of a step, counted from 0, as a share of the peak.
 
     Linear over the first warmup_steps, (step + 1) / warmup_steps; then constant, or a cosine that
-    ends at 0 with the run. jaxvit.optim.make_schedule is the same.
+    ends at 0 with the run. jaxvit.optim.optimizers.make_schedule is the same.
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps

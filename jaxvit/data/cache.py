@@ -15,9 +15,9 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 
-from jaxvit.config import UserError
+from jaxvit.cleanup import removed_on_exit
 from jaxvit.data.examples import Examples
-from jaxvit.data.images import UnreadableImage
+from jaxvit.errors import UnreadableImage, UserError
 
 FORMAT = 3  # raised whenever the same source would give other bytes
 
@@ -85,7 +85,8 @@ def load_pixels(
             with FileLock(f"{path}.lock"):
                 cached = _open(path, shape)  # another process may have been here meanwhile
                 if cached is None:
-                    _write(path, shape, examples, threads, track, on_error)
+                    with removed_on_exit(path.with_suffix(".partial")):
+                        _write(path, shape, examples, threads, track, on_error)
                     cached = _open(path, shape)
         except OSError as error:
             raise UserError(

@@ -4,13 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxvit.config import DataConfig, UserError
+from jaxvit.config import DataConfig
 from jaxvit.data.cache import Track, load_pixels, no_tracking
 from jaxvit.data.digits import load_digits
 from jaxvit.data.examples import Source, check_labels
 from jaxvit.data.folder import load_folder
 from jaxvit.data.oxford_iiit_pet import load_oxford_iiit_pet
 from jaxvit.data.splits import stratified_split
+from jaxvit.errors import UserError
 from jaxvit.paths import user_path
 
 # Where a source has no test split of its own, this share of each class, the same in every run.
@@ -29,9 +30,15 @@ class Split(NamedTuple):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """A batch on the host: {"image": uint8 (B, H, W, C), "label": int32 (B,)}."""
-        return {"image": self.pixels[self.rows[indices]], "label": self.labels[indices]}
+    def take(self, indices: np.ndarray, with_index: bool = False) -> dict[str, np.ndarray]:
+        """A batch on the host: {"image": uint8 (B, H, W, C), "label": int32 (B,)}.
+
+        Args:
+          indices: of examples of this split, (B,).
+          with_index: whether the batch carries them too, as "index", int32 (B,).
+        """
+        batch = {"image": self.pixels[self.rows[indices]], "label": self.labels[indices]}
+        return batch | {"index": np.asarray(indices, np.int32)} if with_index else batch
 
 
 class Dataset(NamedTuple):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxvit.config import UserError
+from jaxvit.errors import UserError
 
 
 class Examples(NamedTuple):

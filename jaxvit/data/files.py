@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxvit.config import UserError
 from jaxvit.data.examples import Examples
 from jaxvit.data.images import decode_image
+from jaxvit.errors import UserError
 from jaxvit.paths import legible
 
 

@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from jaxvit.config import UserError
 from jaxvit.data.examples import Examples, Source
 from jaxvit.data.files import examples_from_files
+from jaxvit.errors import UserError
 from jaxvit.paths import legible
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}

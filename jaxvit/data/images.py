@@ -6,18 +6,14 @@ from contextlib import contextmanager
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from jaxvit.config import UserError
+from jaxvit.errors import UnreadableImage
 
 # By content, whatever the name says. No other format's decoder is ever handed a user's bytes.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 2 * 89_478_485  # in one image: where Pillow, too, speaks of a decompression bomb
 SIXTEEN_BITS = {"I", "I;16", "I;16L", "I;16B", "I;16N"}  # what Pillow calls 16-bit grey
-
-
-class UnreadableImage(UserError):
-    """An image that cannot be decoded; the message names it."""
 
 
 class PixelBudget:
@@ -49,18 +45,22 @@ class PixelBudget:
 _budget = PixelBudget(2**27)  # 1 to 2 GB, and five photographs of 24 megapixels at once
 
 
-def decode_image(data: bytes, img_size: int, name: str) -> np.ndarray:
-    """The picture at img_size by img_size pixels, uint8 (img_size, img_size, 3).
+def decode_image(
+    data: bytes, img_size: int, name: str, channels: int = 3, upright: bool = False
+) -> np.ndarray:
+    """The picture at img_size by img_size pixels, uint8 (img_size, img_size, channels).
 
-    Byte for byte torchvision's `Resize((img_size, img_size))` on `Image.open(...).convert("RGB")`:
-    Pillow's bilinear filter, antialiased, aspect ratio not kept, EXIF rotation not applied. CMYK,
-    palettes and grey become RGB, transparency is dropped, of an animation the first frame is
+    With 3 channels and not upright, byte for byte torchvision's `Resize((img_size, img_size))` on
+    `Image.open(...).convert("RGB")`: Pillow's bilinear filter, antialiased, aspect ratio not kept.
+    CMYK, palettes and grey become RGB, transparency is dropped, of an animation the first frame is
     taken. Only 16-bit grey differs: its high byte is kept, where `convert` would clip it to white.
 
     Args:
       data: an encoded image, in one of FORMATS.
       img_size: pixels.
       name: for the error message.
+      channels: 3 for RGB, 1 for grey.
+      upright: whether the EXIF orientation is applied.
 
     Raises:
       UnreadableImage: the bytes are no image, are cut short, or hold more than MAX_PIXELS.
@@ -70,7 +70,7 @@ def decode_image(data: bytes, img_size: int, name: str) -> np.ndarray:
             Image.open(BytesIO(data), formats=FORMATS) as image,  # reads no more than the header
             _budget.spend(image.width * image.height),
         ):
-            return resize_pixels(_to_rgb(image), img_size)
+            return prepare_image(image, img_size, channels, upright)
     except UnidentifiedImageError as error:
         raise UnreadableImage(
             f"{name} cannot be read as an image (not {', '.join(FORMATS)}): repair or remove it"
@@ -86,6 +86,15 @@ def decode_image(data: bytes, img_size: int, name: str) -> np.ndarray:
         raise UnreadableImage(
             f"{name} cannot be read as an image ({reason}): repair or remove it"
         ) from error
+
+
+def prepare_image(image: Image.Image, img_size: int, channels: int, upright: bool) -> np.ndarray:
+    """A PIL image as decode_image returns it."""
+    if upright:
+        image = ImageOps.exif_transpose(image)
+    image = _to_rgb(image)
+    pixels = resize_pixels(image if channels == 3 else image.convert("L"), img_size)
+    return pixels if channels == 3 else pixels[:, :, None]
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

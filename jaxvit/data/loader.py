@@ -24,6 +24,7 @@ def train_batches(
     *,
     start_step: int = 0,
     own: slice = slice(None),
+    with_index: bool = False,
     read_threads: int = 2,
 ) -> Iterator[HostBatch]:
     """Batches from step start_step on, without end.
@@ -34,6 +35,7 @@ def train_batches(
       seed: fixes the order.
       start_step: the first batch to give; nothing before it is read.
       own: the rows of each batch that this process reads.
+      with_index: whether batches carry the index of each example in the split.
       read_threads: that read ahead.
     """
     steps = (
@@ -42,7 +44,7 @@ def train_batches(
         .shuffle()
         .repeat(2**31)  # reshuffles every epoch; without a number, grain overflows at batches of 1
         .batch(batch_size)
-        .map(lambda rows: split.take(rows[own]))
+        .map(lambda rows: split.take(rows[own], with_index))
     )
     batches = iter(
         steps.to_iter_dataset(

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from jaxvit.config import UserError
 from jaxvit.data.examples import Examples, Source
 from jaxvit.data.files import examples_from_files
 from jaxvit.data.images import decode_image
+from jaxvit.errors import UserError
 
 TFDS_NAME = "oxford_iiit_pet"
 CLASS_IDS = {str(number) for number in range(1, 38)}

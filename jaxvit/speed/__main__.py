@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from jaxvit.config import UserError
+from jaxvit.errors import UserError
 from jaxvit.speed.contest import CONTESTANTS, DEFAULT, check_equal_losses, run
 from jaxvit.speed.options import check, make_parser
 from jaxvit.speed.report import print_table, summarise, write

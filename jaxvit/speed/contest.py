@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, UserError
+from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD
+from jaxvit.errors import UserError
 from jaxvit.speed.workload import Workload
 
 JAX, TORCH = "jaxvit.speed.contestant", "torch_ref.speed"

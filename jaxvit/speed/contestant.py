@@ -18,18 +18,20 @@ import optax
 from jax.sharding import Mesh
 
 from jaxvit.augment.normalize import normalize
-from jaxvit.augment.pipeline import make_augment
-from jaxvit.compiler import jit
-from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, AugmentConfig, OptimConfig, UserError
-from jaxvit.fit import STEPS_AHEAD
+from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, Config
+from jaxvit.errors import UserError
 from jaxvit.interop.torch_weights import params_from_state_dict
-from jaxvit.machine import cores
 from jaxvit.models.transformer import VisionTransformer
-from jaxvit.optim import make_optimizer, make_schedule
-from jaxvit.parallel import AXIS, Devices
+from jaxvit.optim.optimizers import make_optimizer
+from jaxvit.runtime.compiler import jit
+from jaxvit.runtime.devices import AXIS, Devices
+from jaxvit.runtime.machine import cores
 from jaxvit.speed.workload import Workload
-from jaxvit.state import Params, create_state
-from jaxvit.steps import Batch, Metrics, make_train_parts
+from jaxvit.tasks.classification import make_classification
+from jaxvit.training.fit import STEPS_AHEAD
+from jaxvit.training.state import create_state
+from jaxvit.training.steps import compile_train_step
+from jaxvit.training.task import Batch, Metrics, Params
 
 WARMUP_STEPS = 3
 PRODUCT_SEC = 0.3  # of each shape: a burst is faster than what a processor sustains
@@ -116,19 +118,12 @@ def make_training(
     workload: Workload, model: VisionTransformer, params: Params, devices: Devices
 ) -> Callable[[Batch], Metrics]:
     """The step that train_jax.py takes, from a batch that is placed; it keeps the state."""
-    optim = OptimConfig()
-    tx = make_optimizer(optim, total_steps=10**6)
-    parts = make_train_parts(
-        model,
-        tx,
-        make_augment(AugmentConfig(), IMAGENET_MEAN, IMAGENET_STD),
-        make_schedule(optim, 10**6),
-        seed=workload.seed,
-        label_smoothing=workload.label_smoothing,
-    )
-    train_step = devices.compile_train_step(parts)
+    config = Config(seed=workload.seed, label_smoothing=workload.label_smoothing)
+    task = make_classification(model, *make_optimizer(config.optim, total_steps=10**6), config)
     # Copies: the step donates its state.
-    state = devices.replicate(create_state(jax.tree.map(jnp.copy, params), tx))
+    task = task._replace(init=lambda key: (jax.tree.map(jnp.copy, params), {}))
+    train_step = compile_train_step(task, devices, config)
+    state = devices.replicate(create_state(task, config.seed))
 
     def step(batch: Batch) -> Metrics:
         nonlocal state

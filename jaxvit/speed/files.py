@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxvit.config import UserError
-from jaxvit.machine import cores, processor
+from jaxvit.errors import UserError
+from jaxvit.runtime.machine import cores, processor
 from jaxvit.speed.contest import TORCH, run_process, turns
 from jaxvit.speed.options import check, make_parser
 from jaxvit.speed.workload import Workload

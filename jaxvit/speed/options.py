@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
-from jaxvit.config import UserError
+from jaxvit.errors import UserError
 from jaxvit.speed.workload import MODELS
 
 

@@ -14,14 +14,13 @@ import jax
 import numpy as np
 
 from jaxvit.augment.pipeline import make_augment
-from jaxvit.compiler import jit
 from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, AugmentConfig, DataConfig
 from jaxvit.data.datasets import load_dataset
 from jaxvit.data.loader import prefetch_to_device, train_batches
-from jaxvit.models.transformer import VisionTransformer
+from jaxvit.models.transformer import VisionTransformer, init_params
+from jaxvit.runtime.compiler import jit
 from jaxvit.speed.contestant import first_devices, make_training, timed
 from jaxvit.speed.workload import NUM_BATCHES, Workload
-from jaxvit.state import init_params
 
 STEPS, SKIPPED = 12, 4  # of each turn, and those of them that are not counted
 
@@ -66,7 +65,9 @@ def training(workload: Workload, split, seconds: float) -> dict[str, list[float]
     """
     model = VisionTransformer(**workload.shape, dropout=workload.dropout)
     devices = first_devices(1)
-    step = make_training(workload, model, init_params(model, workload.seed), devices)
+    step = make_training(
+        workload, model, init_params(model, jax.random.key(workload.seed)), devices
+    )
     read = train_batches(split, workload.batch_size, workload.seed)
     held = [devices.place_batch(batch) for batch in itertools.islice(read, NUM_BATCHES)]
     sources = {

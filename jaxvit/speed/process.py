@@ -6,8 +6,8 @@ Both frameworks start here, so that the memory of both is kept alike.
 import runpy
 import sys
 
-from jaxvit.config import UserError
-from jaxvit.memory import keep_freed_memory
+from jaxvit.errors import UserError
+from jaxvit.runtime.memory import keep_freed_memory
 
 if __name__ == "__main__":
     keep_freed_memory()

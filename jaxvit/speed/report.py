@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxvit.machine import cores, processor
+from jaxvit.runtime.machine import cores, processor
 from jaxvit.speed import figure
 from jaxvit.speed.contest import Result, interval, is_jax
 from jaxvit.speed.workload import Workload

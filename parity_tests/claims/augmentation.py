@@ -13,7 +13,7 @@ from jaxvit.augment.cutmix import CutmixDraw, apply_cutmix, box_sides, draw_cutm
 from jaxvit.augment.cutout import apply_cutout, draw_cutout
 from jaxvit.augment.geometry import draw_flip, draw_random_resized_crop
 from jaxvit.augment.mixup import MixupDraw, apply_mixup, draw_mixup
-from jaxvit.targets import smooth_labels
+from jaxvit.objectives.targets import smooth_labels
 from parity_tests.comparison import REPLAY, max_difference, to_nchw, to_nhwc
 from parity_tests.evidence import Evidence, Row, at_most, equal, same_law
 from torch_ref.cutmix import Cutmix

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from flax import linen as nn
 
-from jaxvit.compiler import jit
 from jaxvit.models import transformer
+from jaxvit.runtime.compiler import jit
 from parity_tests.comparison import to_nhwc, twins
 from parity_tests.evidence import Evidence, distance
 

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import torch
 
 from jaxvit.augment.mixup import MixupDraw, apply_mixup
-from jaxvit.compiler import jit
 from jaxvit.interop.torch_weights import state_dict_from_params
-from jaxvit.losses import soft_target_cross_entropy
-from jaxvit.targets import smooth_labels
+from jaxvit.objectives.losses import soft_target_cross_entropy
+from jaxvit.objectives.targets import smooth_labels
+from jaxvit.runtime.compiler import jit
 from parity_tests.claims.forward import VIT_B16
 from parity_tests.comparison import to_nchw, to_nhwc, twins
 from parity_tests.evidence import Evidence, distance

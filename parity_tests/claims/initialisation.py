@@ -1,12 +1,13 @@
 """Claim 6: every parameter starts with PyTorch's distribution."""
 
+import jax
 import numpy as np
 import torch
 from scipy import stats
 
 from jaxvit.interop.torch_weights import state_dict_from_params
 from jaxvit.models import transformer as jax_transformer
-from jaxvit.state import init_params
+from jaxvit.models.transformer import init_params
 from parity_tests.claims.forward import VIT_B16
 from parity_tests.comparison import SMALL
 from parity_tests.evidence import Evidence, equal, same_law
@@ -21,7 +22,9 @@ def measure(quick: bool) -> Evidence:
     options = SMALL | {"embed_dim": 96} if quick else VIT_B16
     torch.manual_seed(0)
     theirs = torch_transformer.VisionTransformer(**options).state_dict()
-    ours = state_dict_from_params(init_params(jax_transformer.VisionTransformer(**options), 0))
+    ours = state_dict_from_params(
+        init_params(jax_transformer.VisionTransformer(**options), jax.random.key(0))
+    )
     rng = np.random.default_rng(0)
     level = LEVEL / len(theirs)
     rows = []

@@ -6,14 +6,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import torchmetrics.classification as tm
+from flax import linen as nn
 
-from jaxvit.config import Config
+from jaxvit.config import Config, DataConfig
 from jaxvit.data.datasets import Split
-from jaxvit.evaluate import evaluate
-from jaxvit.losses import soft_target_cross_entropy
-from jaxvit.metrics import compute_metrics, count, predict
-from jaxvit.parallel import make_devices
-from jaxvit.targets import smooth_labels
+from jaxvit.objectives.losses import soft_target_cross_entropy
+from jaxvit.objectives.metrics import compute_metrics, count, predict
+from jaxvit.objectives.targets import smooth_labels
+from jaxvit.optim.optimizers import make_optimizer
+from jaxvit.runtime.devices import make_devices
+from jaxvit.tasks.classification import make_classification
+from jaxvit.training.evaluate import make_score
 from parity_tests.comparison import LOSS
 from parity_tests.evidence import Evidence, Row, at_most, distance, equal
 from torch_ref import training_pipeline
@@ -77,10 +80,19 @@ def metric_rows() -> list[Row]:
             at_most(f"{case}: {name}", "difference", abs(ours[name] - value), LOSS)
             for name, value in theirs.items()
         ]
-        predicted = np.asarray(predict(jnp.asarray(logits)).label)
+        predicted = np.asarray(predict(jnp.asarray(logits), jnp.asarray(labels)).label)
         differ = int((predicted != torch_logits.argmax(1).numpy()).sum())
         rows.append(equal(f"{case}: predicted classes", "differing predictions", differ))
     return rows
+
+
+class Pixels(nn.Module):
+    """A model whose logits are the pixels of images of 1 x 1."""
+
+    num_classes: int
+
+    def __call__(self, images: jax.Array, deterministic: bool) -> jax.Array:
+        return images[:, 0, 0]
 
 
 def short_batch_rows() -> list[Row]:
@@ -90,16 +102,10 @@ def short_batch_rows() -> list[Row]:
     pixels = rng.integers(0, 256, (size, 1, 1, classes), np.uint8)
     split = Split(pixels, np.arange(size), rng.integers(0, classes, size).astype(np.int32), ())
 
-    @jax.jit
-    def eval_step(params, counts, batch):
-        logits = batch["image"][:, 0, 0].astype(jnp.float32) / 50
-        added = count(logits, batch["label"], batch["mask"])
-        return jax.tree.map(jnp.add, counts, added), predict(logits)
-
-    devices = make_devices(Config(batch_size=16))
-    found = evaluate(
-        eval_step, {}, split, num_classes=classes, batch_size=16, devices=devices
-    ).metrics
+    data = DataConfig(mean=(0.0,) * classes, std=(50 / 255,) * classes)
+    config = Config(batch_size=16, data=data)
+    task = make_classification(Pixels(classes), *make_optimizer(config.optim, 1), config)
+    found = make_score(task, make_devices(config), config.batch_size, seed=0)({}, split).metrics
     logits = torch.tensor(pixels[:, 0, 0].astype(np.float32) / 50)
     labels = torch.tensor(split.labels).long()
     expected = {

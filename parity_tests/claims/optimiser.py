@@ -11,7 +11,7 @@ import torch
 
 from jaxvit.config import OptimConfig
 from jaxvit.models.layer_norm import EPSILON
-from jaxvit.optim import make_optimizer
+from jaxvit.optim.optimizers import make_optimizer
 from parity_tests.evidence import Evidence, Row, distance
 from torch_ref import training_pipeline
 
@@ -59,7 +59,7 @@ def in_torch(config: OptimConfig, start: dict, gradients: dict, dtype: torch.dty
 
 
 def in_jax(config: OptimConfig, start: dict, gradients: dict) -> dict:
-    tx = make_optimizer(config, STEPS)
+    tx, _ = make_optimizer(config, STEPS)
 
     @jax.jit
     def run(params, gradients):

@@ -11,10 +11,10 @@ import torch
 
 import train_jax
 from jaxvit.augment.normalize import normalize
-from jaxvit.compiler import jit
 from jaxvit.data.datasets import load_dataset
+from jaxvit.interop.saved_run import load_run
 from jaxvit.interop.torch_weights import params_from_state_dict, state_dict_from_params
-from jaxvit.saved_run import load_run
+from jaxvit.runtime.compiler import jit
 from parity_tests.claims.forward import VIT_B16
 from parity_tests.comparison import SMALL, to_nchw, torch_twin
 from parity_tests.evidence import Evidence, Row, distance, equal

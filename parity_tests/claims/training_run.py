@@ -13,7 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from jaxvit.config import PETS, PRESETS, AugmentConfig, OptimConfig
+from jaxvit.config import AugmentConfig, OptimConfig
+from jaxvit.presets import PETS, PRESETS
 from parity_tests.comparison import RATIO, SHARED
 from parity_tests.evidence import Evidence, Row, at_most, distance, equal
 from parity_tests.replayed_training import PROGRAMS, Curves, train

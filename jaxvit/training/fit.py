@@ -1,4 +1,4 @@
-"""The loop every program shares: batches in, steps out, hooks for what happens around them."""
+"""The training loop: batches in, steps out, hooks for logging, validation and saving."""
 
 import math
 import time
@@ -7,14 +7,10 @@ from dataclasses import dataclass
 
 import jax
 
-from jaxvit.config import UserError
-from jaxvit.state import TrainState
-from jaxvit.steps import Batch, TrainStep
-
-
-class Diverged(UserError):
-    """The loss is no longer a finite number."""
-
+from jaxvit.errors import Diverged
+from jaxvit.training.state import TrainState
+from jaxvit.training.steps import TrainStep
+from jaxvit.training.task import Batch, Metrics
 
 # Enough to hide a dispatch. On a CPU of several devices 150 small steps in flight take all of XLA's
 # threads, each waiting to sum gradients with another that has none left (jax 0.10 and 0.11).
@@ -48,19 +44,6 @@ class Plan:
         return step == self.end_of(self.epoch_of(step))
 
 
-@dataclass(frozen=True)
-class Speed:
-    """How long training took, in this process.
-
-    Attributes:
-      compile_sec: until the first step was done, which is mostly compilation.
-      images_per_sec: over all later steps, without the time spent in hooks.
-    """
-
-    compile_sec: float
-    images_per_sec: float
-
-
 def fit(
     state: TrainState,
     train_step: TrainStep,
@@ -73,7 +56,7 @@ def fit(
     on_save: Callable[[TrainState], None] = lambda state: None,
     save_every_steps: int = 0,
     should_stop: Callable[[int], bool] = lambda step: False,
-) -> tuple[TrainState, Speed]:
+) -> tuple[TrainState, float]:
     """Trains from the state's step to the plan's last, or until it should stop.
 
     Steps are handed to the device without waiting for them, up to STEPS_AHEAD, except where metrics
@@ -86,25 +69,27 @@ def fit(
       plan: when to stop, and where epochs end.
       log_every_steps: between calls of on_log; an epoch's last step is logged too.
       on_log: (step, metrics), "train/loss" and the like of that step, and "images_per_sec" since
-        the last logged one.
+        the last logged one, without the time spent in hooks or in compiling.
       on_epoch: (step, state) at the end of each epoch, after on_log.
       on_save: (state), where an epoch does not end: every save_every_steps, and before stopping.
-      save_every_steps: 0 for only at the ends of epochs, which is on_epoch's affair.
+      save_every_steps: 0 disables mid-epoch saves.
       should_stop: asked after every step, with its number.
+
+    Returns:
+      The state, and the seconds until the first step was done, which are mostly compilation.
 
     Raises:
       Diverged: a loss was not finite. No hook has seen that step or a later one.
     """
-    first = step = logged_step = int(state.step)
+    first = logged_step = int(state.step)
     began = logged_at = time.perf_counter()
-    compile_sec = timed_sec = 0.0
-    timed_steps = 0
-    unread: list[jax.Array] = []  # losses on the device, of the steps since the last reading
+    compile_sec = 0.0
+    unread: list[Metrics] = []  # losses on the device, of the steps since the last reading
     for step in range(first + 1, plan.total_steps + 1):
         state, metrics = train_step(state, next(batches))
-        unread.append(metrics["loss"])
+        unread.append({name: x for name, x in metrics.items() if name.startswith("loss")})
         if len(unread) > STEPS_AHEAD:
-            unread[-STEPS_AHEAD - 1].block_until_ready()
+            jax.block_until_ready(unread[-STEPS_AHEAD - 1])
         if step == first + 1:
             jax.block_until_ready(metrics)
             compile_sec = time.perf_counter() - began
@@ -114,12 +99,11 @@ def fit(
         logs = ends_epoch or step % log_every_steps == 0
         saves = not ends_epoch and (stops or (save_every_steps and step % save_every_steps == 0))
         if logs or saves:
-            _check_finite(step, unread, float(metrics["learning_rate"]))
+            _check_finite(step, unread, metrics)
             unread.clear()
         if logs:
             values = {f"train/{name}": float(value) for name, value in metrics.items()}
             steps, sec = step - logged_step, time.perf_counter() - logged_at  # all are done
-            timed_steps, timed_sec = timed_steps + steps, timed_sec + sec
             if steps:
                 values["images_per_sec"] = steps * plan.batch_size / sec
             on_log(step, values)
@@ -132,14 +116,14 @@ def fit(
             logged_at += time.perf_counter() - paused
         if stops:
             break
-    rate = timed_steps * plan.batch_size / timed_sec if timed_sec else 0.0
-    return state, Speed(compile_sec, rate)
+    return state, compile_sec
 
 
-def _check_finite(last_step: int, losses: list[jax.Array], learning_rate: float) -> None:
-    for step, loss in enumerate(jax.device_get(losses), last_step - len(losses) + 1):
-        if not math.isfinite(loss):
-            raise Diverged(
-                f"the loss is {loss} at step {step}, at a learning rate near {learning_rate:.3g}: "
-                "lower --optim.lr, or set --optim.clip-norm 1; the checkpoints before it are whole"
-            )
+def _check_finite(last_step: int, losses: list[Metrics], metrics: Metrics) -> None:
+    rates = [float(x) for name, x in metrics.items() if name.startswith("learning_rate")]
+    for step, values in enumerate(jax.device_get(losses), last_step - len(losses) + 1):
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise Diverged(
+                    f"the {name} is {value} at step {step} (learning rate near {max(rates):.3g})"
+                )

@@ -1,4 +1,4 @@
-"""AdamW with PyTorch's numbers, and the schedule, clipping and decay mask around it."""
+"""AdamW with PyTorch's numbers, with clipping and a decay mask around it."""
 
 import math
 
@@ -7,31 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxvit.config import OptimConfig
-
-
-def make_schedule(config: OptimConfig, total_steps: int) -> optax.Schedule:
-    """The learning rate at each step.
-
-    Linear from 0 to lr over warmup_steps, so that step s of the warm-up uses
-    lr (s + 1) / warmup_steps; then constant, or lr (1 + cos(pi t)) / 2 with t rising from 0 to 1
-    over the steps that are left.
-
-    Args:
-      config: lr, schedule and warmup_steps.
-      total_steps: steps of the whole run, at least 1.
-
-    Source: Loshchilov and Hutter 2017, arXiv:1608.03983 (without restarts).
-    """
-    if config.schedule == "cosine":
-        main = optax.cosine_decay_schedule(config.lr, max(1, total_steps - config.warmup_steps))
-    else:
-        main = optax.constant_schedule(config.lr)
-    if config.warmup_steps == 0:
-        return main
-    # Warm-up starts one increment above 0, for a first step that moves nothing is a step wasted.
-    first = config.lr / config.warmup_steps
-    warmup = optax.linear_schedule(first, config.lr, max(1, config.warmup_steps - 1))
-    return optax.join_schedules([warmup, main], [config.warmup_steps])
+from jaxvit.optim.schedules import make_schedule
 
 
 def decay_mask(params) -> dict:
@@ -73,8 +49,10 @@ def scale_by_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformat
     return optax.GradientTransformation(init, update)
 
 
-def make_optimizer(config: OptimConfig, total_steps: int) -> optax.GradientTransformation:
-    """AdamW: decoupled weight decay, multiplied by the learning rate as in PyTorch.
+def make_optimizer(
+    config: OptimConfig, total_steps: int
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """AdamW and its schedule; the decoupled weight decay is multiplied by the rate, as in PyTorch.
 
     m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
     p = p - lr ((m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps) + weight_decay p).
@@ -85,12 +63,17 @@ def make_optimizer(config: OptimConfig, total_steps: int) -> optax.GradientTrans
       config: see OptimConfig; `decay="matrices"` spares all that decay_mask marks False.
       total_steps: steps of the whole run, for the schedule.
 
+    Returns:
+      The optimiser, and the learning rate that it uses at each step.
+
     Source: Loshchilov and Hutter 2019, arXiv:1711.05101. Torch twin: torch.optim.AdamW.
     """
     mask = decay_mask if config.decay == "matrices" else None
-    return optax.chain(
+    schedule = make_schedule(config, total_steps)
+    tx = optax.chain(
         optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity(),
         scale_by_adam(config.b1, config.b2, config.eps),
         optax.add_decayed_weights(config.weight_decay, mask),
-        optax.scale_by_learning_rate(make_schedule(config, total_steps)),
+        optax.scale_by_learning_rate(schedule),
     )
+    return tx, schedule

@@ -12,24 +12,10 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
-from jaxvit.config import Config
-
 # Parameters of mallopt, from <malloc.h>, and of madvise, from <sys/mman.h>.
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 MADV_HUGEPAGE = 14
 ALIGNMENT = 1 << 21  # of a huge page, in bytes
-THREAD_HEAP_BYTES = 1 << 26  # the most that glibc keeps for a thread
-
-
-def activation_bytes(config: Config) -> int:
-    """About what a training step holds for its backward pass: 16 arrays (B, N, D) a layer.
-
-    Where that fits into a thread's heap, glibc keeps it anyhow, and one heap for all threads only
-    makes them wait: digits train 15 % slower.
-    """
-    model, batch_size = config.model, config.batch_size // config.grad_accum_steps
-    tokens = (model.img_size // model.patch_size) ** 2 + 1
-    return 4 * 16 * batch_size * tokens * model.embed_dim * model.num_layers
 
 
 def keep_freed_memory() -> bool:

@@ -14,7 +14,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from jaxvit.config import DistributedConfig, UserError
+from jaxvit.config import DistributedConfig
+from jaxvit.errors import UserError
 
 # What srun sets for each task; a batch script outside of srun has only some of them.
 SLURM = (

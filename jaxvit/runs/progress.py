@@ -1,10 +1,13 @@
-"""What a person sees while a run works: bars on a terminal, plain lines in a log."""
+"""Progress of a run: bars on a terminal, plain lines in a log."""
 
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
+import jax
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -14,38 +17,56 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from jaxvit.data.datasets import Dataset
+from jaxvit.training.fit import Plan
+
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Who reads us has gone, as in `| head`: no reason to throw hours of training away."""
+        """The reader of stdout has gone, as in `| head`: training continues in silence."""
         self.quiet = True
         devnull = os.open(os.devnull, os.O_WRONLY)
         os.dup2(devnull, sys.stdout.fileno())
 
 
 def make_console(quiet: bool = False) -> Console:
-    """Writes to stdout, and goes on in silence where nobody reads that any more."""
+    """Writes to stdout, and continues in silence once nothing reads it."""
     return _Console(markup=False, quiet=quiet)
 
 
+def say_on(console: Console) -> Callable[[str], None]:
+    """Prints a line as it is, not broken at the width of the terminal."""
+    return partial(console.print, highlight=False, soft_wrap=True)
+
+
 class TrainingProgress:
-    """A live bar with epoch, step, loss, accuracy, images/s and time left.
+    """A live bar with epoch, steps, losses, speed and time left, in 80 columns.
 
     Lines about whole epochs scroll above it; where the output is not a terminal, only they are
     written. Use as a context manager around the training loop.
+
+    Args:
+      console: where it is shown.
+      total_steps, epochs: of the run.
+      headline: (metric, format) pairs of a validation; see jaxvit.training.task.Task.
     """
 
-    def __init__(self, console: Console, total_steps: int, epochs: int):
+    def __init__(
+        self,
+        console: Console,
+        total_steps: int,
+        epochs: int,
+        headline: tuple[tuple[str, str], ...],
+    ):
         self._console = console
         self._epochs = epochs
+        self._headline = headline
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/" + str(epochs)),
-            BarColumn(bar_width=24),
-            TextColumn("step"),
+            BarColumn(bar_width=16),
             MofNCompleteColumn(),
             TextColumn("{task.fields[status]}"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
+            TimeRemainingColumn(compact=True),
             console=console,
             disable=not console.is_terminal,
         )
@@ -61,23 +82,39 @@ class TrainingProgress:
 
     def step(self, step: int, epoch: int, metrics: dict[str, float]) -> None:
         """Moves the bar; metrics are those of the logged step."""
-        status = (
-            f"loss {metrics['train/loss']:.3f}  acc {metrics['train/accuracy']:.1%}  "
-            f"{metrics.get('images_per_sec', 0):,.0f} images/s"
-        )
+        losses = [
+            f"{value:.3f}" for name, value in metrics.items() if name.startswith("train/loss")
+        ]
+        rate = metrics.get("images_per_sec", 0)
+        status = f"loss {' '.join(losses)} {rate:,.0f} images/s"
         self._bar.update(self._task, completed=step, epoch=epoch, status=status)
 
     def epoch(self, epoch: int, step: int, metrics: dict[str, float], best: bool) -> None:
         """Writes a line about the validation at an epoch's end."""
         self._bar.update(self._task, completed=step)
+        shown = "  ".join(
+            f"{name} {metrics[f'val/{name}']:{form}}" for name, form in self._headline
+        )
         self._console.print(
-            f"epoch {epoch:>3}/{self._epochs}  step {step:>5}  "
-            f"val loss {metrics['val/loss']:.3f}  val acc {metrics['val/accuracy']:7.2%}  "
-            f"ece {metrics['val/ece']:.3f}  {time.perf_counter() - self._started:5.0f} s"
-            + ("  best" if best else ""),
+            f"epoch {epoch:>3}/{self._epochs}  val {shown}  "
+            f"{time.perf_counter() - self._started:5.0f} s" + ("  best" if best else ""),
             highlight=False,
             soft_wrap=True,  # a log's lines are not for us to break
         )
+
+
+def announce(
+    console: Console, name: str, params: Any, data: Dataset, plan: Plan, num_devices: int
+) -> None:
+    """What is about to be trained, in one line."""
+    say = say_on(console)
+    if data.skipped:
+        say(f"left out {len(data.skipped)} image(s); the first: {data.skipped[0]}")
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+    say(
+        f"{name}: {parameters:,} parameters, {len(data.train):,} training images, "
+        f"{plan.total_steps:,} steps on {num_devices} {jax.default_backend()} device(s)"
+    )
 
 
 def track(console: Console, items: Iterable, length: int, what: str) -> Iterable:

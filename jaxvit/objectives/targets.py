@@ -1,6 +1,7 @@
 """Integer labels to the one form of target that the loss takes: rows of probabilities."""
 
 import jax
+import optax
 
 from jaxvit.shapes import Array, Float, Int
 
@@ -28,5 +29,4 @@ def smooth_labels(
       >>> [f"{y:.2f}" for y in smooth_labels(jnp.array([2]), 5, 0.1)[0]]
       ['0.02', '0.02', '0.92', '0.02', '0.02']
     """
-    one_hot = jax.nn.one_hot(labels, num_classes)
-    return one_hot * (1.0 - label_smoothing) + label_smoothing / num_classes
+    return optax.smooth_labels(jax.nn.one_hot(labels, num_classes), label_smoothing)

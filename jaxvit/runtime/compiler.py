@@ -9,7 +9,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from jaxvit.machine import cores, instructions, processor
+from jaxvit.config import Config
+from jaxvit.paths import user_path
+from jaxvit.runtime.machine import cores, instructions, processor
 
 KEPT_BYTES = 2**30  # of programs, in each place that keep_programs makes
 
@@ -34,6 +36,18 @@ def xla_options() -> dict[str, str] | None:
     except jax.errors.JaxRuntimeError:  # another version of XLA, without it
         return None
     return options
+
+
+def cache_programs(config: Config, say: Callable[[str], None]) -> None:
+    """keep_programs in the configured cache directory, where that is wanted.
+
+    Not for many processes: one would find a program, and the others wait for its share in
+    compiling it.
+    """
+    directory = user_path("data.cache-dir", config.data.cache_dir)
+    alone = jax.process_count() == 1
+    if config.keep_programs and alone and not keep_programs(directory):
+        say(f"compiled programs are not cached: {directory} cannot be written")
 
 
 def keep_programs(directory: Path) -> bool:

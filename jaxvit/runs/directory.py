@@ -10,34 +10,17 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from jaxvit.config import Config, UserError
+from jaxvit.cleanup import removed_on_exit
+from jaxvit.config import Config, may_change
+from jaxvit.errors import UserError
 from jaxvit.paths import user_path
-
-# Options that may change between a run and its continuation: no number depends on them, or, where
-# they only place the work, none by more than rounding.
-NOT_COMPARED = {
-    "out",
-    "overwrite",
-    "resume",
-    "checkpoint.every_steps",
-    "checkpoint.keep",
-    "keep_programs",
-    "data.dir",  # what lies there is compared
-    "data.cache_dir",
-    "data.decode_threads",
-    "data.prefetch_batches",
-    "distributed.coordinator",
-    "distributed.num_processes",
-    "distributed.process_id",
-    "parallel.shard_params",
-}
-
 
 MADE_BY_A_RUN = {
     "config.json",
     "split.json",
     "metrics.jsonl",
     "summary.json",
+    "extended.json",
     "checkpoints",
     "damaged",
     "plots",
@@ -50,14 +33,15 @@ class RunDirectory:
     Use as a context manager: while it is entered, no other process can enter the same directory.
     Entering only looks; nothing is written, and nothing replaced, before `open`. So a run that
     fails on its data leaves an older one alone. A directory that holds an unfinished run (one
-    without a summary.json) of the same configuration is gone on with.
+    without a summary.json) of the same configuration is resumed.
 
     Args:
       config: `out`, `overwrite` and `resume` say where and whether.
       writes: False in all processes of a run but one; they only read.
 
     Attributes:
-      resumes: whether an unfinished run is there to go on with.
+      resumes: whether a run is there to be resumed.
+      extends: whether it is a finished one, which is given more epochs.
 
     Raises:
       UserError: on entering: another run is in `out`; or it holds a finished run, or one of another
@@ -70,7 +54,7 @@ class RunDirectory:
         self.path = path
         self.checkpoints = path / "checkpoints"
         self.plots = path / "plots"
-        self.resumes = False
+        self.resumes = self.extends = False
         self._config = config
         self._writes = writes
         self._events = None
@@ -79,20 +63,18 @@ class RunDirectory:
         self._lock = FileLock(path.with_name(f".{path.name}.lock"), blocking=False)
 
     def __enter__(self) -> "RunDirectory":
-        if self._writes:
-            self._take()
-        try:
+        with contextlib.ExitStack() as stack:
+            if self._writes:
+                self._take()
+                stack.callback(self._leave)
+                stack.enter_context(removed_on_exit(Path(self._lock.lock_file)))
             self._look()
-        except BaseException:
-            self._leave()
-            raise
+            self._exit = stack.pop_all()
         return self
 
     def __exit__(self, *_) -> None:
-        try:
+        with self._exit:
             self._close_events()
-        finally:
-            self._leave()
 
     def _take(self) -> None:
         try:
@@ -132,29 +114,55 @@ class RunDirectory:
             if not config.overwrite:
                 self._check_same(written)
                 self.resumes = True
-        elif config.resume:
-            raise UserError(f"--resume: --out {path} holds no run to go on with")
+        elif config.resume or config.extend:
+            option = "resume" if config.resume else "extend"
+            raise UserError(f"--{option}: --out {path} holds no run to continue")
         nearest = path if path.exists() else path.parent
         if self._writes and not os.access(nearest, os.W_OK):
             raise UserError(f"--out {path} cannot be written: choose another place")
 
     def _check_same(self, written: dict) -> None:
-        if (self.path / "summary.json").exists():
-            raise UserError(
-                f"--out {self.path} already holds a run, which is finished: choose another name, "
-                "or replace it with --overwrite"
-            )
         before, now = _flat(written), _flat(_as_json(self._config))
         differ = [
-            f"{name} {before.get(name)} -> {now.get(name)}"
+            name
             for name in sorted(before.keys() | now.keys())
-            if name not in NOT_COMPARED and before.get(name) != now.get(name)
+            if not may_change(name) and before.get(name) != now.get(name)
         ]
-        if differ:
+        finished = self._finished(before["epochs"])
+        self.extends = self._config.extend and "epochs" in differ
+        if self.extends:
+            differ.remove("epochs")
+            if not finished:
+                raise UserError(
+                    f"--extend: the run in --out {self.path} is not finished: let the same command "
+                    f"with --epochs {before['epochs']} resume it first"
+                )
+            if now["epochs"] < before["epochs"]:
+                raise UserError(
+                    f"--extend: --epochs {now['epochs']} is below the {before['epochs']} that the "
+                    f"run in --out {self.path} has had: give a larger number"
+                )
+        elif finished:
             raise UserError(
-                f"--out {self.path} already holds a run of another configuration "
-                f"({', '.join(differ)}): choose another name, or replace it with --overwrite"
+                f"--out {self.path} already holds a run, which is finished: choose another name, "
+                "replace it with --overwrite, or give it more epochs with --extend --epochs N"
             )
+        if differ:
+            changes = ", ".join(f"{name} {before.get(name)} -> {now.get(name)}" for name in differ)
+            raise UserError(
+                f"--out {self.path} already holds a run of another configuration ({changes}): "
+                "choose another name, or replace it with --overwrite"
+            )
+
+    def _finished(self, epochs: int) -> bool:
+        """Whether summary.json is of a run of so many epochs, not of one that was given more."""
+        try:
+            summary = json.loads((self.path / "summary.json").read_text())
+            return summary.get("epochs", epochs) == epochs
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError, AttributeError):
+            return True  # damaged, but a run wrote it
 
     def open(self, split: dict[str, dict[str, str] | list[str]]) -> None:
         """Makes the directory, or checks that the one to go on with was made of the same data.
@@ -173,38 +181,54 @@ class RunDirectory:
                 before = json.loads(path.read_text())
             except (OSError, ValueError) as error:
                 raise UserError(
-                    f"{path} cannot be read ({error}): restore it, or start anew with --overwrite"
+                    f"{path} cannot be read ({error}): restore it, or start again with --overwrite"
                 ) from error
             difference = _first_difference(before, split)
             if difference is not None:
                 raise UserError(
                     f"the images are not those that the run in {self.path} began with "
-                    f"({difference}): restore them, or start anew with --overwrite"
+                    f"({difference}): restore them, or start again with --overwrite"
                 )
+            if self.extends and self._writes:
+                self._extend()
             return
         if not self._writes:
             return
         staging = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        old = staging.with_suffix(".old")
         try:
-            (staging / "plots").mkdir(parents=True)
-            (staging / "config.json").write_text(json.dumps(_as_json(self._config), indent=1))
-            (staging / "split.json").write_text(json.dumps(split, indent=1))
-            if self.path.exists():
-                shutil.rmtree(self.path)
-            staging.rename(self.path)
+            with removed_on_exit(staging), removed_on_exit(old):
+                (staging / "plots").mkdir(parents=True)
+                (staging / "config.json").write_text(json.dumps(_as_json(self._config), indent=1))
+                (staging / "split.json").write_text(json.dumps(split, indent=1))
+                if self.path.exists():
+                    self.path.rename(old)
+                staging.rename(self.path)
         except OSError as error:
             raise self._unwritable(error) from error
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            for path in (staging, old):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _extend(self) -> None:
+        """Makes the finished run an unfinished one of more epochs, and lists what it had."""
+        before = json.loads((self.path / "config.json").read_text())["epochs"]
+        numbers = list(dict.fromkeys([*self.extended_from(), before]))
+        _replace(self.path / "extended.json", json.dumps(numbers))
+        _replace(self.path / "config.json", json.dumps(_as_json(self._config), indent=1))
+        (self.path / "summary.json").unlink()
+
+    def extended_from(self) -> list[int]:
+        """The numbers of epochs that this run was finished with before it was given more."""
+        path = self.path / "extended.json"
+        return json.loads(path.read_text()) if path.exists() else []
 
     def rewind(self, step: int) -> None:
         """Drops the lines of metrics.jsonl about later steps: they are about to be taken again."""
         if not self._writes:
             return
         kept = [json.dumps(line) + "\n" for line in self.read_metrics() if line["step"] <= step]
-        partial = self.path / "metrics.jsonl.partial"
-        partial.write_text("".join(kept))
-        partial.replace(self.path / "metrics.jsonl")
+        _replace(self.path / "metrics.jsonl", "".join(kept))
         self._purge_step = step + 1
 
     def log(self, step: int, epoch: int, metrics: dict[str, float]) -> None:
@@ -230,9 +254,7 @@ class RunDirectory:
     def write_summary(self, summary: dict[str, Any]) -> None:
         """The last thing a run writes: its presence says that the run is finished."""
         self._close_events()
-        partial = self.path / "summary.json.partial"
-        partial.write_text(json.dumps(summary, indent=1) + "\n")
-        partial.replace(self.path / "summary.json")
+        _replace(self.path / "summary.json", json.dumps(summary, indent=1) + "\n")
 
     def add_plots(self, step: int) -> None:
         """Copies every picture in plots/ to the TensorBoard events."""
@@ -254,6 +276,13 @@ class RunDirectory:
         events, self._events = self._events, None
         if events is not None:
             events.close()
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes a file that is there whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)
 
 
 def _made_by_a_run(name: str) -> bool:

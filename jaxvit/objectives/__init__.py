@@ -1,0 +1,1 @@
+"""Targets, losses and metrics: functions of arrays, without a model and without data."""

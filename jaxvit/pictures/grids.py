@@ -1,0 +1,84 @@
+"""Many small images side by side, each with a few words."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxvit.pictures.figure import make_figure
+
+COLUMNS = 8
+LONGEST_NAME = 24  # characters of a file name that fit above an image
+
+
+def plot_augmented(
+    images: np.ndarray,
+    targets: np.ndarray,
+    even: float,
+    class_names: Sequence[str],
+    mean: Sequence[float],
+    std: Sequence[float],
+):
+    """Images as the model sees them in training, each with the classes of its soft label.
+
+    Args:
+      images: normalised, (B, H, W, C).
+      targets: (B, K); classes with more than the smoothing's even share are named.
+      even: that share, eps / K.
+      class_names: K names.
+      mean, std: of the normalisation, undone once here.
+    """
+    figure, axes = _grid(len(images), 2.25)
+    pixels = np.clip(np.asarray(images) * np.asarray(std) + np.asarray(mean), 0, 1)
+    for axis, image, target in zip(axes.flat, pixels, np.asarray(targets), strict=False):
+        _show(axis, image)
+        named = [k for k in np.argsort(-target)[:3] if target[k] > even + 0.005]
+        axis.set_title("\n".join(f"{class_names[k]} {target[k]:.2f}" for k in named), fontsize=7)
+    return figure
+
+
+def plot_mistakes(
+    images: np.ndarray,
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    confidences: np.ndarray,
+    label_probabilities: np.ndarray,
+    names: Sequence[str],
+    class_names: Sequence[str],
+):
+    """The wrong predictions with the highest confidence, with what the model gave the true class.
+
+    Args:
+      images: uint8 (M, H, W, C), most confident first; there may be none.
+      labels, predictions, confidences, label_probabilities: (M,).
+      names: M names of files.
+      class_names: K names.
+    """
+    figure, axes = _grid(len(images), 2.5)
+    if not len(images):
+        figure.suptitle("no mistakes on the test split")
+    rows = zip(
+        axes.flat, images, labels, predictions, confidences, label_probabilities, names,
+        strict=False,
+    )  # fmt: skip
+    for axis, image, label, prediction, confidence, probability, name in rows:
+        _show(axis, image / 255)
+        name = name.rpartition("/")[2]
+        name = name if len(name) <= LONGEST_NAME else f"...{name[3 - LONGEST_NAME :]}"
+        words = (
+            f"{class_names[prediction]} {confidence:.2f}\nis {class_names[label]} {probability:.2f}"
+        )
+        axis.set_title(f"{words}\n{name}", fontsize=7)
+    return figure
+
+
+def _grid(number: int, height: float):
+    columns = min(COLUMNS, max(1, number))
+    rows = max(1, -(-number // columns))
+    figure, axes = make_figure(rows, columns, max(3.5, 1.75 * columns), height * rows)
+    for axis in axes.flat:
+        axis.axis("off")
+    return figure, axes
+
+
+def _show(axis, image: np.ndarray) -> None:
+    axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)

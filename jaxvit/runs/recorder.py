@@ -1,0 +1,275 @@
+"""A task's training in a run directory: resumed, logged, validated, saved and reported."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+from rich.console import Console
+
+from jaxvit.config import Config, DistributedConfig
+from jaxvit.data.datasets import Dataset, describe
+from jaxvit.data.loader import prefetch_to_device, train_batches
+from jaxvit.errors import Diverged, Interrupted
+from jaxvit.runs.checkpoint import Checkpoints
+from jaxvit.runs.directory import RunDirectory
+from jaxvit.runs.progress import TrainingProgress, say_on
+from jaxvit.runtime.devices import Devices
+from jaxvit.runtime.digest import sha256
+from jaxvit.runtime.distributed import check_same, is_main, largest, wait_for_all
+from jaxvit.runtime.interrupt import StopSignals
+from jaxvit.runtime.machine import describe_machine
+from jaxvit.training.evaluate import Score
+from jaxvit.training.fit import Plan
+from jaxvit.training.state import TrainState, weights_of
+from jaxvit.training.steps import prepared_sample
+from jaxvit.training.task import Batch, Results, Task
+
+
+def prefixed(split: str, metrics: dict[str, float]) -> dict[str, float]:
+    """error -> split/error, and so on."""
+    return {f"{split}/{name}": value for name, value in metrics.items()}
+
+
+class Recorder:
+    """Everything around the loop of `fit`, for any task. Use as a context manager around it.
+
+    Args:
+      run: the directory, entered.
+      task: what is trained.
+      config: of the run.
+      plan: its steps and epochs.
+      data: its three splits.
+      score: see jaxvit.training.evaluate.make_score.
+      console: where progress is shown.
+
+    Raises:
+      UserError: on entering: the data or the configuration is not that of the run to resume.
+      Diverged: on leaving after a loss that was not finite, with advice.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        task: Task,
+        config: Config,
+        plan: Plan,
+        data: Dataset,
+        score: Score,
+        console: Console,
+    ):
+        self._run, self._task, self._config, self._plan = run, task, config, plan
+        self._data, self._score = data, score
+        self._say = say_on(console)
+        self._progress = TrainingProgress(console, plan.total_steps, config.epochs, task.headline)
+        # Asking the other processes is a wait.
+        self._stop = StopSignals(largest, 10 if jax.process_count() > 1 else 1)
+
+    def __enter__(self) -> "Recorder":
+        config, run, described = self._config, self._run, describe(self._data)
+        check_same(
+            {
+                "options": [repr(replace(config, distributed=DistributedConfig()))],
+                "--distributed.num-processes": config.distributed.num_processes,
+                "images": described,
+                "run directory": run.resumes,
+            }
+        )
+        run.open(described)  # an older run in the same place is untouched until here
+        wait_for_all("the run directory is there")
+        if config.grad_accum_steps > 1 and self._task.couples:
+            self._say(
+                "this method relates the examples of a batch to each other: with "
+                f"--grad-accum-steps {config.grad_accum_steps} only those of one part, which is "
+                "another step than without it"
+            )
+        self._checkpoints = Checkpoints(
+            run.checkpoints, self._task.monitor, config.checkpoint.keep, warn=self._say
+        )
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        try:
+            if isinstance(error, Diverged):
+                raise Diverged(f"{error}: {self._after_divergence()}") from error
+        finally:
+            self._checkpoints.__exit__(kind, error, trace)
+
+    def resume(self, state: TrainState) -> TrainState:
+        """The state to start from: the newest checkpoint of a run that is resumed, or `state`."""
+        if not self._run.resumes:
+            return state
+        state = self._checkpoints.restore_latest(like=state) or state
+        self._run.rewind(int(state.step))
+        self._say(f"resuming {self._config.out} after step {int(state.step)}")
+        if numbers := self._run.extended_from():
+            self._say(
+                f"this run was finished with {numbers[-1]} epochs and is given "
+                f"{self._config.epochs}: the schedule continues as that of {self._config.epochs}, "
+                "so the result is not that of a fresh run"
+            )
+        return state
+
+    def batches(self, devices: Devices, start_step: int) -> Iterator[Batch]:
+        """The training batches from a step on, placed on the devices ahead of their use."""
+        config = self._config
+        host = train_batches(
+            self._data.train,
+            config.batch_size,
+            config.seed,
+            start_step=start_step,
+            own=devices.own_rows(config.batch_size),
+            with_index=self._task.uses_index,
+        )
+        return prefetch_to_device(host, devices.place_batch, config.data.prefetch_batches)
+
+    def around(self, loop: Callable[..., tuple[TrainState, float]]) -> tuple[TrainState, float]:
+        """Runs the loop of `fit` under a progress bar, stopping at a signal.
+
+        Args:
+          loop: `fit`, with all but its hooks given.
+
+        Raises:
+          Interrupted: a signal stopped it; everything is saved.
+        """
+        config = self._config
+        with self._progress, self._stop:
+            state, compile_sec = loop(
+                log_every_steps=config.log_every_steps,
+                on_log=self._on_log,
+                on_epoch=self._on_epoch,
+                on_save=self._checkpoints.save,
+                save_every_steps=config.checkpoint.every_steps,
+                should_stop=self._stop.should_stop,
+            )
+        step, total = int(state.step), self._plan.total_steps
+        if self._stop.agreed and step < total:
+            self._checkpoints.wait()
+            raise Interrupted(
+                f"stopped after step {step} of {total}, with everything saved in {config.out}: "
+                "the same command resumes from there",
+                self._stop.agreed,
+                agreed=True,
+            )
+        return state, compile_sec
+
+    def _on_log(self, step: int, metrics: dict[str, float]) -> None:
+        epoch = self._plan.epoch_of(step)
+        self._run.log(step, epoch, metrics)
+        self._progress.step(step, epoch, metrics)
+
+    def _on_epoch(self, step: int, state: TrainState) -> None:
+        epoch = self._plan.epoch_of(step)
+        weights = weights_of(self._task, state)
+        metrics = prefixed("val", self._score(weights, self._data.val).metrics)
+        self._run.log(step, epoch, metrics)
+        is_best = self._checkpoints.save(state, metrics)
+        self._progress.epoch(epoch, step, metrics, is_best)
+
+    def _after_divergence(self) -> str:
+        optim, step = self._config.optim, self._checkpoints.latest_step
+        advice = f"lower --optim.lr {optim.lr:g}"
+        if not 0 < optim.clip_norm <= 1:
+            advice += ", or set --optim.clip-norm 1"
+        if step is None:
+            return f"{advice}; no checkpoint had been written yet"
+        return f"{advice}; the checkpoint of step {step} is from before it"
+
+    def report(
+        self, name: str, state: TrainState, compile_sec: float, began: float
+    ) -> dict[str, Any]:
+        """Scores the test split once, with the best state; writes pictures and summary.json.
+
+        Args:
+          name: of the preset.
+          state: the last one.
+          compile_sec: of `fit`.
+          began: when the run did, by time.perf_counter.
+
+        Returns:
+          What summary.json holds; of many processes one writes, and the others return nothing.
+        """
+        run, plan, task, config = self._run, self._plan, self._task, self._config
+        best_state = self._checkpoints.restore_best(like=state)
+        evaluation = self._score(weights_of(task, best_state), self._data.test)
+        params_sha256 = sha256(state.params)
+        if not is_main():
+            return {}
+        lines = run.read_metrics()
+        best_step = int(best_state.step)
+        validated = {line["step"]: line for line in lines if _is_validation(line)}
+        summary = {
+            "preset": name,
+            "epochs": config.epochs,
+            "best": validated.get(best_step, {}),
+            "last": validated.get(plan.total_steps, {}),
+            **prefixed("test", evaluation.metrics),
+            "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+            "params_sha256": params_sha256,
+            "steps": plan.total_steps,
+            "images": {
+                split: len(getattr(self._data, split)) for split in ("train", "val", "test")
+            },
+            "skipped_images": len(self._data.skipped),
+            "images_per_sec": images_per_sec(lines),
+            "compile_sec": compile_sec,
+            "wall_sec": time.perf_counter() - began,
+            **describe_machine(),
+        }
+        if numbers := run.extended_from():
+            summary["extended_from_epochs"] = numbers
+            summary["note"] = (
+                f"finished with {numbers[-1]} epochs and then given {config.epochs}: the learning "
+                f"rate jumped to the schedule of {config.epochs} epochs there, so this is not the "
+                "result of a fresh run"
+            )
+        inputs = prepared_sample(task, config.seed, self._data.train)
+        results = Results(lines, best_step, self._data.test, evaluation, inputs)
+        _save_figures(task.draw(results), run.plots)
+        run.add_plots(plan.total_steps)
+        run.write_summary(summary)
+        self._say(self._closing_line(summary))
+        return summary
+
+    def _closing_line(self, summary: dict[str, Any]) -> str:
+        metric = self._task.monitor[0][0]
+        form = dict(self._task.headline).get(metric, ".4g")
+        low, high = (summary.get(f"test/{metric}_{end}") for end in ("low", "high"))
+        interval = "" if low is None else f" (95 % interval {low:{form}} to {high:{form}})"
+        best = summary["best"]
+        validated = ""
+        if f"val/{metric}" in best:
+            validated = f", best validation {best[f'val/{metric}']:{form}} at epoch {best['epoch']}"
+        return (
+            f"test {metric} {summary[f'test/{metric}']:{form}}{interval}{validated}\n"
+            f"{summary['images_per_sec']:,.0f} images/s, {summary['wall_sec']:.0f} s in all; "
+            f"everything is in {self._config.out}"
+        )
+
+
+def images_per_sec(lines: list[dict[str, float]]) -> float:
+    """The rate of training over all logged steps: sum w / sum (w / rate).
+
+    w is the number of steps since the line before, and rate that line's images_per_sec, which
+    counts neither compilation nor validation; lines without one do not count.
+    """
+    weights, seconds, last = 0.0, 0.0, 0
+    for line in lines:
+        if "images_per_sec" in line:
+            weights += line["step"] - last
+            seconds += (line["step"] - last) / line["images_per_sec"]
+        if not _is_validation(line):
+            last = line["step"]
+    return weights / seconds if seconds else 0.0
+
+
+def _is_validation(line: dict[str, float]) -> bool:
+    return any(name.startswith("val/") for name in line)
+
+
+def _save_figures(figures: dict[str, Any], directory: Path) -> None:
+    directory.mkdir(exist_ok=True)
+    for name, figure in figures.items():
+        figure.savefig(directory / f"{name}.png", dpi=110)

@@ -1,0 +1,1 @@
+"""Methods, each as a Task."""

@@ -1,0 +1,65 @@
+"""Supervised classification: soft targets, augmentation, a classifier, cross-entropy."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from jaxvit.augment.normalize import normalize
+from jaxvit.augment.pipeline import make_augment
+from jaxvit.config import Config
+from jaxvit.models.transformer import init_params
+from jaxvit.objectives.losses import soft_target_cross_entropy
+from jaxvit.objectives.metrics import compute_metrics, count, predict
+from jaxvit.objectives.targets import smooth_labels
+from jaxvit.training.task import Extra, Inputs, Metrics, Params, Phase, Task
+
+
+def make_classification(
+    model: nn.Module, tx: optax.GradientTransformation, schedule: optax.Schedule, config: Config
+) -> Task:
+    """The task of the laboratory, for any model and optimiser.
+
+    Training: loss = mean_b cross_entropy(model(augment(x_b)), smoothed and mixed target of b).
+    Scoring: unsmoothed, without dropout or augmentation. The best state is that of the highest
+    accuracy; of equals, that of the lowest loss.
+
+    Args:
+      model: called as model.apply({"params": params}, images, deterministic, rngs=...), with
+        attributes img_size, in_channels and num_classes.
+      tx, schedule: see jaxvit.training.task.Phase.
+      config: augment, label_smoothing, and mean and std of the data.
+    """
+    mean, std = config.data.mean, config.data.std
+    augment = make_augment(config.augment, mean, std)
+
+    def prepare(key: jax.Array, batch: dict) -> Inputs:
+        targets = smooth_labels(batch["label"], model.num_classes, config.label_smoothing)
+        images, targets = augment(key, batch["image"], targets)
+        return {"images": images, "targets": targets}
+
+    def loss(
+        params: Params, extra: Extra, key: jax.Array, inputs: Inputs
+    ) -> tuple[jax.Array, tuple[Extra, Metrics]]:
+        images, targets = inputs["images"], inputs["targets"]
+        logits = model.apply({"params": params}, images, deterministic=False, rngs={"dropout": key})
+        # With mixed targets, right means the class with the greater share.
+        right = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
+        losses = soft_target_cross_entropy(logits, targets)
+        return losses.mean(), (extra, {"accuracy": right.mean()})
+
+    def score(params: Params, key: jax.Array, batch: dict):
+        images = normalize(batch["image"], mean, std)
+        logits = model.apply({"params": params}, images, deterministic=True)
+        return count(logits, batch["label"], batch["mask"]), predict(logits, batch["label"])
+
+    return Task(
+        init=lambda key: (init_params(model, key), {}),
+        prepare=prepare,
+        phases=(Phase(loss, tx, schedule),),
+        weights=lambda params, extra: params,
+        score=score,
+        metrics=compute_metrics,
+        monitor=(("accuracy", True), ("loss", False)),
+        headline=(("loss", ".3f"), ("accuracy", ".2%"), ("ece", ".3f")),
+    )

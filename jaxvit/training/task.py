@@ -1,0 +1,119 @@
+"""What a method is: a Task, a NamedTuple of pure functions without an idea of devices or files.
+
+The trainer (jaxvit.training), the run directory (jaxvit.runs) and the devices (jaxvit.runtime) take
+any Task and know none by name: no metric, no loss, no model. A new method is a new Task.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import optax
+
+from jaxvit.shapes import Array
+
+# Trees of arrays, whose structure only the task knows.
+Params = Any  # a nested dict; what is differentiated
+Extra = Any  # carried from step to step and not differentiated: batch statistics, a bank; often {}
+Weights = Any  # what is averaged, scored and saved for use
+Inputs = Any  # what a loss takes; every leaf has the examples along its first axis
+Counts = Any  # sums over examples
+Outputs = Any  # one row for each example
+
+Batch = dict[str, Array]  # image uint8 (B, H, W, C), label int32 (B,), where asked for index int32
+Metrics = dict[str, jax.Array]  # scalars
+
+
+class Phase(NamedTuple):
+    """One gradient and one update of a step.
+
+    Attributes:
+      loss: (params, extra, key, inputs) -> (loss, (extra, metrics)). The loss is a mean over the
+        examples it is given.
+      tx: the optimiser.
+      schedule: the learning rate that tx uses, to be reported.
+      trains: the key of params that this phase trains, such as "discriminator"; None means all.
+    """
+
+    loss: Callable[[Params, Extra, jax.Array, Inputs], tuple[jax.Array, tuple[Extra, Metrics]]]
+    tx: optax.GradientTransformation
+    schedule: optax.Schedule
+    trains: str | None = None
+
+    def trained(self, params: Params) -> Params:
+        """The part of params that this phase trains."""
+        return params if self.trains is None else params[self.trains]
+
+    def with_trained(self, params: Params, trained: Params) -> Params:
+        """params with that part replaced."""
+        return trained if self.trains is None else {**params, self.trains: trained}
+
+
+class Evaluation(NamedTuple):
+    """A scored split.
+
+    Attributes:
+      metrics: by name, of the whole split.
+      counts: what they were computed from, on the host.
+      outputs: one row for each example, in the order of the split, on the host.
+    """
+
+    metrics: dict[str, float]
+    counts: Counts
+    outputs: Outputs
+
+
+class Results(NamedTuple):
+    """What a finished run has to show.
+
+    Attributes:
+      lines: of metrics.jsonl.
+      best_step: the step whose weights were scored on the test split.
+      test: the test split: len(split), split.take(rows), split.names.
+      evaluation: of the test split.
+      inputs: a sample of training examples as `prepare` made them.
+    """
+
+    lines: Sequence[Mapping[str, float]]
+    best_step: int
+    test: Any
+    evaluation: Evaluation
+    inputs: Inputs
+
+
+class Task(NamedTuple):
+    """A method. A step runs its phases one after the other; each sees what those before it updated.
+
+    Attributes:
+      init: key -> (params, extra).
+      prepare: (key, batch) -> inputs: targets, augmentation, noise, every draw that matters.
+      phases: in order, with one key for all of a step.
+      weights: (params, extra) -> what is averaged, scored and saved for use.
+      score: (weights, key, batch) -> (counts, outputs). Rows whose batch["mask"] is False count
+        nowhere. What it draws, it draws for each row from fold_in(key, index).
+      metrics: counts of a whole split, on the host -> its metrics.
+      monitor: (metric, rises) pairs: the first decides which state is best, the next break ties.
+      headline: (metric, format) pairs of a validation, for the progress line and the last line.
+      couples: whether the loss of an example depends on other examples (BatchNorm, contrastive).
+      axis: the pmap axis over which the task itself computes what couples its examples; None where
+        it does not, and then pmap is refused for a task that couples.
+      uses_index: whether batches carry each example's row number in its split.
+      probe: (outputs_of, split) -> metrics that are no sum over batches (a nearest-neighbour score,
+        a kernel distance), computed on the host after each evaluation; outputs_of(split) gives the
+        outputs of any split under the same weights.
+      draw: results -> figures by name (matplotlib), for the report.
+    """
+
+    init: Callable[[jax.Array], tuple[Params, Extra]]
+    prepare: Callable[[jax.Array, Batch], Inputs]
+    phases: tuple[Phase, ...]
+    weights: Callable[[Params, Extra], Weights]
+    score: Callable[[Weights, jax.Array, Batch], tuple[Counts, Outputs]]
+    metrics: Callable[[Counts], dict[str, float]]
+    monitor: tuple[tuple[str, bool], ...]
+    headline: tuple[tuple[str, str], ...]
+    couples: bool = False
+    axis: str | None = None
+    uses_index: bool = False
+    probe: Callable[[Callable[[Any], Outputs], Any], dict[str, float]] | None = None
+    draw: Callable[[Results], dict[str, Any]] = lambda results: {}
