@@ -33,13 +33,9 @@ from jaxvit.training.steps import compile_train_step
 def train(
     name: str, config: Config, devices: Devices, run: RunDirectory, console: Console, make=make_task
 ) -> dict:
-    """Runs the configured training and returns what it wrote to summary.json.
+    """Runs the training that `make` and the configuration describe; returns summary.json's values.
 
-    Args:
-      name: of the preset.
-      config: checked.
-      devices, run, console: where it runs, is written and is shown.
-      make: (config, data, total_steps, axis) -> Task: the method.
+    make(config, data, total_steps, axis) -> Task is the method; name is the preset's.
     """
     began = time.perf_counter()
     wait_for_all("every process has looked at the run directory")
@@ -54,7 +50,7 @@ def train(
     state = devices.create(lambda: create_state(task, config.seed, config.optim.ema_decay > 0))
     step = compile_train_step(task, devices, config)
     score = make_score(task, devices, config.batch_size, config.seed)
-    announce(console, name, state.params, data, plan, devices.count)
+    announce(console, name, config, state.params, data, plan, devices.count)
 
     # Fit: log every few steps; validate and save at every epoch's end. Then report.
     with Recorder(run, task, config, plan, data, score, console) as recorder:

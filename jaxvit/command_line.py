@@ -1,4 +1,4 @@
-"""`python train_jax.py [PRESET] [--option value ...]` to a checked Config."""
+"""`python train_jax.py [PRESET] [--option value ...]` to a checked Config, and errors to lines."""
 
 import contextlib
 import io
@@ -9,76 +9,133 @@ from typing import NoReturn
 import jax
 
 from jaxvit.config import Config, check
+from jaxvit.data.datasets import find_source
 from jaxvit.errors import Diverged, Interrupted, UserError
-from jaxvit.presets import PRESETS, preset
-from jaxvit.runtime.interrupt import SIGNALS
+from jaxvit.presets import ABOUT, FOR_DATA, PRESETS, complete, preset
 
-DESCRIPTION = """Train a Vision Transformer in JAX and report on it.
+USAGE = "usage: python train_jax.py [PRESET] [--option value ...]"
+COMMON = (
+    "--data.dir DIR          the folder of images, DIR/<class>/*.jpg",
+    "--out DIR               where the run is written",
+    "--epochs N              passes over the training images",
+    "--batch-size N          images in a step",
+    "--seed N                fixes everything that is drawn at random",
+    "--optim.lr X            peak learning rate",
+    "--model.img-size N      side of the square that images are resized to",
+    "--model.embed-dim N     width of the model; with --model.num-layers, its size",
+    "--augment.mixup-alpha X blend images; 0 disables it",
+    "--data.on-error skip    leave out images that cannot be read, and count them",
+    "--overwrite             replace the run in --out",
+    "--resume                insist that there is a run to resume",
+    "--extend                give a finished run more epochs",
+)
 
-PRESET is one of
-  digits      8x8 digits, embedded: no download, a minute on two cores (the default)
-  pets-lab    the lab's numbers exactly: ViT-B/16 at 224 on Oxford-IIIT Pet
-  pets-small  a small ViT on Pets at 64 pixels: minutes on two cores
 
-Options override the preset's values, which are the defaults shown below.
-
-examples:
-  python train_jax.py
-  python train_jax.py pets-small --data.dir DIR --epochs 20 --seed 1 --out runs/pets
-  python train_jax.py pets-small --data.name folder --data.dir DIR --model.embed-dim 192"""
+def help_text() -> str:
+    """The first screen: presets, the options that people use, and how to see all."""
+    presets = [f"  {name:11} {about}" for name, about in ABOUT.items()]
+    options = [f"  {line}" for line in COMMON]
+    return "\n".join(
+        [
+            "Train a Vision Transformer on a set of images, and report on it.",
+            "",
+            USAGE,
+            "",
+            "presets (digits, if none is given):",
+            *presets,
+            "",
+            "options that people use (an option overrides the preset's value):",
+            *options,
+            "",
+            "examples:",
+            "  python train_jax.py",
+            "  python train_jax.py folder --data.dir MYDIR --out runs/mine",
+            "",
+            "all options, with the values of a preset: python train_jax.py PRESET --help-all",
+        ]
+    )
 
 
 def parse(args: list[str]) -> tuple[str, Config]:
-    """The preset's name and the configuration it becomes.
+    """The preset's name and the configuration it becomes, complete and checked.
 
-    The preset comes first and may be left out; `--help` shows the options with its values.
+    The preset comes first. Without one it follows --data.name, and is otherwise "digits".
 
     Raises:
       UserError: an unknown preset or option, or a value that cannot work.
       SystemExit: help was asked for and has been printed.
     """
-    import tyro
-
-    name, rest = "digits", args
+    if {"--help", "-h"} & set(args):
+        print(help_text())
+        raise SystemExit(0)
+    name, rest = _default_preset(args), args
     if args and not args[0].startswith("-"):
         name, rest = args[0], args[1:]
     default = preset(name)
-    misplaced = [arg for arg in rest if arg in PRESETS]
+    misplaced = [arg for arg in rest if arg in PRESETS and arg != "digits"]
+    misplaced = [arg for arg in misplaced if rest[rest.index(arg) - 1] != "--data.name"]
     if misplaced:
         raise UserError(f"the preset {misplaced[0]!r} comes first: train_jax.py {misplaced[0]} ...")
+    config = _from_tyro(default, ["--help" if arg == "--help-all" else arg for arg in rest], name)
+    config = complete(config)
+    check(config)
+    if config.follows_images:
+        source = find_source(config.data)
+        images = sum(len(examples.labels) for examples in source.splits.values())
+        config = complete(config, images, len(source.class_names))
+        check(config)
+    return name, config
+
+
+def _default_preset(args: list[str]) -> str:
+    for option, value in zip(args, args[1:], strict=False):
+        if option == "--data.name":
+            return FOR_DATA.get(value, "digits")
+    joined = [arg.removeprefix("--data.name=") for arg in args if arg.startswith("--data.name=")]
+    return FOR_DATA.get(joined[0], "digits") if joined else "digits"
+
+
+def _from_tyro(default: Config, args: list[str], name: str) -> Config:
+    import tyro
+
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            config = tyro.cli(
+            return tyro.cli(
                 Config,
-                prog="train_jax.py [PRESET]",
-                description=DESCRIPTION,
+                prog=f"python train_jax.py {name}",
+                description=f"All options, with the values of the preset {name}: {ABOUT[name]}.",
                 default=default,
-                args=rest,
+                args=args,
             )
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
         raise UserError(_one_line(complaint.getvalue())) from None
-    check(config)
-    return name, config
 
 
 def _one_line(box: str) -> str:
-    """The first paragraph of tyro's box, without its frame."""
-    words = []
+    """The first paragraph of tyro's box, without its frame, and the options that it suggests."""
+    words, suggestions, first = [], [], True
     for line in box.splitlines():
         text = line.strip("│| ")
-        if line.startswith(("╭", "+")) and not words:
+        if line.startswith(("╭", "+")) and first and not words:
             continue
         if text.startswith(("─", "---")) or line.startswith(("╰", "+")):
-            break
-        words.append(text)
-    message = " ".join(words) or "the command line could not be read"
-    return f"{message.rstrip('.')}: see python train_jax.py --help"
+            first = False
+        elif first:
+            words.append(text)
+        elif text.startswith("--"):
+            suggestions.append(text.split()[0].rstrip(","))
+    message = (" ".join(words) or "the command line could not be read").rstrip(".")
+    given = set(message.replace(",", " ").split())
+    meant = [option for option in dict.fromkeys(suggestions) if option not in given]
+    if meant:
+        return f"{message}: perhaps you meant {' or '.join(meant[:3])}"
+    return f"{message}: see python train_jax.py --help"
 
 
-# What ends a run in a line instead of a traceback: our own refusals, a full disk, a full device.
+# What ends a run in a line instead of a traceback: our own errors, a full disk, a full device.
 FAILURES = (UserError, OSError, jax.errors.JaxRuntimeError)
 
 
@@ -90,8 +147,6 @@ def fail(error: BaseException) -> int:
     """
     if isinstance(error, Interrupted):
         print(error, file=sys.stderr)
-        if not error.agreed and jax.distributed.is_initialized():
-            _leave_at_once(error.exit_code)
         return error.exit_code
     message = " ".join(_explain(error).split())
     print(f"error: {message}", file=sys.stderr)
@@ -99,18 +154,14 @@ def fail(error: BaseException) -> int:
 
 
 def leave(code: int) -> NoReturn:
-    """Ends the process; after a failure at once, without the farewells of libraries.
+    """Ends the process; after anything but success at once, skipping atexit handlers.
 
-    orbax's threads may wait for ever for a write that failed, tensorboardX complains once more of a
-    disk that is full, and of many processes one that fails alone would wait for the others, who
-    wait for it: JAX ends those within a minute of its death.
+    orbax's threads may wait without end for a write that failed, tensorboardX prints once more that
+    a disk is full, XLA's threads may be compiling, and of many processes one that fails alone would
+    wait for the others, which wait for it: JAX ends those within a minute.
     """
-    if code in (0, *(128 + number for number in SIGNALS)):
-        sys.exit(code)
-    _leave_at_once(code)
-
-
-def _leave_at_once(code: int) -> NoReturn:
+    if code == 0:
+        sys.exit(0)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             stream.flush()
@@ -120,9 +171,9 @@ def _leave_at_once(code: int) -> NoReturn:
 def _explain(error: BaseException) -> str:
     if isinstance(error, UserError):
         return str(error)
-    again = "give the same command again, which goes on from the last checkpoint"
+    again = "run the same command again, which resumes from the last checkpoint"
     if isinstance(error, OSError):
-        return f"the run could not go on ({error}): mend that and {again}"
+        return f"the run could not continue ({error}): correct that and {again}"
     if "RESOURCE_EXHAUSTED" in str(error):
         return (
             f"the device's memory is full ({str(error)[:200]}): lower --batch-size, raise "

@@ -100,10 +100,13 @@ class DataConfig:
     val_fraction: float = option(0.1, within(0, 1, closed=False), positive)
     # Seeds the train/validation split; not --seed, so that seeds are compared on one split.
     split_seed: int = option(0, within(0, 2**32 - 1))
-    # Per-channel mean of pixels in [0, 1].
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    # Per-channel standard deviation of pixels in [0, 1].
-    std: tuple[float, ...] = IMAGENET_STD
+    # Per-channel mean of pixels in [0, 1]; None follows the data set.
+    mean: tuple[float, ...] | None = IMAGENET_MEAN
+    # Per-channel standard deviation of pixels in [0, 1]; None follows the data set.
+    std: tuple[float, ...] | None = IMAGENET_STD
+    # Turn photos upright by their EXIF orientation; None does so for your own folder, and takes the
+    # other data sets' images as they are stored, as the lab does.
+    exif: bool | None = None
     # What an image that cannot be read does: stop the run, or be skipped and counted.
     on_error: Literal["stop", "skip"] = "stop"
     # Threads that decode images; 0 means one for each core.
@@ -112,20 +115,20 @@ class DataConfig:
     prefetch_batches: int = option(2, count(1, 1000), may_change=True)
 
     def check(self) -> None:
-        for value in self.mean:
+        for value in self.mean or ():
             within(-1e6, 1e6)("data.mean", value)
-        for value in self.std:
+        for value in self.std or ():
             positive("data.std", value)
         for name, values in {"data.mean": self.mean, "data.std": self.std}.items():
             require(
-                len(values) == self.channels,
-                f"--{name} has {len(values)} values, but the images have {self.channels} "
+                values is None or len(values) == self.channels,
+                f"--{name} has {len(values or ())} values, but the images have {self.channels} "
                 f"channel(s): give {self.channels}",
             )
         require(
             self.name != "digits" or self.dir is None,
-            f"--data.dir {self.dir} does not fit --data.name digits, which is embedded: choose a "
-            "preset for it, such as pets-small, or --data.name folder",
+            f"--data.dir {self.dir} does not fit --data.name digits, which is embedded: choose the "
+            f"preset for it, as in: python train_jax.py folder --data.dir {self.dir}",
         )
         require(
             self.name != "folder" or self.dir is not None,
@@ -143,10 +146,11 @@ class ModelConfig:
     """The Vision Transformer."""
 
     # Height and width of the square input, in pixels.
-    img_size: int = option(224, count(1, 4096))
+    img_size: int | None = option(224, count(1, 4096))
     # Side of a patch, in pixels; divides img_size.
-    patch_size: int = option(16, count(1, 4096))
-    in_channels: int = 3  # 3 for RGB, 1 for digits.
+    patch_size: int | None = option(16, count(1, 4096))
+    # 3 for RGB, 1 for digits; None follows the data set.
+    in_channels: int | None = 3
     embed_dim: int = option(768, count(1, 2**16))  # Width D of a token.
     num_heads: int = option(12, count(1, 2**16))  # Attention heads; divides embed_dim.
     num_layers: int = option(12, count(1, 1000))  # Encoder layers.
@@ -162,12 +166,8 @@ class ModelConfig:
     init: Literal["torch", "vit"] = "torch"
 
     def check(self) -> None:
-        require(
-            self.img_size % self.patch_size == 0,
-            f"--model.img-size {self.img_size} is not divisible by --model.patch-size "
-            f"{self.patch_size}: choose a multiple, such as "
-            f"{nearest_multiple(self.img_size, self.patch_size)}",
-        )
+        if None not in (self.img_size, self.patch_size):
+            self._check_patches()
         require(
             self.embed_dim % self.num_heads == 0,
             f"--model.embed-dim {self.embed_dim} is not divisible by --model.num-heads "
@@ -178,6 +178,14 @@ class ModelConfig:
             int(self.embed_dim * self.mlp_ratio) >= 1,
             f"--model.mlp-ratio {self.mlp_ratio} leaves the MLP no hidden unit: raise it to at "
             f"least {1 / self.embed_dim:g}",
+        )
+
+    def _check_patches(self) -> None:
+        require(
+            self.img_size % self.patch_size == 0,
+            f"--model.img-size {self.img_size} is not divisible by --model.patch-size "
+            f"{self.patch_size}: choose a multiple, such as "
+            f"{nearest_multiple(self.img_size, self.patch_size)}",
         )
 
 
@@ -204,7 +212,7 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW."""
+    """AdamW and its schedule."""
 
     lr: float = option(1e-3, positive)  # Peak learning rate.
     # Decoupled weight decay; multiplied by the learning rate.
@@ -215,8 +223,10 @@ class OptimConfig:
     b2: float = option(0.999, within(0, 1, closed=False))
     eps: float = option(1e-8, positive)  # Added to the root of the second moment.
     schedule: Literal["constant", "cosine"] = "constant"  # cosine ends at 0.
-    # Steps over which the rate rises linearly from 0.
-    warmup_steps: int = option(0, count(0, 10**9))
+    # Share of the steps over which the rate rises linearly from 0.
+    warmup: float = option(0.0, within(0, 1))
+    # The same as a number of steps, which then counts instead of the share.
+    warmup_steps: int | None = option(None, count(0, 10**9))
     # Limit on the gradient's global norm; 0 disables clipping.
     clip_norm: float = option(0.0, within(0, 1e6))
     # all: as the lab; matrices: spare biases, norms, the class token and the positions.
@@ -294,8 +304,10 @@ class Config:
 
     # Fixes initialisation, order, augmentation and dropout.
     seed: int = option(0, within(0, 2**32 - 1))
-    epochs: int = option(10, count(1, 10**6))  # Passes over the training split.
-    batch_size: int = option(32, count(1, 2**20))  # Images a step, over all devices.
+    # Passes over the training split; None follows the number of images.
+    epochs: int | None = option(10, count(1, 10**6))
+    # Images in a step, over all devices; None follows the number of images.
+    batch_size: int | None = option(32, count(1, 2**20))
     # Parts into which each batch is cut, one after the other: less memory, the same step.
     grad_accum_steps: int = option(1, count(1, 2**20))
     # eps: targets are (1 - eps) one-hot + eps / K.
@@ -315,17 +327,29 @@ class Config:
     # On a CPU under Linux, keep freed memory with the process instead of returning it after each
     # step: faster where a step needs more than 64 MiB, slower where it needs less.
     keep_memory: bool = option(False, may_change=True)
+    # Where the images come from.
     data: DataConfig = field(default_factory=DataConfig)
+    # The Vision Transformer.
     model: ModelConfig = field(default_factory=ModelConfig)
+    # Augmentation in the compiled step.
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    # AdamW and its schedule.
     optim: OptimConfig = field(default_factory=OptimConfig)
+    # How the step is spread over devices.
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    # What is kept of a run.
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    # How this process finds the others.
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
+
+    @property
+    def follows_images(self) -> bool:
+        """Whether something is still to be filled in from the number of images."""
+        return self.epochs is None or self.batch_size is None
 
     def check(self) -> None:
         require(
-            self.model.in_channels == self.data.channels,
+            self.model.in_channels in (None, self.data.channels),
             f"--model.in-channels {self.model.in_channels} does not fit --data.name "
             f"{self.data.name}, whose images have {self.data.channels}: set it to "
             f"{self.data.channels}",
@@ -336,7 +360,7 @@ class Config:
             "more epochs: give one of them",
         )
         require(
-            self.batch_size % self.grad_accum_steps == 0,
+            self.batch_size is None or self.batch_size % self.grad_accum_steps == 0,
             f"--batch-size {self.batch_size} cannot be cut into --grad-accum-steps "
             f"{self.grad_accum_steps} equal parts: choose a multiple of {self.grad_accum_steps}",
         )

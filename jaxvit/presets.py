@@ -1,21 +1,69 @@
-"""One configuration for each system: where a preset says nothing, the lab's numbers hold."""
+"""One configuration for each system, and the sizes of named Vision Transformers.
 
-from jaxvit.config import AugmentConfig, Config, DataConfig, ModelConfig, OptimConfig
+Where a preset says nothing, the lab's numbers hold (see jaxvit.config). What is None follows the
+data set, or the number of its images: `complete` fills it in.
+"""
+
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, NamedTuple
+
+from jaxvit.config import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    AugmentConfig,
+    Config,
+    DataConfig,
+    ModelConfig,
+    OptimConfig,
+)
 from jaxvit.errors import UserError
 
-PETS = DataConfig(name="oxford_iiit_pet")
+
+class Variant(NamedTuple):
+    """The size of a named Vision Transformer; mlp_ratio is 4."""
+
+    embed_dim: int
+    num_heads: int
+    num_layers: int
+    patch_size: int
+
+
+# Source: Dosovitskiy et al. 2021, arXiv:2010.11929, table 1; Touvron et al. 2021, arXiv:2012.12877.
+VARIANTS = {
+    "vit-ti16": Variant(192, 3, 12, 16),
+    "vit-s16": Variant(384, 6, 12, 16),
+    "vit-b16": Variant(768, 12, 12, 16),
+    "vit-l16": Variant(1024, 16, 24, 16),
+}
+
+PETS = DataConfig(name="oxford_iiit_pet", mean=None, std=None)
+SMALL = ModelConfig(
+    img_size=64,
+    patch_size=8,
+    in_channels=None,
+    embed_dim=128,
+    num_heads=4,
+    num_layers=4,
+    dropout=0.0,
+)
+
+ABOUT = {
+    "digits": "8 x 8 digits, embedded: no download, a minute on two cores",
+    "folder": "your own photos, DIR/<class>/*.jpg: follows their number",
+    "pets-small": "a small ViT on Oxford-IIIT Pet at 64 pixels: minutes on two cores",
+    "pets-lab": "the lab's numbers exactly: ViT-B/16 at 224 on Oxford-IIIT Pet",
+}
 
 PRESETS: dict[str, Config] = {
-    # Learns scikit-learn's 8x8 digits on two CPU cores in about a minute; needs no download.
     "digits": Config(
         out="runs/digits",
         epochs=70,
         batch_size=64,
-        data=DataConfig(name="digits", val_fraction=0.15, mean=(0.305,), std=(0.376,)),
+        data=DataConfig(name="digits", val_fraction=0.15, mean=None, std=None),
         model=ModelConfig(
-            img_size=8,
-            patch_size=2,
-            in_channels=1,
+            img_size=None,
+            patch_size=None,
+            in_channels=None,
             embed_dim=64,
             num_heads=4,
             num_layers=3,
@@ -26,29 +74,39 @@ PRESETS: dict[str, Config] = {
             lr=4e-3,
             weight_decay=0.05,
             schedule="cosine",
-            warmup_steps=100,
+            warmup=0.075,
             clip_norm=1.0,
             ema_decay=0.98,
         ),
     ),
-    # The lab's numbers exactly: ViT-B/16 at 224, AdamW with PyTorch's defaults, smoothing .1.
-    "pets-lab": Config(out="runs/pets-lab", keep_memory=True, data=PETS),
-    # Learns Pets at 64 pixels on two CPU cores within ten minutes.
+    "folder": Config(
+        out="runs/folder",
+        epochs=None,
+        batch_size=None,
+        data=DataConfig(name="folder", mean=None, std=None),
+        model=SMALL,
+        augment=AugmentConfig(crop_scale=(0.4, 1.0), flip_p=0.5, mixup_alpha=0.2, cutmix_alpha=1.0),
+        optim=OptimConfig(lr=1e-3, weight_decay=0.05, schedule="cosine", warmup=0.1, clip_norm=1.0),
+    ),
     "pets-small": Config(
         out="runs/pets-small",
         epochs=40,
         batch_size=64,
         keep_memory=True,
         data=PETS,
-        model=ModelConfig(
-            img_size=64, patch_size=8, embed_dim=128, num_heads=4, num_layers=4, dropout=0.0
-        ),
+        model=SMALL,
         augment=AugmentConfig(crop_scale=(0.4, 1.0), flip_p=0.5, mixup_alpha=0.2, cutmix_alpha=1.0),
         optim=OptimConfig(
-            lr=1e-3, weight_decay=0.05, schedule="cosine", warmup_steps=100, clip_norm=1.0
+            lr=1e-3, weight_decay=0.05, schedule="cosine", warmup=0.08, clip_norm=1.0
         ),
     ),
+    "pets-lab": Config(
+        out="runs/pets-lab", keep_memory=True, data=PETS, model=ModelConfig(in_channels=None)
+    ),
 }
+
+# The preset of a data set that is named without one.
+FOR_DATA = {"digits": "digits", "folder": "folder", "oxford_iiit_pet": "pets-small"}
 
 
 def preset(name: str) -> Config:
@@ -60,3 +118,55 @@ def preset(name: str) -> Config:
     if name not in PRESETS:
         raise UserError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def complete(config: Config, images: int | None = None, classes: int | None = None) -> Config:
+    """The configuration with every None filled in that follows the data.
+
+    Args:
+      config: as the command line gave it.
+      images: of the data set, all splits together; without it, only what follows the data set's
+        name is filled in.
+      classes: K.
+    """
+    config = _fill(config, by_data_set(config.data))
+    return config if images is None else _fill(config, by_number_of_images(images, classes))
+
+
+def by_data_set(data: DataConfig) -> Config:
+    """What follows the data set's name: size, channels, mean, std, and whether EXIF counts."""
+    digits = data.name == "digits"
+    return Config(
+        data=DataConfig(
+            mean=(0.305,) if digits else IMAGENET_MEAN,
+            std=(0.376,) if digits else IMAGENET_STD,
+            exif=data.name == "folder",
+        ),
+        model=ModelConfig(
+            img_size=8 if digits else 64,
+            patch_size=2 if digits else 8,
+            in_channels=data.channels,
+        ),
+    )
+
+
+def by_number_of_images(images: int, classes: int) -> Config:
+    """What the preset `folder` leaves open: few images are seen more often.
+
+    Args:
+      images: of all splits.
+      classes: K.
+    """
+    return Config(epochs=max(10, round(80_000 / images)), batch_size=64 if images >= 1000 else 32)
+
+
+def _fill(config: Any, other: Any) -> Any:
+    """config, with other's value for every field that is None."""
+    values = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            values[field.name] = _fill(value, getattr(other, field.name))
+        elif value is None:
+            values[field.name] = getattr(other, field.name)
+    return replace(config, **values)

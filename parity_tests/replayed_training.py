@@ -1,7 +1,7 @@
-"""One training run in three programs: JAX, PyTorch float32 and PyTorch float64, step by step.
+"""One training run in three programs, step by step: JAX, PyTorch float32 and PyTorch float64.
 
-All start from the same weights and take the same batches in the same order, with the draws of
-augmentation and dropout that the JAX step makes, replayed through torch_ref's own code.
+All three start from the same weights and take the same batches in the same order. The JAX step
+draws the augmentation and the dropout masks. torch_ref's code replays these draws.
 """
 
 import copy
@@ -25,6 +25,7 @@ from jaxvit.data.loader import train_batches
 from jaxvit.interop.torch_weights import state_dict_from_params
 from jaxvit.models.transformer import make_model
 from jaxvit.optim.optimizers import make_optimizer
+from jaxvit.optim.schedules import warmup_steps
 from jaxvit.runtime.compiler import jit
 from jaxvit.tasks.classification import make_classification
 from jaxvit.training.state import create_state
@@ -40,11 +41,15 @@ PROGRAMS = ("jax", "torch32", "torch64")
 
 @dataclass
 class Curves:
-    """The loss of every step of each program, and what it ended with.
+    """The training losses, final metrics and final parameters, by program.
 
-    `params` are in one vector, without the biases of keys: softmax does not see those, so that
-    their gradients are rounding alone, of which AdamW makes whole steps.
-    `repeats` counts the steps that dropped exactly what the step before them dropped.
+    Attributes:
+      losses: the loss of every step, in nats, (steps,).
+      accuracy: on the validation split after the last step, in [0, 1].
+      val_loss: on the validation split after the last step, in nats.
+      params: the final parameters as one vector, without the key biases. Softmax does not depend
+        on a key bias, so its gradient is rounding only, which AdamW turns into full-size steps.
+      repeats: how many steps had the same first dropout mask as the step before.
     """
 
     losses: dict[str, np.ndarray]
@@ -55,7 +60,7 @@ class Curves:
 
 
 class Draws(NamedTuple):
-    """All that the step of JAX draws at random."""
+    """All random draws of one JAX training step; None for an augmentation that is off."""
 
     flip: jax.Array | None
     mixup: tuple | None
@@ -64,7 +69,7 @@ class Draws(NamedTuple):
 
 
 def make_recorder(config: Config, model) -> Callable[..., Draws]:
-    """(params, images, step) -> Draws: what make_augment and dropout draw at that step."""
+    """Returns record(params, images, step) -> Draws: what augmentation and dropout draw then."""
     augment, record_masks = config.augment, make_mask_recorder(model)
 
     @jax.jit
@@ -89,7 +94,7 @@ def make_recorder(config: Config, model) -> Callable[..., Draws]:
 
 
 class TorchProgram:
-    """The lab's model and training step, fed with draws instead of making its own."""
+    """The lab's model and training step, with given draws instead of its own."""
 
     def __init__(self, config: Config, model: torch.nn.Module, total_steps: int):
         self.config, self.model = config, model.train()
@@ -102,12 +107,13 @@ class TorchProgram:
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer,
             lambda step: training_pipeline.rate_factor(
-                step, total_steps, optim.schedule, optim.warmup_steps
+                step, total_steps, optim.schedule, warmup_steps(optim, total_steps)
             ),
         )
         self.dtype = next(model.parameters()).dtype
 
     def images(self, pixels: np.ndarray) -> torch.Tensor:
+        """uint8 (B, H, W, C) to normalised (B, C, H, W)."""
         data = self.config.data
         x = torch.tensor(pixels).permute(0, 3, 1, 2).to(self.dtype) / 255
         mean, std = (
@@ -116,6 +122,7 @@ class TorchProgram:
         return (x - mean) / std
 
     def step(self, batch: dict[str, np.ndarray], draws: Draws) -> float:
+        """One update; returns the loss before it, in nats."""
         images, labels = self.images(batch["image"]), torch.tensor(batch["label"]).long()
         if draws.flip is not None:
             flip = torch.tensor(np.asarray(draws.flip))[:, None, None, None]
@@ -146,6 +153,7 @@ class TorchProgram:
         return loss.item()
 
     def score(self, split: Split) -> tuple[float, float]:
+        """Accuracy and mean cross-entropy of a split; leaves the model in evaluation mode."""
         batch = split.take(np.arange(len(split)))
         labels = torch.tensor(batch["label"]).long()
         with torch.no_grad():
@@ -155,7 +163,7 @@ class TorchProgram:
 
 
 def without_key_biases(weights: Mapping[str, np.ndarray]) -> np.ndarray:
-    """All parameters of a state_dict in one vector, but for those that no loss depends on."""
+    """All parameters of a state_dict as one vector, without the key biases: see Curves."""
 
     def seen(name: str, weight: np.ndarray) -> np.ndarray:
         if not name.endswith("qkv.bias"):
@@ -167,7 +175,7 @@ def without_key_biases(weights: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def train(config: Config, steps: int) -> Curves:
-    """All programs in step with each other."""
+    """Trains the three programs for `steps` steps, each on the same batch at every step."""
     data = load_dataset(config.data, config.model.img_size, config.model.in_channels)
     num_classes = len(data.class_names)
     model = make_model(config.model, num_classes)

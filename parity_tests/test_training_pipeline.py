@@ -29,7 +29,7 @@ from torch_ref.mixup import Mixup
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1, 0.5])
-def test_loss_is_cross_entropy_loss_with_label_smoothing(label_smoothing):
+def test_loss_equals_torchs_cross_entropy_with_label_smoothing(label_smoothing):
     torch.manual_seed(0)
     logits, labels = 3 * torch.randn(64, 37), torch.randint(37, (64,))
     expected = torch.nn.CrossEntropyLoss(label_smoothing=label_smoothing)(logits, labels)
@@ -46,7 +46,7 @@ def test_smoothing_of_five_classes_gives_the_labs_numbers():
 
 
 @pytest.mark.parametrize("mix", [None, Mixup(5), Cutmix(p=1.0)])
-def test_every_mix_ends_as_rows_that_sum_to_one(mix):
+def test_soft_targets_of_every_mix_sum_to_one(mix):
     """Defect 5 of the lab: mixed labels never reached training."""
     torch.manual_seed(0)
     images, labels = torch.randn(6, 3, 8, 8), torch.arange(6) % 5
@@ -57,14 +57,17 @@ def test_every_mix_ends_as_rows_that_sum_to_one(mix):
         np.testing.assert_allclose(targets.numpy(), smooth_labels(labels.numpy(), 5, 0.1), 1e-6)
     else:
         assert not torch.equal(mixed, images)
-        assert (targets > 0.021).sum() > 6  # some row names two classes
+        assert (targets > 0.021).sum() > 6  # some row has two classes above the smoothing
 
 
 # The optimiser.
 
 
 def two_hundred_steps(config: OptimConfig, scale: float = 0.1) -> dict[str, np.ndarray]:
-    """Parameters of size `scale` after 200 AdamW steps on equal gradients, by three programs."""
+    """Parameters after 200 AdamW steps on equal gradients, in three programs.
+
+    They start normally distributed with standard deviation `scale`.
+    """
     rng = np.random.default_rng(0)
     start = rng.normal(scale=scale, size=(40,)).astype(np.float32)
     gradients = rng.normal(size=(200, 40)).astype(np.float32)
@@ -86,16 +89,16 @@ def two_hundred_steps(config: OptimConfig, scale: float = 0.1) -> dict[str, np.n
     return {"jax": ours["kernel"]} | {k: v.detach().numpy() for k, v in theirs.items()}
 
 
-def test_200_adamw_steps_agree():
+def test_200_adamw_steps_agree_with_torch():
     after = two_hundred_steps(OptimConfig())
     assert max_difference(after["jax"], after["torch32"]) < ADAMW
 
 
 def test_200_adamw_steps_are_as_close_to_float64_as_torch():
-    """On large parameters too, where torch itself is 1.8e-5 off and JAX 8e-7.
+    """Also for large parameters, where PyTorch is 1.8e-5 from float64 and JAX 8e-7.
 
-    PyTorch multiplies by 1 - lr weight_decay, which float32 rounds the same way at every step;
-    optax adds weight_decay p to the update, whose rounding averages out.
+    PyTorch multiplies p by 1 - lr weight_decay, which float32 rounds the same way at every step.
+    optax adds weight_decay p to the update, whose rounding errors average out.
     """
     after = two_hundred_steps(OptimConfig(), scale=1.0)
     ours = max_difference(after["jax"], after["torch64"])
@@ -103,15 +106,15 @@ def test_200_adamw_steps_are_as_close_to_float64_as_torch():
     assert ours < ADAMW
 
 
-@pytest.mark.parametrize("slip", [{"weight_decay": 1e-4}, {"eps": 1e-3}, {"b2": 0.99}])
-def test_optaxs_own_defaults_would_be_noticed(slip):
-    after = two_hundred_steps(OptimConfig(**slip))
+@pytest.mark.parametrize("wrong", [{"weight_decay": 1e-4}, {"eps": 1e-3}, {"b2": 0.99}])
+def test_a_wrong_adamw_hyperparameter_is_detected(wrong):
+    after = two_hundred_steps(OptimConfig(**wrong))
     assert max_difference(after["jax"], after["torch32"]) > 10 * ADAMW
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 @pytest.mark.parametrize("warmup_steps", [0, 1, 7])
-def test_schedules_agree(schedule, warmup_steps):
+def test_schedules_agree_with_torch(schedule, warmup_steps):
     config = OptimConfig(lr=0.5, schedule=schedule, warmup_steps=warmup_steps)
     ours = make_schedule(config, total_steps=30)
     for step in range(31):
@@ -120,8 +123,8 @@ def test_schedules_agree(schedule, warmup_steps):
 
 
 @pytest.mark.slow
-def test_the_schedule_reaches_lightnings_optimizer(tmp_path):
-    """Defect 9 of the lab: no schedule."""
+def test_lightnings_optimizer_follows_the_schedule(tmp_path):
+    """Defect 9 of the lab: there was no schedule."""
     module = small_module(lr=1.0, schedule="cosine", warmup_steps=2)
     rates = []
     module.on_train_batch_end = lambda *_: rates.append(module.optimizers().param_groups[0]["lr"])
@@ -131,7 +134,7 @@ def test_the_schedule_reaches_lightnings_optimizer(tmp_path):
     assert rates in (pytest.approx(expected[:4]), pytest.approx(expected[1:]))
 
 
-def test_defaults_are_torchs():
+def test_optimiser_defaults_are_torchs():
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
     theirs, ours = optimizer.defaults, OptimConfig()
     assert (ours.lr, ours.b1, ours.b2) == (theirs["lr"], *theirs["betas"])
@@ -142,13 +145,13 @@ def test_defaults_are_torchs():
 
 
 @pytest.mark.parametrize("absent", [(), (3,), (0, 5)])
-def test_metrics_equal_torchmetrics_and_scikit_learns(absent):
+def test_metrics_equal_those_of_torchmetrics_and_scikit_learn(absent):
     """Also when a class never appears, or appears only among the predictions."""
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(200, 6)).astype(np.float32) * 3
     labels = rng.choice([k for k in range(6) if k not in absent], 200).astype(np.int32)
     if absent:
-        logits[:, absent[0]] = -20  # this one is never predicted either
+        logits[:, absent[0]] = -20  # the first absent class is not predicted either
     predicted = logits.argmax(1)
     found = compute_metrics(count(jnp.asarray(logits), jnp.asarray(labels), jnp.ones(200, bool)))
 
@@ -194,8 +197,8 @@ def quiet_trainer(tmp_path, **options):
 
 
 @pytest.mark.slow
-def test_training_moves_the_weights(tmp_path):
-    """Defect 1 of the lab: training_step returned no loss, and Lightning trained nothing."""
+def test_training_changes_every_parameter(tmp_path):
+    """Defect 1 of the lab: training_step returned no loss, so Lightning updated no parameter."""
     torch.manual_seed(0)
     module = small_module(lr=1e-2)
     before = {name: p.clone() for name, p in module.vision_transformer.named_parameters()}
@@ -207,7 +210,7 @@ def test_training_moves_the_weights(tmp_path):
 
 @pytest.mark.slow
 def test_validation_and_test_losses_are_never_smoothed(tmp_path):
-    """Defect 6 of the lab: losses of runs with different eps could not be compared."""
+    """Defect 6 of the lab: they were smoothed, so runs with other eps were not comparable."""
     torch.manual_seed(0)
     images, labels = torch.randn(14, 3, 16, 16), torch.arange(14) % 7
     batches = DataLoader(TensorDataset(images, labels), 5)  # the last batch is short
@@ -243,14 +246,14 @@ def test_signatures_are_the_labs():
 
 @pytest.mark.slow
 def test_the_command_trains_digits_and_tests_the_best_checkpoint(tmp_path):
-    """Defect 9 of the lab: no seed and no best checkpoint."""
+    """Defect 9 of the lab: there was no seed and no best checkpoint."""
     command = ["--epochs", "2", "--embed-dim", "16", "--num-layers", "1", "--out"]
     results = []
     for name in ("a", "b"):
         options = training_pipeline.parse([*command, str(tmp_path / name)])
         results.append(training_pipeline.train(options))
     first, second = ({k: v for k, v in r.items() if k != "wall_sec"} for r in results)
-    assert first == second  # the seed fixes the run
+    assert first == second  # the seed determines the run
     assert first["best_val_accuracy"] >= first["val_accuracy"]
     written = json.loads(next((tmp_path / "a").glob("*/summary.json")).read_text())
     assert written == results[0]
@@ -258,14 +261,14 @@ def test_the_command_trains_digits_and_tests_the_best_checkpoint(tmp_path):
 
 
 @pytest.mark.slow
-def test_resnet18_is_there_to_compare_with():
+def test_resnet18_has_11195493_parameters_and_one_logit_per_class():
     module = training_pipeline.LitResNet18(num_classes=37)
     assert module(torch.zeros(2, 3, 32, 32)).shape == (2, 37)
     assert sum(p.numel() for p in module.parameters()) == 11_195_493
 
 
-def test_the_constant_schedule_is_the_labs_and_the_options_are_not_on():
+def test_schedule_clipping_decay_mask_and_average_are_off_by_default():
     config = OptimConfig()
     assert replace(config) == OptimConfig(
-        schedule="constant", warmup_steps=0, clip_norm=0.0, decay="all", ema_decay=0.0
+        schedule="constant", warmup=0.0, clip_norm=0.0, decay="all", ema_decay=0.0
     )

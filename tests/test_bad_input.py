@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +17,7 @@ from PIL import Image
 import train_jax
 from jaxvit.command_line import parse
 from jaxvit.config import DataConfig
-from jaxvit.data import cache, images
+from jaxvit.data import images
 from jaxvit.data.datasets import find_source, load_dataset
 from jaxvit.data.images import PixelBudget, decode_image
 from jaxvit.errors import UnreadableImage, UserError
@@ -256,20 +255,27 @@ def test_what_a_run_writes_cannot_lie_among_its_images(tmp_path, option):
         parse([*folder, option, str(root / "new")])
 
 
-def test_a_signal_while_decoding_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
+def test_a_signal_while_decoding_leaves_nothing_behind(tmp_path):
     root = make_folder(tmp_path / "images")
-
-    def stop(*_):
-        os.kill(os.getpid(), signal.SIGTERM)
-        return _
-
-    monkeypatch.setattr(cache, "_reserve", stop)
+    script = (
+        "import os, runpy, signal, sys, time\n"
+        "from jaxvit.data import cache\n"
+        "cache._reserve = lambda path: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(60))\n"
+        "sys.argv = sys.argv[1:]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
     folder = ["pets-small", "--data.name", "folder", "--data.dir", str(root)]
-    places = ["--data.cache-dir", str(tmp_path / "cache"), "--out", str(tmp_path / "run")]
-    assert train_jax.main([*folder, *places]) == 143
-    assert "stopped: the same command goes on" in capsys.readouterr().err
-    assert all(path.suffix == ".lock" for path in (tmp_path / "cache").iterdir())
-    assert not (tmp_path / "run").exists()
+    places = ["--data.cache-dir", str(tmp_path / "cache"), "--out", str(tmp_path / "out" / "run")]
+    program = str(Path(train_jax.__file__))
+    done = subprocess.run(
+        [sys.executable, "-c", script, program, *folder, *places], capture_output=True, text=True
+    )
+    assert done.returncode == 143
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("stopped: the same command resumes")
+    images = [p for p in (tmp_path / "cache").iterdir() if p.name != "programs"]
+    assert [path.suffix for path in images] == [".lock"]
+    assert list((tmp_path / "out").iterdir()) == []  # nor is the lock of --out left there
 
 
 def test_a_reader_that_goes_away_does_not_end_the_run(tmp_path):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxvit import compiler
+from jaxvit.runtime import compiler
 from jaxvit.runtime.compiler import jit, xla_options
 
 # Compiles one program and prints how many were compiled, how many found, and what came of it.

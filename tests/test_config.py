@@ -2,16 +2,29 @@ from dataclasses import fields, is_dataclass, replace
 
 import pytest
 
-from jaxvit.command_line import parse
-from jaxvit.config import Config, ModelConfig, check
+from jaxvit.command_line import COMMON, parse
+from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, Config, ModelConfig, check
 from jaxvit.errors import UserError
 from jaxvit.models.transformer import make_model
-from jaxvit.presets import PRESETS, preset
+from jaxvit.presets import ABOUT, PRESETS, complete, preset
 
 
-def test_every_preset_passes_its_own_checks():
+def test_every_preset_passes_its_own_checks(tmp_path):
+    assert ABOUT.keys() == PRESETS.keys()
     for name in PRESETS:
-        check(preset(name))
+        config = preset(name)
+        if name == "folder":
+            config = replace(config, data=replace(config.data, dir=str(tmp_path)))
+        for images in (6, 50, 300, 3_000, 30_000, 1_000_000):
+            complete_config = complete(config, images, 3)
+            check(complete_config)
+            assert not complete_config.follows_images
+
+
+def test_what_is_given_is_not_filled_in():
+    given = replace(PRESETS["folder"], epochs=3)
+    assert complete(given, 300, 3).epochs == 3
+    assert PRESETS["folder"].epochs is None
 
 
 def test_pets_lab_has_the_labs_numbers():
@@ -28,7 +41,7 @@ def test_pets_lab_has_the_labs_numbers():
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["nonsense"], "unknown preset 'nonsense': choose one of digits, pets-lab, pets-small"),
+        (["nonsense"], "unknown preset 'nonsense': choose one of digits, folder, pets-small, pets"),
         (["--model.num-heads", "7"], "embed-dim 64 is not divisible by --model.num-heads 7"),
         (["--model.patch-size", "3"], "img-size 8 is not divisible by --model.patch-size 3"),
         (["--epochs", "0"], "--epochs 0 is too small: it must be at least 1"),
@@ -67,30 +80,87 @@ def test_a_wrong_value_is_one_clear_line(args, message):
 def test_options_override_the_preset():
     name, config = parse(["pets-small", "--model.embed-dim", "192", "--seed", "7"])
     assert name == "pets-small"
-    assert config == replace(
-        PRESETS["pets-small"],
-        seed=7,
-        model=replace(PRESETS["pets-small"].model, embed_dim=192),
-    )
+    whole = complete(PRESETS["pets-small"])
+    assert config == replace(whole, seed=7, model=replace(whole.model, embed_dim=192))
     assert parse([])[0] == "digits"
 
 
-def test_help_describes_every_option(capsys):
+def test_the_first_screen_of_help_fits_a_terminal(capsys):
     with pytest.raises(SystemExit) as stop:
-        parse(["--help"])
+        parse(["pets-small", "--help"])
+    assert stop.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 80
+    printed = "\n".join(lines)
+    assert all(name in printed and about in printed for name, about in ABOUT.items())
+    assert "--help-all" in printed
+    everything = set(options_of(Config))
+    shown = {word for line in COMMON for word in [line.split()[0]]}
+    assert shown <= everything
+
+
+def options_of(cls, prefix="") -> list[str]:
+    found = []
+    for field in fields(cls):
+        if is_dataclass(field.type):
+            found += options_of(field.type, f"{prefix}{field.name}.")
+        else:
+            found.append(f"--{prefix}{field.name}".replace("_", "-"))
+    return found
+
+
+def test_help_all_describes_every_option_and_every_group_by_its_own_words(capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse(["pets-small", "--help-all"])
     assert stop.value.code == 0
     printed = capsys.readouterr().out
-
-    def options(cls, prefix=""):
-        for field in fields(cls):
-            if is_dataclass(field.type):
-                yield from options(field.type, f"{prefix}{field.name}.")
-            else:
-                yield f"--{prefix}{field.name}".replace("_", "-")
-
-    missing = [option for option in options(Config) if option not in printed]
+    missing = [option for option in options_of(Config) if option not in printed]
     assert not missing
-    assert "pets-lab" in printed
+    for about in (
+        "Where the images come from.",
+        "The Vision Transformer.",
+        "AdamW and its schedule.",
+        "Augmentation in the compiled step.",
+        "What is kept of a run.",
+        "How this process finds the others.",
+        "How the step is spread over devices.",
+    ):
+        assert printed.count(about) == 1, about
+
+
+@pytest.mark.parametrize("args", [["--lr", "1"], ["pets-small", "--optim.lrr", "1"]])
+def test_the_option_that_was_meant_is_suggested(args):
+    with pytest.raises(UserError, match="perhaps you meant --optim.lr"):
+        parse(args)
+
+
+@pytest.mark.parametrize(
+    ("data", "preset"), [("folder", "folder"), ("oxford_iiit_pet", "pets-small")]
+)
+def test_without_a_preset_it_follows_the_data_set(tmp_path, data, preset):
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        (tmp_path / "photos" / name / "x.jpg").write_bytes(b"")
+    for args in (["--data.name", data], [f"--data.name={data}"]):
+        name, config = parse([*args, "--data.dir", str(tmp_path / "photos")])
+        assert name == preset
+        assert config.model.in_channels == 3
+        assert config.data.mean == IMAGENET_MEAN
+        assert config.data.std == IMAGENET_STD
+        assert config.model.img_size >= 32
+        assert config.data.exif == (data == "folder")
+
+
+def test_what_follows_the_data_set_does_so_under_any_preset(tmp_path):
+    _, config = parse(["digits", "--data.name", "oxford_iiit_pet"])
+    assert config.model.in_channels == 3
+    assert config.data.mean == IMAGENET_MEAN
+    assert config.model.img_size == 64
+    _, config = parse(["digits"])
+    assert (config.model.img_size, config.model.in_channels, config.data.mean) == (8, 1, (0.305,))
+    _, config = parse(["pets-small", "--data.mean", "0.1", "0.2", "0.3"])
+    assert config.data.mean == (0.1, 0.2, 0.3)
 
 
 def test_every_model_option_reaches_the_model():

@@ -22,7 +22,7 @@ from jaxvit.errors import UnreadableImage, UserError
 from jaxvit.models.transformer import make_model
 from jaxvit.objectives.targets import smooth_labels
 from jaxvit.optim.optimizers import make_optimizer
-from jaxvit.presets import PRESETS
+from jaxvit.presets import PRESETS, complete
 from jaxvit.runtime.devices import make_devices
 from jaxvit.tasks.classification import make_classification
 from jaxvit.training.evaluate import make_score
@@ -141,7 +141,7 @@ augmentations = st.fixed_dictionaries(
 )
 def test_whatever_passes_the_checks_makes_a_step(model, augment, each, accumulate, classes, optim):
     """Traced with its shapes and not run, so that any number of them can be tried."""
-    base = PRESETS["digits"]
+    base = complete(PRESETS["digits"])
     model["img_size"] = model["patch_size"] * model.pop("grid")
     model["embed_dim"] = model["num_heads"] * model.pop("head_size")
     batch = each * accumulate * jax.device_count()
@@ -258,7 +258,7 @@ def test_every_example_is_read_once_an_epoch_by_one_process(
 @given(size=st.integers(1, 40), quarter=st.integers(1, 10))
 def test_every_example_is_scored_once_at_any_batch_size(size, quarter):
     """A step that only counts: the labels where the mask is set."""
-    devices = make_devices(replace(PRESETS["digits"], batch_size=4 * quarter))
+    devices = make_devices(Config(batch_size=4 * quarter))
     rows = np.arange(size)
     split = Split(np.zeros((size, 1, 1, 1), np.uint8), rows, rows.astype(np.int32), ())
 

@@ -175,17 +175,20 @@ def test_what_is_damaged_in_the_records_does_not_end_the_run(
 
 def test_resume_insists_on_a_run(tiny, tmp_path, capsys):
     assert train_jax.main([*tiny, "--out", str(tmp_path / "none"), "--resume"]) == 2
-    assert "holds no run to go on with" in capsys.readouterr().err
+    assert "holds no run to continue" in capsys.readouterr().err
     assert train_jax.main([*tiny, "--resume", "--overwrite"]) == 2
     assert "--resume keeps the run" in capsys.readouterr().err
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(tiny, tmp_path, capsys):
     args = [*tiny, "--out", str(tmp_path / "run"), "--optim.lr", "1e25"]
-    assert train_jax.main([*args, "--optim.warmup-steps", "0", "--optim.clip-norm", "0"]) == 3
+    assert train_jax.main([*args, "--optim.warmup", "0", "--optim.clip-norm", "0"]) == 3
     error = capsys.readouterr().err
     assert "the loss is nan at step 2" in error
-    assert "learning rate near" in error
+    assert "(learning rate near " in error
+    assert "lower --optim.lr 1e+25" in error
+    assert "no checkpoint had been written yet" in error
+    assert "--optim.clip-norm 1" in error
     lines = (tmp_path / "run" / "metrics.jsonl").exists()
     assert not lines  # nothing was logged from a step that has no meaning
     assert not list((tmp_path / "run" / "checkpoints").glob("[0-9]*"))

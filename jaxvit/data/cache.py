@@ -55,10 +55,10 @@ def load_pixels(
     """All images at one size.
 
     The first call decodes with all cores and writes a directory; later ones only map what is in
-    it, even where it cannot be written. Its name is a hash of the source's fingerprint and the
-    size, and it appears under that name only when it is whole, so a run that was stopped half-way
-    leaves nothing that a later one could mistake for it. What is cut short or of another shape is
-    made anew; a byte that changed in the middle is not noticed. Of several processes one decodes
+    it, even where it cannot be written, and compare every image with its CRC-32. Its name is a hash
+    of the source's fingerprint and the size, and it appears under that name only when it is whole,
+    so a run that was stopped half-way leaves nothing that a later one could take for it. What is
+    cut short, of another shape or of other bytes is decoded again. Of several processes one decodes
     and the others wait for it.
 
     Args:
@@ -115,7 +115,19 @@ def _open(path: Path, shape: tuple[int, ...]) -> Decoded | None:
         whole = whole and crc32.shape == shape[:1] and crc32.dtype == np.uint32
     except Exception:  # whatever a parser may meet in bytes that are not its own
         return None
-    return Decoded(pixels, unreadable, crc32) if whole else None
+    decoded = Decoded(pixels, unreadable, crc32)
+    return decoded if whole and _unchanged(decoded) else None
+
+
+def _unchanged(decoded: Decoded) -> bool:
+    """Whether every image has the CRC-32 that it had when it was decoded."""
+
+    def same(row: int) -> bool:
+        found = zlib.crc32(decoded.pixels[row])
+        return row in decoded.unreadable or found == int(decoded.crc32[row])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # zlib works outside Python's lock
+        return all(pool.map(same, range(len(decoded.pixels)), chunksize=64))
 
 
 def _write(

@@ -1,5 +1,7 @@
 """A data set's name to its three splits, decoded and ready to batch."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +46,8 @@ class Split(NamedTuple):
 class Dataset(NamedTuple):
     """Three splits that share no example, and the names of the K classes.
 
-    `skipped` says of each image that was left out why it cannot be read.
+    `skipped` says of each image that was left out why it cannot be read; `passed_over` counts the
+    files that look like images and that no decoder here reads, by the end of their names.
     """
 
     class_names: tuple[str, ...]
@@ -52,6 +55,7 @@ class Dataset(NamedTuple):
     val: Split
     test: Split
     skipped: tuple[str, ...] = ()
+    passed_over: Mapping[str, int] = MappingProxyType({})
 
 
 def load_dataset(
@@ -97,7 +101,12 @@ def load_dataset(
 
     skipped = [reason for part in decoded.values() for reason in part.unreadable.values()]
     data = Dataset(
-        source.class_names, split("train"), split("val"), split("test"), tuple(sorted(skipped))
+        source.class_names,
+        split("train"),
+        split("val"),
+        split("test"),
+        tuple(sorted(skipped)),
+        source.passed_over,
     )
     for name in ("train", "val", "test"):
         if len(getattr(data, name)) == 0:
@@ -117,9 +126,9 @@ def find_source(config: DataConfig) -> Source:
     if config.name == "digits":
         source = load_digits()
     elif config.name == "oxford_iiit_pet":
-        source = load_oxford_iiit_pet(directory)
+        source = load_oxford_iiit_pet(directory, bool(config.exif))
     else:
-        source = load_folder(directory)
+        source = load_folder(directory, config.exif is not False)
     for examples in source.splits.values():
         check_labels(examples, source.class_names)
     return source

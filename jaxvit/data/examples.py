@@ -30,11 +30,13 @@ class Examples(NamedTuple):
 class Source(NamedTuple):
     """A data set as it is found: the classes, and the examples of each split it comes with.
 
-    `splits` has at least "train"; "val" and "test" where the source has them.
+    `splits` has at least "train"; "val" and "test" where the source has them. `passed_over` counts
+    files that look like images and are not read, by the end of their names.
     """
 
     class_names: tuple[str, ...]
     splits: dict[str, Examples]
+    passed_over: Mapping[str, int] = MappingProxyType({})
 
 
 def check_labels(examples: Examples, class_names: Sequence[str]) -> None:

@@ -15,13 +15,21 @@ from jaxvit.errors import UserError
 from jaxvit.paths import legible
 
 
-def examples_from_files(root: Path, paths: Sequence[Path], labels: Sequence[int]) -> Examples:
+def examples_from_files(
+    root: Path, paths: Sequence[Path], labels: Sequence[int], upright: bool = False
+) -> Examples:
     """One example a file; named by its path below root.
 
-    The fingerprint covers every path, size and time of change. A file that is missing is
-    unreadable; one that is there and cannot be opened stops the run.
+    The fingerprint covers every path, size and time of change, and `upright`. A file that is
+    missing is unreadable; one that is there and cannot be opened stops the run.
+
+    Args:
+      root: the directory that names are relative to.
+      paths: of the files.
+      labels: their classes.
+      upright: whether images are turned by their EXIF orientation.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(b"upright\n" if upright else b"")
     unreadable = {}
     for row, path in enumerate(paths):
         digest.update(os.fsencode(path.resolve()))
@@ -41,7 +49,7 @@ def examples_from_files(root: Path, paths: Sequence[Path], labels: Sequence[int]
         except OSError as error:
             # It may be readable tomorrow: nothing to be left out and remembered.
             raise UserError(_reason(paths[index], error)) from error
-        return decode_image(data, img_size, legible(paths[index]))
+        return decode_image(data, img_size, legible(paths[index]), upright=upright)
 
     return Examples(
         names=tuple(legible(path.relative_to(root)) for path in paths),

@@ -1,6 +1,7 @@
 """A directory of images, one folder a class."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,16 +11,25 @@ from jaxvit.errors import UserError
 from jaxvit.paths import legible
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
+# Images that no decoder here reads: counted and said, so that nobody misses them in silence.
+OTHER_SUFFIXES = {
+    ".heic", ".heif", ".avif", ".tif", ".tiff", ".jxl", ".jp2", ".svg", ".psd", ".raw", ".dng",
+    ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf",
+}  # fmt: skip
 # Names that mean a split and not a class, however they are written; train/ itself aside.
 SPLIT_LIKE = {"training", "val", "valid", "validation", "test", "testing"}
 
 
-def load_folder(root: Path) -> Source:
+def load_folder(root: Path, upright: bool = True) -> Source:
     """DIR/<class>/*.jpg, or DIR/{train,val,test}/<class>/*.jpg where DIR/train exists.
 
     Files are those that end in one of SUFFIXES, in any case and at any depth below the class, also
     behind symbolic links; names that begin with a dot are passed over. Classes are the folders of
     the training split in alphabetical order, and a class without images there is refused.
+
+    Args:
+      root: the directory.
+      upright: whether photos are turned by their EXIF orientation.
 
     Raises:
       UserError: the directory is missing or holds no images, a class has none to train on, another
@@ -34,15 +44,17 @@ def load_folder(root: Path) -> Source:
                     f"{root} has a folder {path.name}/ but none called train/: splits are called "
                     f"train/, val/ and test/; rename {path.name}/ if it is a class"
                 )
-        class_names = _folders(root)
-        return Source(_labels(class_names), {"train": _examples(root, class_names, needs_all=True)})
+        class_names, passed_over = _folders(root), Counter()
+        train = _examples(root, class_names, upright, passed_over, needs_all=True)
+        return Source(_labels(class_names), {"train": train}, passed_over)
     for path in root.iterdir():
         if path.is_dir() and path.name not in ("val", "test") and path.name.lower() in SPLIT_LIKE:
             raise UserError(
                 f"{root} has a folder {path.name}/ beside train/: call it val/ or test/"
             )
-    class_names = _folders(root / "train")
-    splits = {"train": _examples(root / "train", class_names, needs_all=True)}
+    class_names, passed_over = _folders(root / "train"), Counter()
+    train = _examples(root / "train", class_names, upright, passed_over, needs_all=True)
+    splits = {"train": train}
     for split in ("val", "test"):
         if (root / split).is_dir():
             strangers = sorted(set(_folders(root / split, 1)) - set(class_names))
@@ -51,8 +63,10 @@ def load_folder(root: Path) -> Source:
                     f"{root / split} has a class {strangers[0]!r} that {root / 'train'} has not: "
                     "add images to train on, or remove it"
                 )
-            splits[split] = _examples(root / split, class_names, needs_all=False)
-    return Source(_labels(class_names), splits)
+            splits[split] = _examples(
+                root / split, class_names, upright, passed_over, needs_all=False
+            )
+    return Source(_labels(class_names), splits, passed_over)
 
 
 def _folders(root: Path, least: int = 2) -> tuple[str, ...]:
@@ -65,10 +79,18 @@ def _folders(root: Path, least: int = 2) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _examples(root: Path, class_names: tuple[str, ...], needs_all: bool) -> Examples:
+def _examples(
+    root: Path,
+    class_names: tuple[str, ...],
+    upright: bool,
+    passed_over: Counter[str],
+    needs_all: bool,
+) -> Examples:
     paths, labels = [], []
     for label, name in enumerate(class_names):
-        found = sorted(_images(root / name))
+        files = sorted(_images(root / name))
+        found = [path for path in files if path.suffix.lower() in SUFFIXES]
+        passed_over.update(p.suffix.lower() for p in files if p.suffix.lower() not in SUFFIXES)
         if needs_all and not found:
             raise UserError(
                 f"class {root / name} has no image ({', '.join(sorted(SUFFIXES))}): add some, or "
@@ -76,10 +98,12 @@ def _examples(root: Path, class_names: tuple[str, ...], needs_all: bool) -> Exam
             )
         paths += found
         labels += [label] * len(found)
-    return examples_from_files(root, paths, labels)
+    return examples_from_files(root, paths, labels, upright)
 
 
 def _images(folder: Path) -> Iterator[Path]:
+    """Files that are named like images, whether they can be read here or not."""
+
     def refuse(error: OSError) -> None:
         if isinstance(error, FileNotFoundError):  # validation and test need not have every class
             return
@@ -100,7 +124,8 @@ def _images(folder: Path) -> Iterator[Path]:
             path = Path(directory, name)
             # A link that leads nowhere is an image that is missing.
             wanted = path.is_file() or (path.is_symlink() and not path.exists())
-            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and wanted:
+            named = path.suffix.lower() in SUFFIXES | OTHER_SUFFIXES
+            if named and not name.startswith(".") and wanted:
                 yield path
 
 

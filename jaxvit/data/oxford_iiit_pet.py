@@ -20,13 +20,14 @@ TFDS_NAME = "oxford_iiit_pet"
 CLASS_IDS = {str(number) for number in range(1, 38)}
 
 
-def load_oxford_iiit_pet(directory: Path | None) -> Source:
+def load_oxford_iiit_pet(directory: Path | None, upright: bool = False) -> Source:
     """From `directory` where it holds the original layout, otherwise from TFDS.
 
     Args:
       directory: holds `images/` and `annotations/{trainval,test}.txt`, itself or in a folder
         `oxford-iiit-pet` (as torchvision lays it out); or is a TFDS data_dir. None means TFDS's
         own data_dir.
+      upright: whether images are turned by their EXIF orientation; the lab takes them as stored.
 
     Raises:
       UserError: the directory is missing, or the set is neither there nor to be had.
@@ -39,22 +40,22 @@ def load_oxford_iiit_pet(directory: Path | None) -> Source:
             )
         for root in (directory, directory / "oxford-iiit-pet"):
             if (root / "images").is_dir() and (root / "annotations").is_dir():
-                return _from_original(root)
+                return _from_original(root, upright)
         if any(directory.iterdir()) and not (directory / TFDS_NAME).is_dir():
             raise UserError(
                 f"--data.dir {directory} holds neither both of images/ and annotations/ nor a TFDS "
                 "data set: for one folder of images a class add --data.name folder; to have TFDS "
                 "prepare the set there, give an empty directory"
             )
-    return _from_tfds(directory)
+    return _from_tfds(directory, upright)
 
 
 # The original layout.
 
 
-def _from_original(root: Path) -> Source:
-    trainval, breeds = _read_list(root, "trainval")
-    test, test_breeds = _read_list(root, "test")
+def _from_original(root: Path, upright: bool) -> Source:
+    trainval, breeds = _read_list(root, "trainval", upright)
+    test, test_breeds = _read_list(root, "test", upright)
     twice = [name for name, times in Counter(trainval.names + test.names).items() if times > 1]
     if twice:
         raise UserError(f"{root / 'annotations'} lists {twice[0]} more than once: keep one line")
@@ -73,7 +74,7 @@ def _from_original(root: Path) -> Source:
     return Source(class_names, {"train": trainval, "test": test})
 
 
-def _read_list(root: Path, split: str) -> tuple[Examples, dict[int, str]]:
+def _read_list(root: Path, split: str, upright: bool) -> tuple[Examples, dict[int, str]]:
     """Lines "NAME CLASS-ID SPECIES BREED-ID"; class ids count from 1."""
     path = root / "annotations" / f"{split}.txt"
     if not path.is_file():
@@ -99,13 +100,13 @@ def _read_list(root: Path, split: str) -> tuple[Examples, dict[int, str]]:
         breeds[label] = " ".join(part.title() for part in name.split("_")[:-1])
     if not paths:
         raise UserError(f"{path} lists no image: --data.dir needs at least one a class")
-    return examples_from_files(root, paths, labels), breeds
+    return examples_from_files(root, paths, labels, upright), breeds
 
 
 # TensorFlow Datasets. A set prepared as ArrayRecord is read without TensorFlow.
 
 
-def _from_tfds(data_dir: Path | None) -> Source:
+def _from_tfds(data_dir: Path | None, upright: bool) -> Source:
     import tensorflow_datasets as tfds
 
     place = {} if data_dir is None else {"data_dir": str(data_dir)}
@@ -127,7 +128,7 @@ def _from_tfds(data_dir: Path | None) -> Source:
             " ".join(part.title() for part in name.split("_"))
             for name in builder.info.features["label"].names
         ),
-        splits={"train": _tfds_examples(builder, "train"), "test": _tfds_examples(builder, "test")},
+        splits={s: _tfds_examples(builder, s, upright) for s in ("train", "test")},
     )
 
 
@@ -153,7 +154,7 @@ def _prepare(builder) -> None:
         ) from error
 
 
-def _tfds_examples(builder, split: str) -> Examples:
+def _tfds_examples(builder, split: str, upright: bool) -> Examples:
     import tensorflow_datasets as tfds
 
     # The image stays encoded: it is decoded and resized here, as every other source's is. The mask
@@ -166,7 +167,8 @@ def _tfds_examples(builder, split: str) -> Examples:
         labels.append(int(record["label"]))
 
     def pixels(index: int, img_size: int) -> np.ndarray:
-        return decode_image(records[index]["image"], img_size, f"{TFDS_NAME}/{names[index]}")
+        name = f"{TFDS_NAME}/{names[index]}"
+        return decode_image(records[index]["image"], img_size, name, upright=upright)
 
     files = [Path(f) for f in builder.info.splits[split].filepaths]
     stats = "".join(f"{f.resolve()}\0{f.stat().st_size}\0{f.stat().st_mtime_ns}\n" for f in files)
@@ -174,5 +176,5 @@ def _tfds_examples(builder, split: str) -> Examples:
         names=tuple(names),
         labels=np.asarray(labels, np.int32),
         pixels=pixels,
-        fingerprint=hashlib.sha256(stats.encode()).hexdigest(),
+        fingerprint=hashlib.sha256(f"{upright}{stats}".encode()).hexdigest(),
     )

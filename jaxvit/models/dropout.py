@@ -60,3 +60,8 @@ def draw_kept(key: jax.Array, shape: tuple[int, ...], p: float) -> Bool[Array, "
     h = (h ^ (h >> 15)) * jnp.uint32(0x9E3779B1)
     h = h ^ (h >> 16)
     return h < jnp.uint32(min(round(p * 2**32), 2**32 - 1))
+
+
+def reference_draw_kept(key: jax.Array, shape: tuple[int, ...], p: float) -> Bool[Array, "*S"]:
+    """Another mask of the same distribution, by JAX's own generator (threefry)."""
+    return jax.random.bernoulli(key, p, shape)

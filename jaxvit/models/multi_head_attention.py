@@ -64,13 +64,30 @@ class MultiHeadSelfAttention(nn.Module):
 
         qkv = self.qkv(x).astype(self.dtype)
         q, k, v = map(heads, jnp.split(qkv, 3, axis=-1))  # each (B, h, N, k)
-        scores = jnp.einsum("bhqk,bhnk->bhqn", q, k, preferred_element_type=jnp.float32)
-        exps, sums = _softmax_parts(scores * head_dim**-0.5)
-        self.sow("intermediates", "attention_weights", exps / sums)
-        # Divided by the sums last: where tokens outnumber a head's width, outputs are fewer.
-        out = jnp.einsum("bhqn,bhnk->bhqk", exps.astype(self.dtype), v)
-        out = (out / sums).astype(self.dtype)
+        out, weights = attend(q, k, v)
+        self.sow("intermediates", "attention_weights", weights)
         return self.fc_out(out.swapaxes(1, 2).reshape(batch, tokens, self.embed_dim))
+
+
+def attend(
+    q: Float[Array, "B h N k"], k: Float[Array, "B h N k"], v: Float[Array, "B h N k"]
+) -> tuple[Float[Array, "B h N k"], Float[Array, "B h N N"]]:
+    """softmax(q k^T / sqrt(k)) v, and the softmax, in float32.
+
+    The sums of the exponentials divide the output and not the weights: where tokens outnumber a
+    head's width, that has fewer elements.
+    """
+    scores = jnp.einsum("bhqk,bhnk->bhqn", q, k, preferred_element_type=jnp.float32)
+    exps, sums = _softmax_parts(scores * q.shape[-1] ** -0.5)
+    out = jnp.einsum("bhqn,bhnk->bhqk", exps.astype(v.dtype), v)
+    return (out / sums).astype(v.dtype), exps / sums
+
+
+def reference_attend(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
+    """The same function as it is written in the paper."""
+    scores = jnp.einsum("bhqk,bhnk->bhqn", q, k, preferred_element_type=jnp.float32)
+    weights = jax.nn.softmax(scores * q.shape[-1] ** -0.5)
+    return jnp.einsum("bhqn,bhnk->bhqk", weights.astype(v.dtype), v), weights
 
 
 def _softmax_parts(

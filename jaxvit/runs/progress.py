@@ -1,5 +1,6 @@
 """Progress of a run: bars on a terminal, plain lines in a log."""
 
+import math
 import os
 import sys
 import time
@@ -8,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import numpy as np
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -17,7 +19,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from jaxvit.config import Config
 from jaxvit.data.datasets import Dataset
+from jaxvit.optim.schedules import warmup_steps
 from jaxvit.training.fit import Plan
 
 
@@ -103,17 +107,57 @@ class TrainingProgress:
         )
 
 
+SMALL_VALIDATION = 100  # images; below, the 95 % interval of a share is wider than +-10 points
+
+
 def announce(
-    console: Console, name: str, params: Any, data: Dataset, plan: Plan, num_devices: int
+    console: Console,
+    name: str,
+    config: Config,
+    params: Any,
+    data: Dataset,
+    plan: Plan,
+    devices: int,
 ) -> None:
-    """What is about to be trained, in one line."""
+    """What is about to be trained, and what a person should know before it is.
+
+    Args:
+      console: where it is said.
+      name: of the preset.
+      config: for the warm-up.
+      params: a tree of arrays.
+      data: its three splits.
+      plan: its steps.
+      devices: how many.
+    """
     say = say_on(console)
+    counts = np.bincount(data.train.labels, minlength=len(data.class_names))
+    smallest = int(counts.argmin())
+    say(
+        f"{len(data.class_names)} classes: {len(data.train):,} images to train on, "
+        f"{len(data.val):,} for validation, {len(data.test):,} for the test"
+    )
+    say(f"smallest class to train on: {data.class_names[smallest]!r} with {counts[smallest]:,}")
     if data.skipped:
         say(f"left out {len(data.skipped)} image(s); the first: {data.skipped[0]}")
+    if data.passed_over:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(data.passed_over.items()))
+        say(f"passed over {kinds}: convert them to .jpg or .png to use them")
+    if len(data.val) < SMALL_VALIDATION:
+        say(
+            f"warning: {len(data.val)} validation images are few to choose an epoch by: 50 % of "
+            f"them stands for anything within +-{98 / math.sqrt(len(data.val)):.0f} points"
+        )
+    warmup = warmup_steps(config.optim, plan.total_steps)
+    if 3 * warmup > plan.total_steps:
+        say(
+            f"warning: {warmup} of {plan.total_steps} steps are warm-up: train for more --epochs, "
+            "or lower --optim.warmup"
+        )
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     say(
-        f"{name}: {parameters:,} parameters, {len(data.train):,} training images, "
-        f"{plan.total_steps:,} steps on {num_devices} {jax.default_backend()} device(s)"
+        f"{name}: {parameters:,} parameters, {plan.total_steps:,} steps in {plan.epochs} epochs "
+        f"on {devices} {jax.default_backend()} device(s)"
     )
 
 

@@ -1,11 +1,12 @@
 """Claim 9: a whole training run, step by step, in JAX, PyTorch float32 and PyTorch float64.
 
-The losses of one run are too few numbers to judge by. Where training is unstable, rounding grows
-along one direction of the parameters, and a loss sees that direction only: the ratio of two errors
-is then that of two random numbers, above 3 for one correct program in five (2 / pi atan(1 / 3)).
-At step 47 on digits, seed 0, JAX's parameters are 6.9e-6 from float64's and PyTorch's 9.5e-6, yet
-JAX's loss is 3.9 times as far. So runs of several seeds are judged together, and the parameters
-with the losses.
+Runs of several seeds are judged together, and their parameters as well as their losses, because
+the losses of one run are too few values. Where training is unstable, rounding errors grow along
+one direction of the parameters, and the loss depends on that direction only. The ratio of the two
+loss errors is then the ratio of two random numbers. For a correct program it exceeds 3 with
+probability 2 / pi atan(1 / 3), about one in five. Example: digits, seed 0, step 47. JAX's
+parameters are 6.9e-6 from float64 and PyTorch's are 9.5e-6, but JAX's loss is 3.9 times as far
+from float64 as PyTorch's.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,23 +15,23 @@ from dataclasses import replace
 import numpy as np
 
 from jaxvit.config import AugmentConfig, OptimConfig
-from jaxvit.presets import PETS, PRESETS
+from jaxvit.presets import PRESETS, complete
 from parity_tests.comparison import RATIO, SHARED
 from parity_tests.evidence import Evidence, Row, at_most, distance, equal
 from parity_tests.replayed_training import PROGRAMS, Curves, train
 
 TITLE = "A whole training run: losses step by step, and the final metrics"
 DIGITS = replace(
-    PRESETS["digits"],
-    model=replace(PRESETS["digits"].model, dropout=0.1),
+    complete(PRESETS["digits"]),
+    model=replace(complete(PRESETS["digits"]).model, dropout=0.1),
     augment=AugmentConfig(mixup_alpha=0.2),
     optim=OptimConfig(lr=1e-3, weight_decay=0.05, schedule="cosine", warmup_steps=20, clip_norm=1),
 )
 PETS_SMALL = replace(
-    PRESETS["pets-small"],
+    complete(PRESETS["pets-small"]),
     batch_size=32,
-    data=replace(PETS, dir=str(SHARED / "data")),
-    model=replace(PRESETS["pets-small"].model, dropout=0.1),
+    data=replace(complete(PRESETS["pets-small"]).data, dir=str(SHARED / "data")),
+    model=replace(complete(PRESETS["pets-small"]).model, dropout=0.1),
     augment=AugmentConfig(flip_p=0.5, cutmix_alpha=1.0),
     optim=OptimConfig(lr=5e-4),
 )
@@ -43,30 +44,32 @@ def measure(quick: bool) -> Evidence:
     curves = [train(replace(DIGITS, seed=seed), steps) for seed in (SEEDS[:1] if quick else SEEDS)]
     runs = {f"digits, {steps} steps": curves}
     if not (SHARED / "data" / "oxford-iiit-pet").is_dir():
-        notes.append("No photographs beside this checkout: the Pets run was not made.")
+        notes.append("The Pets run was skipped: no photographs in ../shared/data/oxford-iiit-pet.")
     elif not quick:
         runs["Pets, 60 steps"] = [train(PETS_SMALL, 60)]
     for title, runs_of_it in runs.items():
         rows += distances(title, runs_of_it)
         for seed, run in enumerate(runs_of_it):
-            figures[f"{title}, seed {seed}: the loss, and its distance from float64"] = plot(run)
+            figures[f"{title}, seed {seed}: loss, and its distance from float64"] = plot(run)
     if not quick:
         rows += within_the_spread(f"digits, {steps} steps", curves)
         ratios = [distances("", [run])[0].value for run in curves]
         rows.append(
             at_most(
-                f"digits, {steps} steps: losses, the ratio of each seed",
+                f"digits, {steps} steps: ratio of errors of the losses, over seeds",
                 "geometric mean",
                 float(np.exp(np.mean(np.log(ratios)))),
                 RATIO,
             )
         )
-        notes.append(f"The ratios of each seed's losses: {', '.join(f'{x:.2f}' for x in ratios)}.")
+        notes.append(
+            f"Ratios of errors of the losses, by seed: {', '.join(f'{x:.2f}' for x in ratios)}."
+        )
     return Evidence(rows, figures, notes)
 
 
 def distances(title: str, runs: Sequence[Curves]) -> list[Row]:
-    """From float64, of all runs together."""
+    """Distances from float64 of all runs together, and a check that dropout masks change."""
 
     def row(what: str, values: Callable[[Curves], dict]) -> Row:
         found = ([values(run)[name] for run in runs] for name in PROGRAMS)
@@ -74,16 +77,16 @@ def distances(title: str, runs: Sequence[Curves]) -> list[Row]:
 
     return [
         row("loss of every step", lambda run: run.losses),
-        row("final parameters, without the biases of keys", lambda run: run.params),
+        row("final parameters, without key biases", lambda run: run.params),
         row("final validation loss", lambda run: run.val_loss),
         equal(
-            f"{title}: masks of dropout", "steps that repeat one", sum(run.repeats for run in runs)
+            f"{title}: dropout masks", "steps that repeat a mask", sum(run.repeats for run in runs)
         ),
     ]
 
 
 def within_the_spread(title: str, runs: Sequence[Curves]) -> list[Row]:
-    """JAX and PyTorch from the same start differ by less than PyTorch does between starts."""
+    """JAX and PyTorch at equal seeds differ by no more than PyTorch does between seeds."""
     rows = []
     for name in ("accuracy", "val_loss"):
         ours, theirs = (
@@ -94,7 +97,7 @@ def within_the_spread(title: str, runs: Sequence[Curves]) -> list[Row]:
         rows.append(
             Row(
                 f"{title}, {len(runs)} seeds: validation {name.removeprefix('val_')}",
-                "largest difference, JAX from PyTorch",
+                "largest difference between JAX and PyTorch",
                 apart,
                 f"PyTorch's spread over seeds, {spread:.3g}",
                 apart <= spread,
@@ -105,7 +108,7 @@ def within_the_spread(title: str, runs: Sequence[Curves]) -> list[Row]:
 
 
 def plot(curves: Curves):
-    """Above, the three losses, one on the other; below, how far the two are from the truth."""
+    """Above, the losses of the three programs; below, the distances of two from float64."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 5), layout="constrained")

@@ -1,0 +1,111 @@
+"""Ctrl-C and SIGTERM at any moment of the start: one line, exit code 130 or 143, nothing lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import train_jax
+
+PROGRAM = str(Path(train_jax.__file__))
+OPTIONS = [
+    "--epochs", "200", "--model.embed-dim", "16", "--model.num-layers", "1",
+    "--log-every-steps", "1",
+]  # fmt: skip
+
+
+def start(out: Path, programs: Path, cache: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, PROGRAM, *OPTIONS, "--out", str(out), "--data.cache-dir", str(cache)],
+        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(programs)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def seconds_to_the_first_step(out: Path, programs: Path, cache: Path) -> float:
+    """From the start of the process until a step has been logged; it is then killed."""
+    began, process = time.perf_counter(), start(out, programs, cache)
+    while not (out / "metrics.jsonl").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    seconds = time.perf_counter() - began
+    process.kill()
+    process.communicate()
+    return seconds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+def test_a_signal_at_any_of_20_moments_is_one_line(tmp_path, warm):
+    """Twenty moments, evenly from the program's first line to its first steps.
+
+    Warm: compiled programs are cached. Cold: none is, so that most moments fall into compiling.
+    """
+    programs, cache = tmp_path / "programs", tmp_path / "cache"
+    total = seconds_to_the_first_step(tmp_path / "first", programs, cache)
+    if warm:
+        total = seconds_to_the_first_step(tmp_path / "second", programs, cache)
+    out = tmp_path / "run"
+    endings = []
+    for moment in range(20):
+        number = (signal.SIGINT, signal.SIGTERM)[moment % 2]
+        where = programs if warm else tmp_path / f"programs{moment}"
+        process = start(out, where, cache)
+        # Python itself has not read the program's first line before 0.1 s.
+        time.sleep(0.15 + moment / 19 * (total + 0.5 - 0.15))
+        process.send_signal(number)
+        printed, error = process.communicate(timeout=60)
+        endings.append((moment, process.returncode, error))
+        assert process.returncode == 128 + number, endings
+        (line,) = error.splitlines()
+        assert line.startswith("stopped"), endings
+        assert "Traceback" not in printed
+        assert "Traceback" not in error
+        assert not list(tmp_path.glob(".run.*")), "a lock or a half-written run is left"
+    # What was there is resumed: the run is whole.
+    process = start(out, programs, cache)
+    while "resuming" not in (line := process.stdout.readline()):
+        if line.startswith("epoch"):
+            break
+        assert process.poll() is None, process.communicate()
+    process.kill()
+    process.communicate()
+    lines = (out / "metrics.jsonl").read_text().splitlines()
+    assert all(json.loads(line)["step"] for line in lines[:-1])
+
+
+def test_a_second_signal_in_training_does_not_wait(tmp_path):
+    """The first is held back here: a step that never ends."""
+    script = (
+        "import os, runpy, signal, sys, time\n"
+        "from jaxvit.runs.directory import RunDirectory\n"
+        "log = RunDirectory.log\n"
+        "def log_and_hang(self, step, epoch, metrics):\n"
+        "    log(self, step, epoch, metrics)\n"
+        "    if step == 3:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        time.sleep(0.5)\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(60)\n"
+        "RunDirectory.log = log_and_hang\n"
+        "sys.argv = sys.argv[1:]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", script, PROGRAM, *OPTIONS, "--out", str(tmp_path / "run"),
+         "--data.cache-dir", str(tmp_path / "cache")],
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert time.perf_counter() - began < 50
+    assert done.returncode == 143, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("stopped")
