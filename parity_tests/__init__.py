@@ -1,1 +1,1 @@
-"""Proof that jaxvit and torch_ref are the same program. The only place that sees both."""
+"""Tests that jaxvit and torch_ref compute the same. The only package that imports both."""

@@ -1,7 +1,8 @@
-"""python -m parity_tests.certificate [--out DIR] [--quick]: are the two programs the same?
+"""python -m parity_tests.certificate [--out DIR] [--quick]: compares jaxvit with torch_ref.
 
-Measures every claim of parity_tests/claims/, prints a table, writes certificate.json and
-certificate.html, and exits with 1 if a claim does not hold.
+Measures every claim of parity_tests/claims/, prints a table, and writes certificate.json and
+certificate.html. Exits with 0 if every claim holds, with 1 if one does not, and with 2 if the
+output directory cannot be created.
 """
 
 import argparse
@@ -15,10 +16,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 import jax
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+try:
+    import torch
+except ImportError:
+    sys.exit(
+        "error: the certificate compares with PyTorch, which is not installed: "
+        'pip install -e ".[torch]"'
+    )
 
 from jaxvit.runtime.machine import cores, processor
 from parity_tests.certificate_page import write_page
@@ -27,31 +35,33 @@ from parity_tests.evidence import Evidence, Finding, figure_of
 
 
 def measure(name: str, quick: bool) -> Finding:
-    """One claim, whatever it does: an error is a claim that does not hold."""
+    """Measures one claim. An exception is recorded as the failure of that claim."""
     claim = import_module(f"parity_tests.claims.{name}")
     began, failure = time.perf_counter(), None
     try:
         evidence = claim.measure(quick)
-    except Exception as error:  # the other claims are still worth measuring
+    except Exception as error:  # the remaining claims are still measured
         evidence, failure = Evidence([]), f"{type(error).__name__}: {error}"
     seconds = time.perf_counter() - began
     return Finding(CLAIMS.index(name) + 1, claim.TITLE, evidence, seconds, failure)
 
 
 def describe_machine() -> dict[str, str | int]:
+    """The device, the processor, the matmul precision and the versions, for the certificate."""
     names = ("jax", "flax", "optax", "torch", "torchvision", "numpy")
     return {
         "device": jax.devices()[0].device_kind,
         "processor": processor(),
         "cores": cores(),
         "python": platform.python_version(),
-        "matrix products": jax.config.jax_default_matmul_precision or "default precision",
+        "matmul precision": jax.config.jax_default_matmul_precision or "default",
         **{name: version(name) for name in names},
     }
 
 
 def print_table(console: Console, findings: list[Finding]) -> None:
-    table = Table(title="JAX's distance from float64, over PyTorch's own: the worst of each claim")
+    """Prints one line per claim, then every row that fails, then the notes."""
+    table = Table(title="Largest ratio of errors: JAX's distance from float64 over PyTorch's")
     for column in ("", "claim", "figures", "worst ratio (JAX : PyTorch)", "holds", "s"):
         table.add_column(column)
     for finding in findings:
@@ -68,7 +78,7 @@ def print_table(console: Console, findings: list[Finding]) -> None:
         for row in finding.evidence.rows:
             if not row.holds:
                 console.print(
-                    f"{finding.number}: {row.quantity}: {row.measure} {row.value:.4g}, but "
+                    f"{finding.number}: {row.quantity}: {row.measure} {row.value:.4g}, limit "
                     f"{row.limit}  {row.details or ''}",
                     highlight=False,
                     markup=False,
@@ -78,6 +88,7 @@ def print_table(console: Console, findings: list[Finding]) -> None:
 
 
 def as_json(findings: list[Finding], quick: bool) -> dict:
+    """The content of certificate.json."""
     return {
         "holds": all(finding.holds for finding in findings),
         "quick": quick,
@@ -101,18 +112,22 @@ def main(args: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m parity_tests.certificate", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/certificate"), metavar="DIR")
-    parser.add_argument("--quick", action="store_true", help="smaller sizes: two minutes")
+    parser.add_argument("--out", type=Path, default=Path("runs/certificate"), metavar="DIR",
+                        help="directory of certificate.json and certificate.html")  # fmt: skip
+    parser.add_argument(
+        "--quick", action="store_true", help="smaller sizes; takes about two minutes"
+    )
     parser.add_argument("--claims", nargs="+", choices=CLAIMS, default=CLAIMS, metavar="CLAIM",
-                        help=f"only these of {', '.join(CLAIMS)}")  # fmt: skip
+                        help=f"measure only these; all are {', '.join(CLAIMS)}")  # fmt: skip
     options = parser.parse_args(args)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        print(f"error: --out {options.out} cannot be made ({error.strerror}): choose another place",
+        print(f"error: --out {options.out} cannot be created ({error.strerror}): "
+              "give a directory that can be written to",
               file=sys.stderr)  # fmt: skip
         return 2
-    # TF32, a GPU's default, keeps 10 bits.
+    # TF32, the default on GPUs, has a 10-bit mantissa.
     jax.config.update("jax_default_matmul_precision", "highest")
     torch.set_float32_matmul_precision("highest")
     console = Console()

@@ -1,4 +1,4 @@
-"""certificate.html: one file with everything in it, for a screen of any width."""
+"""certificate.html: one self-contained file, readable on a screen of any width."""
 
 import base64
 import html
@@ -27,6 +27,7 @@ figure { margin: 1rem 0; } figcaption, .small { font-size: .875rem; opacity: .8;
 
 
 def picture(figure: Figure, caption: str) -> str:
+    """The HTML of a figure, embedded as SVG."""
     file = io.BytesIO()
     figure.savefig(file, format="svg")
     data = base64.b64encode(file.getvalue()).decode()
@@ -38,10 +39,13 @@ def picture(figure: Figure, caption: str) -> str:
 
 
 def scatter(findings) -> Figure:
-    """Each quantity: PyTorch's distance from the truth across, JAX's upwards."""
+    """One point per quantity: x is PyTorch's maximum distance from float64, y is JAX's.
+
+    Distances are relative and on logarithmic axes.
+    """
     figure = Figure(figsize=(5.5, 4.5), layout="constrained")
     axis = figure.subplots()
-    tiny = 1e-10
+    tiny = 1e-10  # the smallest distance shown
     for finding in findings:
         rows = [row.details for row in finding.evidence.rows if "jax_max" in row.details]
         if rows:
@@ -61,8 +65,8 @@ def scatter(findings) -> Figure:
     axis.text(ends[1] / RATIO, ends[1], f"{RATIO:g} times ", ha="right", va="top",
               fontsize=8, color="tab:red")  # fmt: skip
     axis.text(tiny, FLOOR, " floor", va="bottom", fontsize=8, color="0.4")
-    axis.set_xlabel("PyTorch float32: largest distance from float64, relative")
-    axis.set_ylabel("JAX float32: the same")
+    axis.set_xlabel("PyTorch float32: relative maximum distance from float64")
+    axis.set_ylabel("JAX float32: relative maximum distance from float64")
     if axis.get_legend_handles_labels()[0]:
         axis.legend(frameon=False, fontsize=8, loc="upper left")
     axis.spines[["top", "right"]].set_visible(False)
@@ -70,6 +74,7 @@ def scatter(findings) -> Figure:
 
 
 def rows_table(evidence: Evidence) -> str:
+    """The HTML table of the rows of one claim."""
     lines = []
     for row in evidence.rows:
         details = ", ".join(f"{name} {value:.2g}" for name, value in row.details.items())
@@ -84,6 +89,13 @@ def rows_table(evidence: Evidence) -> str:
 
 
 def write_page(path: Path, findings, written: dict) -> None:
+    """Writes certificate.html.
+
+    Args:
+      path: the file.
+      findings: a list of evidence.Finding.
+      written: the content of certificate.json.
+    """
     verdict = "Every claim holds" if written["holds"] else "A claim does not hold"
     machine = ", ".join(f"{name} {value}" for name, value in written["machine"].items())
     overview, details = [], []
@@ -110,14 +122,16 @@ def write_page(path: Path, findings, written: dict) -> None:
 <h1>Parity certificate: jaxvit and its PyTorch twin</h1>
 <p><b class="{"yes" if written["holds"] else "no"}">{verdict}</b>: {count} figures of
 {len(findings)} claims ({kind}).</p>
-<p>The truth is the PyTorch model in float64. A ratio is JAX's distance from it over PyTorch's
-own, each in float32 and relative, the larger of that of the maxima and that of the root mean
-squares. It may be at most {RATIO:g}, unless JAX is within {FLOOR:g}. Samples are compared at
-levels fixed beforehand; what must be equal is counted.</p>
+<p>The reference is the PyTorch model in float64. JAX and PyTorch in float32 (in bfloat16 for claim
+11) are compared with it. The ratio of errors is JAX's distance from the reference over PyTorch's.
+Distances are relative. The ratio is computed for the maxima and for the root mean squares,
+and the larger one counts. It may be at most {RATIO:g}, unless JAX's distance is at most {FLOOR:g}.
+Random draws are compared by statistical tests, whose significance levels were fixed beforehand.
+Where values have to be equal, the differences are counted.</p>
 <p class="small">{html.escape(machine)}</p>
 <div class="wide"><table><tr><th class="number">&nbsp;<th>claim<th class="number">figures
 <th>worst ratio (JAX : PyTorch)<th>holds</tr>{"".join(overview)}</table></div>
-{picture(scatter(findings), "Every distance: on the line, both are equally far from float64")}
+{picture(scatter(findings), "Distances from float64; on the grey line they are equal")}
 <h2>All figures</h2>{"".join(details)}
 </body></html>
 """

@@ -1,4 +1,4 @@
-"""How the two programs are compared: the tolerances, all of them, and the helpers."""
+"""How the two frameworks are compared: all tolerances, and helper functions."""
 
 from pathlib import Path
 
@@ -12,20 +12,20 @@ from jaxvit.interop.torch_weights import params_from_state_dict, state_dict_from
 from jaxvit.models import transformer as jax_transformer
 from torch_ref import transformer as torch_transformer
 
-# Largest absolute difference in float32, for values of order one. Where each comes from:
-LOGITS = 1e-5  # both frameworks sum up to 3,072 products in an order of their own
+# Limits on the largest absolute difference in float32, for values of order one, with the causes.
+LOGITS = 1e-5  # each framework sums up to 3,072 terms of a dot product in its own order
 GRADIENTS = 1e-5
-ADAMW = 1e-5  # 200 steps of at most 1e-3 on equal gradients
-REPLAY = 1e-6  # one multiplication and one addition a pixel
+ADAMW = 1e-5  # 200 steps of at most 1e-3 each, on equal gradients
+REPLAY = 1e-6  # one multiplication and one addition per pixel
 LOSS = 1e-6
-SATURATED = 1e-3  # also relative: scores in the thousands carry 3e-4 of rounding into an exponent
-BFLOAT16 = 1e-2  # 8 bits
-# JAX's distance from float64 may be at most this many times PyTorch's own.
+SATURATED = 1e-3  # also relative: scores in the thousands have rounding of 3e-4, which enters exp
+BFLOAT16 = 1e-2  # 8 significant bits
+# JAX's distance from float64 may be at most this many times PyTorch's.
 RATIO = 3.0
-# Differences of this size are rounding whichever framework made them: a ratio of two is noise.
+# Distances up to this size are rounding in either framework, and the ratio of two is noise.
 FLOOR = 1e-7
 
-# Real pictures, where there are some.
+# Beside the checkout: data/oxford-iiit-pet with photographs, if they were downloaded.
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 SMALL = {
@@ -40,16 +40,24 @@ SMALL = {
 
 
 def max_difference(a, b) -> float:
-    """The largest absolute difference of two arrays or tensors of the same shape."""
+    """max |a - b| of two arrays or tensors of the same shape, computed in float64."""
     a, b = (np.asarray(x, np.float64) for x in (a, b))
     assert a.shape == b.shape
     return float(np.abs(a - b).max())
 
 
 def twins(seed: int = 0, **options):
-    """The same model twice: torch's, JAX's, and JAX's params with torch's weights.
+    """The same model in both frameworks, with the same weights.
 
-    Norms and biases are moved off their initial 0 and 1, for a wrong one would not show there.
+    Norm parameters and biases get added noise of standard deviation 0.1. At their initial values
+    of 0 and 1, swapping or omitting one of them would not change the output.
+
+    Args:
+      seed: of torch.manual_seed.
+      options: arguments of VisionTransformer that differ from SMALL.
+
+    Returns:
+      The torch model, the JAX model, and the JAX params with the torch model's weights.
     """
     torch.manual_seed(seed)
     options = SMALL | options
@@ -63,7 +71,7 @@ def twins(seed: int = 0, **options):
 
 
 def torch_twin(config: ModelConfig, params) -> torch_transformer.VisionTransformer:
-    """The configured model in torch, with the weights of JAX params."""
+    """The torch model of a configuration, with the weights of JAX params."""
     weights = state_dict_from_params(jax.device_get(params))
     model = torch_transformer.VisionTransformer(
         config.img_size,

@@ -1,4 +1,4 @@
-"""Comparisons are made at full float32 precision: TF32, a GPU's default, keeps 10 bits."""
+"""Comparisons use full float32 precision: TF32, the default on GPUs, has a 10-bit mantissa."""
 
 import jax
 import pytest

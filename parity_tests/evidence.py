@@ -1,8 +1,9 @@
-"""What a claim rests on: rows of figures, and pictures.
+"""The evidence for a claim: rows of measured values, and plots.
 
-A distance is measured against the truth, the PyTorch model in float64: for a quantity x, JAX is
-|x_jax32 - x_64| from it and PyTorch |x_torch32 - x_64|. Both are relative, once by the maxima and
-once by the root mean squares. JAX may be RATIO times as far as PyTorch, or closer than FLOOR.
+The reference (`truth` in the code) is the PyTorch model in float64. For a quantity x, JAX's
+distance from it is |x_jax32 - x_64| and PyTorch's is |x_torch32 - x_64|. Both are made relative,
+once by the maxima and once by the root mean squares. JAX's distance may be at most RATIO times
+PyTorch's, or at most FLOOR.
 """
 
 from dataclasses import dataclass, field
@@ -20,10 +21,10 @@ class Row:
     Attributes:
       quantity: what was compared.
       measure: what `value` is: "ratio of errors", "p-value", "differing bytes", ...
-      value: the figure that the limit is put on.
-      limit: in words.
-      holds: whether value keeps to it.
-      details: further figures, by name.
+      value: the measured value that has to be within the limit.
+      limit: the limit, in words.
+      holds: whether value is within the limit.
+      details: further measured values, by name.
     """
 
     quantity: str
@@ -36,7 +37,13 @@ class Row:
 
 @dataclass
 class Evidence:
-    """The rows of one claim, its matplotlib figures by caption, and what was left out and why."""
+    """What was measured for one claim.
+
+    Attributes:
+      rows: the measured values, with their limits.
+      figures: matplotlib figures, by caption.
+      notes: remarks, such as what was not measured and why.
+    """
 
     rows: list[Row]
     figures: dict[str, Any] = field(default_factory=dict)
@@ -45,14 +52,14 @@ class Evidence:
 
 @dataclass
 class Finding:
-    """A claim that was measured, or could not be.
+    """The result of measuring one claim.
 
     Attributes:
-      number: from 1, in the order of CLAIMS.
+      number: position in CLAIMS, counted from 1.
       title: what is claimed.
-      evidence: its rows and figures.
-      seconds: that measuring took.
-      failure: the error that ended the measuring, if one did.
+      evidence: its rows, figures and notes; without rows after an exception.
+      seconds: wall-clock time of the measurement.
+      failure: the exception that stopped the measurement, or None.
     """
 
     number: int
@@ -67,7 +74,7 @@ class Finding:
 
     @property
     def worst(self) -> Row | None:
-        """The first row that fails, or else the largest ratio of errors."""
+        """The first row that fails, or else the row with the largest ratio of errors, if any."""
         failing = [row for row in self.evidence.rows if not row.holds]
         ratios = [row for row in self.evidence.rows if row.measure == "ratio of errors"]
         if failing:
@@ -76,7 +83,7 @@ class Finding:
 
 
 def figure_of(finding: Finding) -> str:
-    """Its worst row in a few words."""
+    """One line for the table of claims: the exception, the worst row, or the number of rows."""
     if finding.failure:
         return finding.failure
     row = finding.worst
@@ -89,24 +96,39 @@ def figure_of(finding: Finding) -> str:
 
 
 def error(found: Any, truth: Any) -> tuple[float, float]:
-    """(max |d| / max |truth|, rms d / rms truth), d = found - truth, in float64.
+    """(max |d| / max |truth|, rms d / rms truth), with d = found - truth, in float64.
+
+    Args:
+      found, truth: arrays or tensors of the same shape.
 
     Raises:
-      ValueError: shapes differ, or the truth is nowhere different from 0.
+      ValueError: the shapes differ, or truth is 0 everywhere.
     """
     found, truth = np.asarray(found, np.float64), np.asarray(truth, np.float64)
     if found.shape != truth.shape:
         raise ValueError(f"shapes {found.shape} and {truth.shape} differ")
     size = np.abs(truth).max()
     if not size > 0:
-        raise ValueError("the truth is 0 everywhere: no relative distance exists")
+        raise ValueError("the reference is 0 everywhere: a relative distance is undefined")
     difference = found - truth
     rms = np.sqrt((difference**2).mean()) / np.sqrt((truth**2).mean())
     return float(np.abs(difference).max() / size), float(rms)
 
 
 def distance(quantity: str, jax32: Any, torch32: Any, truth: Any, limit: float = RATIO) -> Row:
-    """How far JAX is from the truth, over how far PyTorch is: the larger of max and rms."""
+    """A row with JAX's error over PyTorch's: the ratio of maxima or of rms, whichever is larger.
+
+    The row holds if the ratio is at most `limit`, or if both of JAX's errors are at most FLOOR.
+
+    Args:
+      quantity: what is compared.
+      jax32, torch32: its values in float32, from each framework.
+      truth: its value in float64.
+      limit: on the ratio.
+
+    Raises:
+      ValueError: see error.
+    """
     ours, theirs = error(jax32, truth), error(torch32, truth)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = float(np.max(np.where(np.equal(ours, 0), 0.0, np.divide(ours, theirs))))
@@ -121,15 +143,23 @@ def distance(quantity: str, jax32: Any, torch32: Any, truth: Any, limit: float =
 
 
 def equal(quantity: str, measure: str, differences: int) -> Row:
-    """A count of differences that must be none."""
+    """A row that holds if the number of differences is 0."""
     return Row(quantity, measure, int(differences), "0", differences == 0)
 
 
 def at_most(quantity: str, measure: str, value: float, limit: float) -> Row:
+    """A row that holds if value <= limit."""
     return Row(quantity, measure, float(value), f"at most {limit:g}", bool(value <= limit))
 
 
-def same_law(quantity: str, test: str, p_value: float, level: float) -> Row:
-    """A two-sample test that does not reject, at a level fixed beforehand."""
+def same_distribution(quantity: str, test: str, p_value: float, level: float) -> Row:
+    """A row that holds if a two-sample test does not reject: p_value >= level.
+
+    Args:
+      quantity: what both frameworks draw.
+      test: name of the test.
+      p_value: of the hypothesis that both samples have the same distribution, in [0, 1].
+      level: significance level, fixed beforehand, in (0, 1).
+    """
     holds = bool(p_value >= level)
     return Row(quantity, f"p-value ({test})", float(p_value), f"at least {level:.2g}", holds)

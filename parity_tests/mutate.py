@@ -1,7 +1,7 @@
-"""python -m parity_tests.mutate [--only NAME ...] [--jobs N]: would the suite notice?
+"""python -m parity_tests.mutate [--only NAME ...] [--changed COMMIT]: would the tests notice?
 
-Runs the quick tier of the parity suite against each mistake of parity_tests/mutations.py, in a
-process of its own, and says which test saw it. Exits with 1 if one went unseen.
+Runs the test that is said to see a mutation against it, in a process of its own, and where that
+passes, the whole quick tier. Exits with 1 if a mutation was not seen.
 """
 
 import argparse
@@ -13,43 +13,78 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from parity_tests.mutations import EQUIVALENT, MUTATIONS, Mutation, install
+from parity_tests.mutation import Mutation, install
+from parity_tests.mutations import EQUIVALENT, MUTATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
-QUICK_TIER = ["parity_tests", "-m", "not slow", "-x", "-q", "--no-header", "-p", "no:cacheprovider"]
+PYTEST = ["-x", "-q", "--no-header", "-p", "no:cacheprovider"]
+QUICK_TIER = ["parity_tests", "tests", "-m", "not slow"]
+
+
+class Outcome(NamedTuple):
+    """Of one mutation.
+
+    Attributes:
+      test: the first that failed under it, or None.
+      first: whether that was the test that is said to see it.
+      seconds: that it took.
+    """
+
+    test: str | None
+    first: bool
+    seconds: float
 
 
 def run_with(name: str, tests: list[str]) -> int:
-    """In this process: the mistake, then pytest."""
+    """In this process: the mutation, then pytest."""
     import pytest
 
     if name:
         install(next(mutation for mutation in MUTATIONS if mutation.name == name))
-    return pytest.main([*QUICK_TIER, *tests])
+    return pytest.main([*PYTEST, *tests])
 
 
-def killer(name: str) -> tuple[str | None, float]:
-    """The first test that fails under the mistake, or None; and the seconds it took."""
-    began = time.perf_counter()
+def failing_test(name: str, tests: list[str]) -> str | None:
+    """The first of these tests that fails under the mutation, or None."""
     done = subprocess.run(
-        [sys.executable, "-m", "parity_tests.mutate", "--run", name],
+        [sys.executable, "-m", "parity_tests.mutate", "--run", name, "--tests", *tests],
         cwd=ROOT,
         env=os.environ | {"JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu")},
         capture_output=True,
         text=True,
     )
-    seconds = time.perf_counter() - began
     failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
-    if done.returncode not in (0, 1) or (done.returncode == 1 and failed is None):
-        raise RuntimeError(
-            f"{name}: pytest did not run\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
-        )
-    return (failed.group(1) if failed else None), seconds
+    if failed:
+        return failed.group(1)
+    # 0: all passed. A mutation may also end the process, or make collection fail.
+    if done.returncode == 0:
+        return None
+    if done.returncode in (1, 2, 3) or done.returncode < 0:
+        return f"{tests[0]} (exit code {done.returncode})"
+    raise RuntimeError(f"{name}: pytest did not run\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+def try_out(mutation: Mutation) -> Outcome:
+    began = time.perf_counter()
+    test, first = failing_test(mutation.name, [mutation.seen_by]), True
+    if test is None:
+        test, first = failing_test(mutation.name, QUICK_TIER), False
+    return Outcome(test, first, time.perf_counter() - began)
+
+
+def changed_modules(commit: str) -> set[str]:
+    """Names of the modules whose files differ from those of a commit."""
+    files = subprocess.run(
+        ["git", "diff", "--name-only", commit, "--", "*.py"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    return {file.removesuffix(".py").replace("/", ".") for file in files}
 
 
 def main(args: list[str] | None = None) -> int:
@@ -58,22 +93,25 @@ def main(args: list[str] | None = None) -> int:
     )
     names = [mutation.name for mutation in MUTATIONS]
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", default=names)
+    parser.add_argument("--changed", metavar="COMMIT", help="of modules that differ from it")
     parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1) // 2 * 2))
     parser.add_argument("--out", type=Path, default=Path("runs/certificate"), metavar="DIR")
     parser.add_argument("--run", help=argparse.SUPPRESS)
-    options, tests = parser.parse_known_args(args)
+    parser.add_argument("--tests", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    options = parser.parse_args(args)
     if options.run is not None:
-        return run_with(options.run, tests)
-    if tests:
-        parser.error(f"unknown: {' '.join(tests)}")
+        return run_with(options.run, options.tests)
+    chosen = [mutation for mutation in MUTATIONS if mutation.name in options.only]
+    if options.changed:
+        modules = changed_modules(options.changed)
+        chosen = [mutation for mutation in chosen if mutation.module in modules]
     console = Console(markup=False)
-    console.print("without a mistake ...")
-    failed, seconds = killer("")
-    if failed:
-        console.print(f"the suite fails as it is ({failed}): mend that first", style="red")
+    console.print("without a mutation ...")
+    tests = list(dict.fromkeys(mutation.seen_by for mutation in chosen))
+    if chosen and (failed := failing_test("", tests)):
+        console.print(f"a test fails as it is ({failed}): correct that first", style="red")
         return 1
-    console.print(f"the quick tier passes in {seconds:.0f} s")
-    killers = {}
+    found = {}
     with (
         Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
@@ -81,33 +119,38 @@ def main(args: list[str] | None = None) -> int:
         ) as bar,
         ThreadPoolExecutor(options.jobs) as pool,
     ):  # fmt: skip
-        task = bar.add_task("mistakes", total=len(options.only))
-        for name, (test, seconds) in zip(options.only, pool.map(killer, options.only), strict=True):
-            killers[name] = test
+        task = bar.add_task("mutations", total=len(chosen))
+        for mutation, outcome in zip(chosen, pool.map(try_out, chosen), strict=True):
+            found[mutation.name] = outcome
             bar.advance(task)
+            seen = outcome.test or "NOT SEEN"
+            other = "" if outcome.first else f" (not by {mutation.seen_by})"
             console.print(
-                f"{seconds:4.0f} s  {name}: {test or 'NOT SEEN'}", highlight=False, soft_wrap=True
+                f"{outcome.seconds:4.0f} s  {mutation.name}: {seen}{other}",
+                highlight=False,
+                soft_wrap=True,
             )
-    return report(console, [m for m in MUTATIONS if m.name in killers], killers, options.out)
+    return report(console, chosen, found, options.out)
 
 
 def report(
-    console: Console, mutations: list[Mutation], killers: dict[str, str | None], out: Path
+    console: Console, mutations: list[Mutation], found: dict[str, Outcome], out: Path
 ) -> int:
-    table = Table(title="Mistakes, and the test that saw each first")
-    for column in ("mistake", "in", "seen by"):
+    table = Table(title="Mutations, and the test that saw each first")
+    for column in ("mutation", "in", "seen by"):
         table.add_column(column)
     for mutation in mutations:
-        test = killers[mutation.name]
+        test = found[mutation.name].test
         place = mutation.module.removeprefix("jaxvit.")
         table.add_row(mutation.name, place, test.split("/")[-1] if test else "NOTHING")
     console.print(table)
     for name, reason in EQUIVALENT.items():
-        console.print(f"no mistake: {name}: {reason}", highlight=False)
+        console.print(f"no mutation: {name}: {reason}", highlight=False)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "mutations.json").write_text(json.dumps(killers, indent=1) + "\n")
-    unseen = [name for name, test in killers.items() if test is None]
-    console.print(f"{len(killers) - len(unseen)} of {len(killers)} seen")
+    written = {name: outcome._asdict() for name, outcome in found.items()}
+    (out / "mutations.json").write_text(json.dumps(written, indent=1) + "\n")
+    unseen = [name for name, outcome in found.items() if outcome.test is None]
+    console.print(f"{len(found) - len(unseen)} of {len(found)} seen")
     return 1 if unseen else 0
 
 

@@ -8,7 +8,10 @@ from flax import linen as nn
 
 
 def make_mask_recorder(model: nn.Module) -> Callable[..., list[jax.Array]]:
-    """(params, images, key) -> what each dropout of a training pass keeps, call by call."""
+    """Returns record(params, images, key), which gives the dropout masks of one training pass.
+
+    The masks are bool, in the order of the calls; True marks a unit that is kept.
+    """
 
     @jax.jit
     def record(params, images, key):
@@ -26,7 +29,11 @@ def make_mask_recorder(model: nn.Module) -> Callable[..., list[jax.Array]]:
 
 
 class ReplayedDropout(torch.nn.Module):
-    """Keeps what the next mask of a stream keeps, which all layers of a model share."""
+    """Dropout that takes its mask from a stream instead of drawing it.
+
+    out = x mask / (1 - rate) in training mode, out = x otherwise. All dropout layers of a model
+    share one stream, so that the order of their calls decides which mask each gets.
+    """
 
     def __init__(self, masks: "MaskStream", rate: float):
         super().__init__()
@@ -40,7 +47,7 @@ class ReplayedDropout(torch.nn.Module):
 
 
 class MaskStream:
-    """The masks of one pass; `load` them before it."""
+    """The masks of one forward pass in the order of the calls; `load` them before each pass."""
 
     def __init__(self):
         self._left: Iterator[jax.Array] = iter(())
@@ -53,7 +60,7 @@ class MaskStream:
 
 
 def replace_dropout(model: torch.nn.Module) -> MaskStream:
-    """Puts ReplayedDropout in the place of every Dropout, in place."""
+    """Replaces every Dropout of the model by ReplayedDropout, in place; returns their stream."""
     masks = MaskStream()
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):

@@ -1,16 +1,19 @@
-"""The claims of the certificate hold at quick sizes, and it says so when one does not."""
+"""Every claim holds at quick sizes, and the certificate reports a claim that does not hold."""
 
 import importlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from parity_tests import certificate, mutations
+from parity_tests import certificate, mutation, mutations
 from parity_tests.certificate import as_json
 from parity_tests.certificate_page import write_page
 from parity_tests.claims import CLAIMS
 from parity_tests.evidence import Evidence, Finding, Row, distance, error
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.parametrize("name", CLAIMS)
@@ -21,15 +24,15 @@ def test_claim_holds(name):
     assert not failing
 
 
-def test_a_distance_is_relative_and_compared_by_its_worse_measure():
+def test_the_ratio_of_errors_is_the_larger_of_the_ratios_by_maximum_and_by_rms():
     truth = np.array([3.0, -4.0])
     assert error(truth + [0, 0.4], truth) == (pytest.approx(0.1), pytest.approx(0.08))
     near, far = truth + 1e-3, truth + [0, 2e-3]
     row = distance("x", far, near, truth)
-    assert row.value == pytest.approx(2.0)  # by the maxima; by rms it is 1.4
+    assert row.value == pytest.approx(2.0)  # the ratio of maxima; that of rms is 1.4
     assert row.holds
     assert not distance("x", truth + 4e-3, near, truth).holds
-    assert distance("x", truth + 1e-8, truth, truth).holds  # within the floor, whatever the ratio
+    assert distance("x", truth + 1e-8, truth, truth).holds  # within FLOOR, so any ratio holds
     assert not distance("x", truth + np.nan, near, truth).holds
     with pytest.raises(ValueError, match="0 everywhere"):
         error(truth, np.zeros(2))
@@ -48,7 +51,7 @@ def findings() -> list[Finding]:
     ]
 
 
-def test_the_page_is_one_file_that_names_what_fails(tmp_path):
+def test_the_page_is_self_contained_and_names_every_failure(tmp_path):
     written = as_json(findings(), quick=True)
     assert not written["holds"]
     assert [claim["holds"] for claim in written["claims"]] == [True, False, False]
@@ -57,11 +60,13 @@ def test_the_page_is_one_file_that_names_what_fails(tmp_path):
     assert "A claim does not hold" in page
     assert "it broke" in page
     assert "a &lt;b&gt;" in page
-    assert "http" not in page.replace("http://www.w3.org", "")  # it needs nothing but itself
+    assert "http" not in page.replace("http://www.w3.org", "")  # no external resource
     assert '<meta name="viewport"' in page
 
 
-def test_a_claim_that_does_not_hold_is_the_exit_code(tmp_path, monkeypatch, capsys):
+def test_main_exits_with_1_for_a_failed_claim_and_2_for_a_bad_directory(
+    tmp_path, monkeypatch, capsys
+):
     results = {"losses": Evidence([Row("x", "difference", 2.0, "at most 1", False)])}
     module = importlib.import_module("parity_tests.claims.losses")
     monkeypatch.setattr(module, "measure", lambda quick: results["losses"])
@@ -74,11 +79,14 @@ def test_a_claim_that_does_not_hold_is_the_exit_code(tmp_path, monkeypatch, caps
     assert certificate.main([*options[:1], "--out", "/dev/null/x"]) == 2
 
 
-def test_every_mutation_finds_its_text_once_and_still_compiles():
-    assert len(mutations.MUTATIONS) >= 30
-    assert len({mutation.name for mutation in mutations.MUTATIONS}) == len(mutations.MUTATIONS)
-    for mutation in mutations.MUTATIONS:
-        spec = importlib.util.find_spec(mutation.module)
-        loader = mutations._MutatedLoader(mutation, spec.origin)
-        assert loader.get_code(mutation.module)
-        assert mutation.old != mutation.new
+@pytest.mark.parametrize("each", mutations.MUTATIONS, ids=lambda each: each.name)
+def test_a_mutation_matches_its_module_once_and_compiles(each):
+    spec = importlib.util.find_spec(each.module)
+    assert mutation._MutatedLoader(each, spec.origin).get_code(each.module)
+    assert each.old != each.new
+    assert (ROOT / each.seen_by.partition("::")[0]).is_file()
+
+
+def test_mutations_have_names_of_their_own():
+    assert len(mutations.MUTATIONS) >= 180
+    assert len({each.name for each in mutations.MUTATIONS}) == len(mutations.MUTATIONS)

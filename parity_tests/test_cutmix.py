@@ -13,12 +13,13 @@ from torch_ref.cutmix import Cutmix
 
 
 def as_jax(draw) -> CutmixDraw:
+    """A draw of torch_ref's Cutmix as a draw of jaxvit's."""
     edges = jnp.asarray(draw.boxes.int().numpy())  # (B, 4)
     return CutmixDraw(jnp.asarray(draw.partner.int().numpy()), Box(*edges.T))
 
 
 @pytest.mark.parametrize("shape", [(7, 3, 100, 200), (1, 1, 8, 8), (16, 3, 33, 17)])
-def test_recorded_draws_replay(shape):
+def test_replayed_draws_give_the_same_batch_as_torch(shape):
     torch.manual_seed(4)
     cutmix = Cutmix(alpha=1.0, p=0.7)
     images, labels = torch.randn(shape), torch.randint(5, (shape[0],))
@@ -32,8 +33,8 @@ def test_recorded_draws_replay(shape):
     assert max_difference(found_targets, expected_targets) < REPLAY
 
 
-def test_lam_is_the_share_of_pixels_kept_and_wide_images_are_cut_everywhere():
-    """Defect 2 of the lab: on 100 x 200 most lam were wrong and columns past 100 never cut."""
+def test_lam_is_the_fraction_of_pixels_kept_and_boxes_reach_every_column():
+    """Defect 2 of the lab: on 100 x 200 most lam were wrong and no box reached past column 100."""
     torch.manual_seed(0)
     images = torch.arange(64.0)[:, None, None, None].expand(64, 1, 100, 200)
     mixed, _, _, lam = Cutmix(p=1.0)(images, torch.arange(64))
@@ -49,7 +50,7 @@ def test_lam_is_the_share_of_pixels_kept_and_wide_images_are_cut_everywhere():
     assert (np.asarray(ours)[..., 0] != np.arange(64)[:, None, None]).any((0, 1))[100:].mean() > 0.9
 
 
-def test_rows_and_columns_swapped_would_be_noticed():
+def test_swapping_rows_and_columns_of_the_box_is_detected():
     cutmix = Cutmix(p=1.0)
     torch.manual_seed(0)
     images, labels = torch.randn(6, 3, 24, 24), torch.arange(6)
@@ -62,7 +63,7 @@ def test_rows_and_columns_swapped_would_be_noticed():
 
 
 @pytest.mark.parametrize(("alpha", "p"), [(0.0, 0.5), (-1.0, 0.5), (1.0, 0.0)])
-def test_alpha_or_p_of_zero_returns_the_batch_as_it_came(alpha, p):
+def test_alpha_or_p_of_zero_returns_the_batch_unchanged(alpha, p):
     images, labels = torch.randn(4, 3, 8, 8), torch.arange(4)
     mixed, a, b, lam = Cutmix(alpha, p)(images, labels)
     assert mixed is images
@@ -71,18 +72,18 @@ def test_alpha_or_p_of_zero_returns_the_batch_as_it_came(alpha, p):
     assert torch.equal(lam, torch.ones(4))
 
 
-def test_one_seed_fixes_a_call():
-    """Defect 3 of the lab: two generators, of which a seed fixed one."""
+def test_torchs_seed_determines_the_result():
+    """Defect 3 of the lab: two random generators, and the seed set only one of them."""
     images, labels = torch.randn(8, 3, 16, 16), torch.arange(8)
     results = []
     for noise in (0, 1):
-        np.random.seed(noise)  # NumPy's generator must not matter  # noqa: NPY002
+        np.random.seed(noise)  # must have no effect  # noqa: NPY002
         torch.manual_seed(5)
         results.append(Cutmix()(images, labels))
     assert all(torch.equal(x, y) for x, y in zip(*results, strict=True))
 
 
-def test_draws_of_both_have_the_same_law():
+def test_draws_have_the_same_distribution_as_torch():
     height, width, p, batch = 40, 60, 0.6, 64
     ours = jax.vmap(lambda key: draw_cutmix(key, batch, height, width, 1.0, p))(
         jax.random.split(jax.random.key(0), 60)
@@ -100,7 +101,7 @@ def test_draws_of_both_have_the_same_law():
         ((e[:, 2] - e[:, 0]) * (e[:, 3] - e[:, 1])) / (height * width)
         for e in (our_boxes, theirs.numpy())
     ]
-    for area in areas:  # a box of no pixels is possible where it is applied, but rare
+    for area in areas:  # an applied box can have no pixels, but rarely does
         assert abs((area > 0).mean() - p) < 0.04
     quantiles = np.linspace(0.05, 0.95, 19)
     np.testing.assert_allclose(

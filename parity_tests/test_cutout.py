@@ -11,7 +11,7 @@ from torch_ref.cutout import Cutout
 
 
 @pytest.mark.parametrize(("height", "width", "holes", "length"), [(20, 12, 2, 5), (9, 9, 1, 30)])
-def test_recorded_draws_replay(height, width, holes, length):
+def test_replayed_draws_give_the_same_batch_as_torch(height, width, holes, length):
     torch.manual_seed(0)
     cutout = Cutout(holes, length)
     images = torch.randn(5, 3, height, width)
@@ -24,7 +24,7 @@ def test_recorded_draws_replay(height, width, holes, length):
     assert found_targets is targets
 
 
-def test_the_image_keeps_its_dtype_and_is_not_written_to():
+def test_cutout_keeps_the_dtype_and_does_not_modify_its_input():
     """Defect 4 of the lab: a float64 mask promoted the image."""
     for dtype in (torch.float32, torch.float16):
         image = torch.ones(3, 8, 8, dtype=dtype)
@@ -34,7 +34,7 @@ def test_the_image_keeps_its_dtype_and_is_not_written_to():
         assert (cut == 0).any()
 
 
-def test_both_cut_squares_of_the_asked_side_away_from_the_border():
+def test_holes_inside_the_image_have_side_length_and_uniform_centres():
     torch.manual_seed(0)
     ours = draw_cutout(jax.random.key(0), 500, 40, 30, 1, 5)
     theirs = torch.cat([Cutout(1, 5).draw(40, 30) for _ in range(500)])
@@ -43,14 +43,14 @@ def test_both_cut_squares_of_the_asked_side_away_from_the_border():
         assert inside.sum() > 300
         np.testing.assert_array_equal((bottom - top)[inside], 5)
         np.testing.assert_array_equal((right - left)[inside], 5)
-        assert top.min() == 0  # clipped at the border, not kept away from it
+        assert top.min() == 0  # holes may cross the border, where they are clipped
         assert bottom.max() == 40
-        # The centre is uniform: its mean is the image's, to sampling.
+        # The mean of a uniform centre is the image's centre, up to sampling error.
         np.testing.assert_allclose(((top + bottom) / 2)[inside].mean(), 20, atol=1.5)
         np.testing.assert_allclose(((left + right) / 2)[inside].mean(), 15, atol=1.5)
 
 
-def test_a_mask_counts_rows_down_and_columns_across():
+def test_box_mask_has_rows_before_columns():
     mask = np.asarray(box_mask(Box(*map(jnp.int32, (1, 2, 3, 6))), 4, 8))
     assert mask.shape == (4, 8)
     assert mask.sum() == 8

@@ -1,4 +1,4 @@
-"""Pixels equal byte for byte, and the same split, whichever side reads them."""
+"""Both frameworks read the same pixels, byte for byte, and make the same splits."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def assert_same(ours, theirs, indices):
         np.testing.assert_array_equal(batch["image"][0], as_bytes(pixels))
 
 
-def test_digits_are_the_same_and_split_alike(tmp_path):
+def test_digits_have_the_same_examples_in_the_same_splits(tmp_path):
     data = replace(PRESETS["digits"].data, cache_dir=str(tmp_path))
     ours = load_dataset(data, img_size=8, channels=1)
     *theirs, class_names = torch_datasets.get_datasets("digits", img_size=8, normalized=False)
@@ -37,7 +37,7 @@ def test_digits_are_the_same_and_split_alike(tmp_path):
 
 
 @pytest.mark.slow
-def test_pets_are_the_same_and_split_alike(tmp_path, pets_root):
+def test_pets_have_the_same_examples_in_the_same_splits(tmp_path, pets_root):
     data = replace(PETS, dir=str(pets_root), cache_dir=str(tmp_path), split_seed=3)
     ours = load_dataset(data, img_size=96, channels=3)
     *theirs, class_names = torch_datasets.get_datasets(
@@ -60,11 +60,11 @@ def test_resized_pixels_equal_torchvisions_byte_for_byte(tmp_path, size, encodin
     np.testing.assert_array_equal(decode_image(path.read_bytes(), 64, "image"), expected)
 
 
-def test_splits_are_equal_for_any_labels():
+def test_splits_equal_torchs_and_do_not_depend_on_the_order_of_examples():
     rng = np.random.default_rng(0)
     for seed in range(5):
         labels = rng.integers(0, 9, 100 + seed)
-        labels[0] = 99  # a class with one example keeps it
+        labels[0] = 99  # a class with one example, which stays in training
         names = [f"{n:03d}" for n in rng.permutation(len(labels))]
         ours = stratified_split(labels, names, 0.15, seed)
         theirs = torch_datasets.stratified_split(labels, names, 0.15, seed)
@@ -79,7 +79,7 @@ def test_splits_are_equal_for_any_labels():
             assert (labels[val] == label).sum() == round(0.15 * (labels == label).sum())
 
 
-def test_missing_pets_are_an_error_that_says_where(tmp_path):
+def test_missing_pets_raise_an_error_that_names_the_directory(tmp_path):
     (tmp_path / "oxford-iiit-pet").mkdir()
     with pytest.raises(torch_datasets.DataError, match="no Oxford-IIIT Pet under"):
         torch_datasets.get_datasets("pets", tmp_path)

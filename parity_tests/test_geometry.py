@@ -1,4 +1,4 @@
-"""Flips and crops have no file in torch_ref: torchvision is their twin."""
+"""Flips, crops and normalisation against torchvision; torch_ref has no file for them."""
 
 import jax
 import jax.numpy as jnp
@@ -21,15 +21,15 @@ from parity_tests.comparison import REPLAY, max_difference, to_nchw, to_nhwc
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (24, 40), (7, 5)])
-def test_recorded_crops_replay(height, width):
-    """Against torchvision in float64: in float32 its own weights are off by 2e-6."""
+def test_replayed_crops_agree_with_torchvision_in_float64(height, width):
+    """In float64, because torchvision's interpolation weights in float32 are off by 2e-6."""
     torch.manual_seed(0)
     images = torch.rand(9, 3, height, width)
     crops = [
         transforms.RandomResizedCrop.get_params(x, scale=[0.1, 1.0], ratio=[0.5, 2.0])
         for x in images
     ]
-    crops[0] = (0, 0, height, width)  # the whole image comes back as it is
+    crops[0] = (0, 0, height, width)  # the whole image, which is returned unchanged
     crops[1] = (height - 1, width - 1, 1, 1)
     expected = torch.stack(
         [
@@ -44,7 +44,7 @@ def test_recorded_crops_replay(height, width):
     assert max_difference(targets, np.eye(9)) == 0
 
 
-def test_crops_of_both_have_the_same_law():
+def test_crop_draws_have_the_same_distribution_as_torchvision():
     height, width, scale, ratio = 48, 64, (0.2, 0.9), (0.6, 1.5)
     ours = np.stack(draw_random_resized_crop(jax.random.key(0), 4000, height, width, scale, ratio))
     torch.manual_seed(0)
@@ -67,15 +67,15 @@ def test_crops_of_both_have_the_same_law():
         )
 
 
-def test_a_crop_that_never_fits_falls_back_to_the_centre_as_torchvision_does():
+def test_a_crop_that_never_fits_is_replaced_by_torchvisions_central_crop():
     image = torch.zeros(3, 10, 100)
-    scale, ratio = (0.9, 1.0), (0.5, 2.0)  # no such crop fits a picture this wide
+    scale, ratio = (0.9, 1.0), (0.5, 2.0)  # no such crop fits an image of 10 x 100
     expected = transforms.RandomResizedCrop.get_params(image, scale=list(scale), ratio=list(ratio))
     found = draw_random_resized_crop(jax.random.key(0), 3, 10, 100, scale, ratio)
     np.testing.assert_array_equal(np.stack(found, -1), [expected] * 3)
 
 
-def test_flips_mirror_left_and_right():
+def test_flips_reverse_columns_with_the_given_probability():
     images = torch.rand(6, 3, 4, 5)
     flip = np.array([True, False, True, True, False, False])
     found, _ = apply_flip(to_nhwc(images), jnp.eye(6), FlipDraw(jnp.asarray(flip)))
@@ -84,7 +84,7 @@ def test_flips_mirror_left_and_right():
     assert abs(draw_flip(jax.random.key(0), 4000, 0.3).flip.mean() - 0.3) < 0.03
 
 
-def test_normalize_is_to_tensor_then_normalize():
+def test_normalize_equals_torchvisions_to_tensor_then_normalize():
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 6, 7, 3), np.uint8)
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(mean, std)])

@@ -11,7 +11,7 @@ from torch_ref.mixup import Mixup
 
 
 @pytest.mark.parametrize("shape", [(5, 3, 12, 20), (1, 1, 7, 7), (8, 3, 16, 16)])
-def test_recorded_draws_replay(shape):
+def test_replayed_draws_give_the_same_batch_as_torch(shape):
     torch.manual_seed(3)
     mixup = Mixup(num_classes=4, alpha=0.8)
     images, labels = torch.randn(shape), torch.randint(4, (shape[0],))
@@ -26,7 +26,7 @@ def test_recorded_draws_replay(shape):
     assert max_difference(found_targets, expected_targets) < REPLAY
 
 
-def test_calling_is_drawing_then_applying():
+def test_torchs_call_equals_draw_then_apply():
     mixup = Mixup(num_classes=4)
     images, labels = torch.randn(6, 3, 8, 8), torch.arange(6) % 4
     torch.manual_seed(1)
@@ -36,14 +36,14 @@ def test_calling_is_drawing_then_applying():
     assert all(torch.equal(a, b) for a, b in zip(called, applied, strict=True))
 
 
-def test_alpha_zero_returns_the_images_and_plain_one_hot():
+def test_alpha_zero_returns_the_images_unchanged_and_one_hot_labels():
     images, labels = torch.randn(3, 3, 8, 8), torch.tensor([2, 0, 1])
     mixed, targets = Mixup(num_classes=3, alpha=0.0)(images, labels)
     assert mixed is images
     assert torch.equal(targets, torch.eye(3)[labels])
 
 
-def test_draws_of_both_have_the_same_law():
+def test_draws_have_the_same_distribution_as_torch():
     keys = jax.random.split(jax.random.key(0), 4000)
     ours = jax.vmap(lambda key: draw_mixup(key, 4, 0.4))(keys)
     torch.manual_seed(0)

@@ -12,7 +12,7 @@ from torch_ref.multi_head_attention import MultiHeadSelfAttention as TorchAttent
 @pytest.mark.parametrize(
     ("tokens", "embed_dim", "num_heads"), [(197, 96, 3), (1, 8, 8), (7, 10, 1)]
 )
-def test_outputs_agree(tokens, embed_dim, num_heads):
+def test_outputs_agree_with_torch(tokens, embed_dim, num_heads):
     torch_module = TorchAttention(embed_dim, num_heads)
     x = torch.randn(2, tokens, embed_dim)
     out = JaxAttention(embed_dim, num_heads).apply(
@@ -21,7 +21,7 @@ def test_outputs_agree(tokens, embed_dim, num_heads):
     assert max_difference(out, torch_module(x).detach()) < LOGITS
 
 
-def test_a_swap_of_q_and_k_would_be_noticed():
+def test_swapping_q_and_k_is_detected():
     torch_module = TorchAttention(12, 2)
     x = torch.randn(2, 5, 12)
     params = as_params(torch_module)
@@ -32,7 +32,7 @@ def test_a_swap_of_q_and_k_would_be_noticed():
 
 
 @pytest.mark.parametrize(("dtype", "limit"), [(jnp.float32, LOGITS), (jnp.bfloat16, BFLOAT16)])
-def test_attention_weights_can_be_asked_for_and_sum_to_one(dtype, limit):
+def test_sown_attention_weights_agree_with_torch_and_sum_to_one(dtype, limit):
     torch_module = TorchAttention(12, 2)
     x = torch.randn(2, 5, 12)
     _, kept = JaxAttention(12, 2, dtype).apply(
@@ -51,7 +51,7 @@ def test_scores_whose_exponential_overflows_agree_with_float64():
     torch.manual_seed(0)
     torch_module = TorchAttention(12, 2)
     params = as_params(torch_module)
-    x = 50 * torch.randn(2, 5, 12)  # scores up to a few thousand; exp(88.7) is float32's end
+    x = 50 * torch.randn(2, 5, 12)  # scores up to a few thousand; exp overflows above 88.7
     out, vjp = jax.vjp(
         lambda x: JaxAttention(12, 2).apply({"params": params}, x), jnp.asarray(x.numpy())
     )
@@ -64,6 +64,6 @@ def test_scores_whose_exponential_overflows_agree_with_float64():
 
 
 @pytest.mark.parametrize("module", [TorchAttention, JaxAttention])
-def test_both_refuse_heads_that_do_not_divide(module):
+def test_both_reject_an_embed_dim_that_num_heads_does_not_divide(module):
     with pytest.raises(ValueError, match="embed_dim 10 is not divisible by num_heads 3"):
         module(10, 3)

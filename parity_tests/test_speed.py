@@ -1,4 +1,4 @@
-"""The contest compares like with like: the same losses, and FLOPs as PyTorch counts them."""
+"""The benchmark's candidates have the same first loss, and its FLOPs are PyTorch's count."""
 
 import json
 import time
@@ -14,9 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from jaxvit.errors import UserError
 from jaxvit.speed import __main__ as speed
 from jaxvit.speed import files
-from jaxvit.speed.contest import CONTESTANTS, Result, check_equal_losses, interval, run
-from jaxvit.speed.contestant import timed
+from jaxvit.speed.benchmark import CANDIDATES, Result, check_equal_losses, interval, run
 from jaxvit.speed.figure import draw
+from jaxvit.speed.jax_candidate import timed
 from jaxvit.speed.report import summarise
 from jaxvit.speed.workload import Workload
 from jaxvit.training.fit import STEPS_AHEAD
@@ -24,7 +24,7 @@ from torch_ref.speed import make_model
 
 
 @pytest.fixture(scope="module")
-def contest(tmp_path_factory) -> tuple[Workload, list[Result]]:
+def benchmark(tmp_path_factory) -> tuple[Workload, list[Result]]:
     workload = Workload(model="vit-tiny-test", img_size=16, batch_size=4)
     names = ["jax", "jax-sharded", "torch-eager", "torch-sdpa"]
     cache = tmp_path_factory.mktemp("cache")
@@ -32,33 +32,33 @@ def contest(tmp_path_factory) -> tuple[Workload, list[Result]]:
 
 
 @pytest.mark.slow
-def test_every_contestant_computes_the_same_first_loss(contest):
-    _, results = contest
+def test_every_candidate_computes_the_same_first_loss(benchmark):
+    _, results = benchmark
     assert [result.failure for result in results] == [None] * 4
     check_equal_losses(results, tolerance=1e-6)
 
 
 @pytest.mark.slow
-def test_what_is_reported_follows_from_the_samples(contest):
-    workload, results = contest
+def test_what_is_reported_follows_from_the_samples(benchmark):
+    workload, results = benchmark
     found = summarise(workload, results)
     for result in results:
         assert len(result.step_ms) == len(result.first_step_sec) == 1
-        it = found["contestants"][result.name]
-        low, high = it["images_per_sec_95"]
-        assert low <= it["images_per_sec"] <= high
-        assert it["images_per_sec"] == pytest.approx(
+        entry = found["candidates"][result.name]
+        low, high = entry["images_per_sec_95"]
+        assert low <= entry["images_per_sec"] <= high
+        assert entry["images_per_sec"] == pytest.approx(
             4e3 / np.median(np.concatenate(result.step_ms))
         )
-        assert it["peak_bytes"] > 1e6
-    rates = {name: it["images_per_sec"] for name, it in found["contestants"].items()}
+        assert entry["peak_bytes"] > 1e6
+    rates = {name: entry["images_per_sec"] for name, entry in found["candidates"].items()}
     assert found["ratio_to_best_torch"] == rates["jax"] / rates[found["best_torch"]]
     assert rates[found["best_torch"]] == max(rates["torch-eager"], rates["torch-sdpa"])
 
 
 @pytest.mark.slow
-def test_a_sweep_has_lines_above_its_bars(contest, tmp_path):
-    workload, results = contest
+def test_a_sweep_has_lines_above_its_bars(benchmark, tmp_path):
+    workload, results = benchmark
     found = [summarise(replace(workload, batch_size=size), results) for size in (4, 8)]
     heights = []
     for number in (1, 2):
@@ -90,7 +90,7 @@ def test_programs_that_differ_are_not_compared():
     check_equal_losses([results[0], Result("timm", failure="not installed")], tolerance=1e-3)
 
 
-def test_an_interval_holds_the_median_and_widens_with_the_spread_between_processes():
+def test_an_interval_contains_the_median_and_widens_with_the_spread_between_processes():
     near = interval([[10.0, 10.1, 9.9], [10.0, 10.05, 9.95], [10.0, 10.1, 9.9]])
     far = interval([[10.0, 10.1, 9.9], [12.0, 12.05, 11.95], [14.0, 14.1, 13.9]])
     assert near[0] <= 10 <= near[1]
@@ -106,7 +106,7 @@ def test_a_timed_block_ends_when_its_last_step_does():
             return self
 
     def step(batch):
-        time.sleep(0.002)  # so that a block of half a second is no million steps
+        time.sleep(0.002)  # so that a block of half a second has a few hundred steps
         handed.append(Out())
         assert len(handed) - len(done) <= STEPS_AHEAD + 1
         return {"loss": handed[-1]}
@@ -125,17 +125,17 @@ def test_a_timed_block_ends_when_its_last_step_does():
         ("--dropout 1", "--dropout 1.0 is out of range"),
     ],
 )
-def test_a_mistake_is_one_line(options, message, capsys):
+def test_a_bad_option_is_one_line(options, message, capsys):
     assert speed.main(options.split()) == 2
     (error,) = capsys.readouterr().err.splitlines()
     assert message in error
 
 
 @pytest.mark.slow
-def test_a_contestant_that_cannot_run_is_named_and_the_others_go_on(monkeypatch, tmp_path, capsys):
-    monkeypatch.setitem(CONTESTANTS, "torch-eager", ("torch_ref.nowhere", {}))
+def test_a_candidate_that_cannot_run_is_named_and_the_others_run(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(CANDIDATES, "torch-eager", ("torch_ref.nowhere", {}))
     arguments = "--model vit-tiny-test --img-size 16 --batch-size 2 --processes 1 --seconds 0.01"
-    names = ["--contestants", "jax", "torch-eager", "--out", str(tmp_path)]
+    names = ["--candidates", "jax", "torch-eager", "--out", str(tmp_path)]
     assert speed.main([*arguments.split(), *names]) == 0
     printed = capsys.readouterr().out
     assert "torch-eager: " in printed
@@ -145,18 +145,18 @@ def test_a_contestant_that_cannot_run_is_named_and_the_others_go_on(monkeypatch,
 
 
 @pytest.mark.slow
-def test_a_contest_that_nobody_can_run_says_so(tmp_path, capsys):
+def test_a_benchmark_in_which_no_candidate_runs_exits_with_1(tmp_path, capsys):
     arguments = "--model vit-tiny-test --img-size 16 --batch-size 1 1 --processes 1 --seconds 0.01"
-    names = ["--contestants", "jax-sharded", "jax-sharded", "--out", str(tmp_path)]
+    names = ["--candidates", "jax-sharded", "jax-sharded", "--out", str(tmp_path)]
     assert speed.main([*arguments.split(), *names]) == 1
     (failure, *_) = capsys.readouterr().out.splitlines()
-    assert failure.startswith("jax-sharded: --batch-size 1 cannot be shared by ")
-    (found,) = json.loads((tmp_path / "speed.json").read_text())  # what is named twice runs once
+    assert failure.startswith("jax-sharded: --batch-size 1 cannot be sharded over ")
+    (found,) = json.loads((tmp_path / "speed.json").read_text())  # duplicates run once
     assert found["ratio_to_best_torch"] is None
 
 
 @pytest.mark.slow
-def test_the_pipeline_reads_every_file_on_both_sides(tmp_path, pets_root, capsys):
+def test_the_pipeline_reads_every_file_in_both_frameworks(tmp_path, pets_root, capsys):
     real, small = pets_root / "oxford-iiit-pet", tmp_path / "data" / "oxford-iiit-pet"
     (small / "annotations").mkdir(parents=True)
     (small / "images").symlink_to(real / "images")
@@ -167,8 +167,8 @@ def test_the_pipeline_reads_every_file_on_both_sides(tmp_path, pets_root, capsys
     arguments = f"{small.parent} --model vit-tiny-test --img-size 16 --batch-size 8 --processes 1"
     assert files.main([*arguments.split(), "--seconds", "0.2", "--out", str(tmp_path / "out")]) == 0
     found = json.loads((tmp_path / "out" / "files.json").read_text())
-    for side in ("jax", "torch"):
-        (process,) = found["processes"][side]
+    for framework in ("jax", "torch"):
+        (process,) = found["processes"][framework]
         assert process["images"] == found["images"] == 2 * 37 * 3
         assert process["decoded_per_sec"] > 0
         assert process["augmented_per_sec"] > 0
@@ -181,7 +181,7 @@ def _of_breed(lines: list[str], breed: int) -> list[str]:
     return [line for line in lines if line.split()[1] == str(breed)]
 
 
-def test_a_directory_without_the_pictures_is_one_line(tmp_path, capsys):
+def test_a_directory_without_the_data_set_is_one_line(tmp_path, capsys):
     assert files.main([str(tmp_path)]) == 2
     (error,) = capsys.readouterr().err.splitlines()
     assert "has no oxford-iiit-pet in it" in error

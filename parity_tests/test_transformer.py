@@ -34,7 +34,7 @@ def logits_of_both(torch_model, jax_model, params, batch=3):
 
 
 @pytest.mark.slow
-def test_vit_b16_has_85827109_parameters_and_the_same_logits():
+def test_vit_b16_has_85827109_parameters_and_the_logits_of_torch():
     torch.manual_seed(0)
     torch_model = torch_transformer.VisionTransformer().eval()
     jax_model = jax_transformer.VisionTransformer()
@@ -70,7 +70,7 @@ def test_logits_are_as_close_to_float64_as_torch():
         {"num_layers": 1, "num_classes": 2},
     ],
 )
-def test_logits_agree_for_odd_shapes(options):
+def test_logits_agree_with_torch_for_unusual_shapes(options):
     torch_model, jax_model, params = twins(**options)
     side = options.get("img_size", SMALL["img_size"])
     images = torch.randn(1, 3, side, side)
@@ -80,7 +80,7 @@ def test_logits_agree_for_odd_shapes(options):
     assert max_difference(logits, expected) < LOGITS
 
 
-def test_gradients_agree_for_every_parameter_and_the_image():
+def test_gradients_of_every_parameter_and_the_image_agree_with_torch():
     torch_model, jax_model, params = twins(dropout=0.0)
     images = torch.randn(4, 3, 16, 16, requires_grad=True)
     targets = torch.rand(4, 7).softmax(dim=1)
@@ -114,7 +114,7 @@ def test_state_dict_round_trip_is_bitwise():
     torch_model.load_state_dict({name: torch.from_numpy(value) for name, value in after.items()})
 
 
-def test_params_have_the_names_of_the_lab():
+def test_params_have_the_names_of_torchs_state_dict():
     params = jax.eval_shape(
         jax_transformer.VisionTransformer(**SMALL).init,
         jax.random.key(0),
@@ -124,7 +124,7 @@ def test_params_have_the_names_of_the_lab():
     assert names == torch_transformer.VisionTransformer(**SMALL).state_dict().keys()
 
 
-def test_a_foreign_weight_is_refused_by_name():
+def test_a_weight_with_three_axes_is_rejected_by_name():
     with pytest.raises(ValueError, match=r"conv\.weight has 3 axes"):
         params_from_state_dict({"conv.weight": np.zeros((2, 2, 2))})
 
@@ -144,14 +144,14 @@ def test_initial_parameters_have_torchs_distribution():
         if "norm" in name:
             np.testing.assert_array_equal(ours, theirs)
             continue
-        # Both draw n values from the same law: their bounds and deviations agree to sampling.
+        # Both are n draws of one distribution: bound and deviation agree up to sampling error.
         slack = 5 / np.sqrt(ours.size)
         assert abs(ours.mean()) < 3 * theirs.std() / np.sqrt(ours.size) + 1e-9, name
         assert abs(ours.std() / theirs.std() - 1) < slack, name
         assert abs(np.abs(ours).max() / np.abs(theirs).max() - 1) < max(slack, 0.25), name
 
 
-def test_vit_initialisation_starts_at_even_odds():
+def test_vit_initialisation_gives_logits_of_zero():
     model = jax_transformer.VisionTransformer(**SMALL, init_scheme="vit")
     images = jax.random.normal(jax.random.key(1), (2, 16, 16, 3))
     params = init_params(model, jax.random.key(0))
@@ -181,7 +181,7 @@ def test_remat_changes_no_gradient():
 
 
 @pytest.mark.slow
-def test_bfloat16_stays_near_float32_and_answers_in_float32():
+def test_bfloat16_logits_have_dtype_float32_and_are_close_to_float32():
     images = jax.random.normal(jax.random.key(1), (4, 16, 16, 3))
     exact = jax_transformer.VisionTransformer(**SMALL)
     rough = jax_transformer.VisionTransformer(**SMALL, dtype=jnp.bfloat16)
@@ -192,10 +192,10 @@ def test_bfloat16_stays_near_float32_and_answers_in_float32():
     logits = rough.apply({"params": params}, images)
     assert logits.dtype == jnp.float32
     difference = max_difference(logits, exact.apply({"params": params}, images))
-    assert 1e-5 < difference < 0.05  # bfloat16 keeps 8 bits: it is used, and it is near
+    assert 1e-5 < difference < 0.05  # above 0, so bfloat16 was used; it has 8 significant bits
 
 
-def test_dropout_lives_in_the_mlp_only():
+def test_dropout_is_in_the_mlp_only():
     torch_model, jax_model, _ = twins(dropout=0.5)
     assert [n for n, m in torch_model.named_modules() if isinstance(m, torch.nn.Dropout)] == [
         f"transformer_encoder.layers.{layer}.mlp.{index}" for layer in (0, 1) for index in (2, 4)
@@ -203,3 +203,12 @@ def test_dropout_lives_in_the_mlp_only():
     params, images = init_params(jax_model, jax.random.key(0)), jnp.ones((2, 16, 16, 3))
     masks = make_mask_recorder(jax_model)(params, images, jax.random.key(1))
     assert [mask.shape for mask in masks] == 2 * [(2, 17, 96), (2, 17, 24)]
+
+
+@pytest.mark.parametrize(
+    "name", ["blocks.0.attn.proj.weight", "vit.embeddings.cls_token", "pos_embed", "head_dist.bias"]
+)
+def test_a_foreign_name_is_refused_and_the_first_is_named(name):
+    weights = {"cls_token": np.zeros((1, 1, 2), np.float32), name: np.zeros(2, np.float32)}
+    with pytest.raises(ValueError, match=f"'{name}' is no parameter of .* 1 of 2 names"):
+        params_from_state_dict(weights)

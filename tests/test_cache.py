@@ -122,3 +122,15 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"cannot be written .*: choose another place with"):
         load_pixels(counting_examples([]), 4, 3, tmp_path / "file" / "cache")
+
+
+def test_a_byte_that_changed_on_disk_is_decoded_again(tmp_path):
+    calls = []
+    first = np.array(load_pixels(counting_examples(calls), 4, 3, tmp_path).pixels)
+    (path,) = tmp_path.glob("*/pixels.npy")
+    data = bytearray(path.read_bytes())
+    data[-20] ^= 1
+    path.write_bytes(bytes(data))
+    again = load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    np.testing.assert_array_equal(again.pixels, first)
+    assert len(calls) == 10

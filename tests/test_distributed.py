@@ -19,6 +19,7 @@ import pytest
 import train_jax
 from jaxvit.config import Config, DistributedConfig, ParallelConfig, check
 from jaxvit.errors import UserError
+from jaxvit.presets import PRESETS
 from jaxvit.runs.directory import RunDirectory
 from jaxvit.runtime.devices import make_devices
 from jaxvit.runtime.distributed import SLURM, connect

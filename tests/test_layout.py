@@ -49,7 +49,7 @@ find = PathFinder.find_spec
 PathFinder.find_spec = lambda name, *a: None if name.partition(".")[0] in hidden else find(name, *a)
 import jaxvit.training.evaluate, jaxvit.training.fit, jaxvit.optim.optimizers, jaxvit.config
 import jaxvit.models.transformer, jaxvit.augment.pipeline, jaxvit.interop.torch_weights
-import jaxvit.speed.__main__, jaxvit.speed.contestant
+import jaxvit.speed.__main__, jaxvit.speed.jax_candidate
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

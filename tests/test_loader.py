@@ -53,3 +53,13 @@ def test_prefetching_keeps_the_order_and_places_ahead():
     assert next(ahead) == 0
     assert placed == [0, 1, 2]
     assert list(ahead) == [1, 2, 3, 4, 5]
+
+
+def test_the_index_is_the_row_in_the_split_and_comes_only_where_it_is_asked_for():
+    split = Split(
+        np.zeros((9, 1, 1, 1), np.uint8), np.arange(4, 9), np.arange(5, dtype=np.int32), ()
+    )
+    batch = next(train_batches(split, 4, seed=0, with_index=True))
+    np.testing.assert_array_equal(batch["index"], batch["label"])  # label k is in row k
+    assert batch["index"].dtype == np.int32
+    assert "index" not in next(train_batches(split, 4, seed=0))

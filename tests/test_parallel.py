@@ -17,7 +17,7 @@ from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.runtime.devices import AXIS, Devices, make_devices
 from jaxvit.tasks.classification import make_classification
 from jaxvit.training.state import create_state
-from jaxvit.training.steps import compile_train_step, step_keys
+from jaxvit.training.steps import compile_train_step, make_train_step, step_keys
 from jaxvit.training.task import Phase
 from tests.toy_tasks import blank_task
 
@@ -213,3 +213,24 @@ def test_the_step_donates_the_state():
     batch = {"image": np.zeros((4, 4, 4, 3), np.uint8), "label": np.zeros(4, np.int32)}
     compile_train_step(task, devices, Config())(state, devices.place_batch(batch))
     assert state.params["cls_token"].is_deleted()
+
+
+def test_every_micro_batch_has_a_key_of_its_own_and_hands_extra_on():
+    def loss(params, extra, key, inputs):
+        metrics = {"low": jax.random.uniform(key), "index": inputs.mean()}
+        return params["a"].sum(), (extra + 1, metrics)
+
+    task = blank_task(
+        init=lambda key: ({"a": jnp.zeros(1)}, jnp.int32(0)),
+        prepare=lambda key, batch: batch["label"],
+        phases=(Phase(loss, optax.sgd(1.0), optax.constant_schedule(1.0)),),
+    )
+    batch = {"label": np.arange(6, dtype=np.float32)}
+    step = make_train_step(task, seed=5, grad_accum_steps=3)
+    after, metrics = jax.jit(step)(create_state(task, 0), batch)
+    key = step_keys(5, jnp.int32(0))[1]
+    uniforms = [float(jax.random.uniform(jax.random.fold_in(key, part))) for part in range(3)]
+    assert float(metrics["low"]) == pytest.approx(np.mean(uniforms))
+    assert float(metrics["index"]) == 2.5
+    assert int(after.extra) == 3
+    assert float(after.params["a"][0]) == -1  # the mean of the gradients, not their sum

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import jax
+import pytest
 
 import train_jax
 from jaxvit.command_line import parse
@@ -101,6 +102,23 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     assert "after step 12" in printed
     assert (tmp_path / "run" / "damaged" / "16").is_dir()  # set aside, not thrown away
     assert outcome(tmp_path / "run") == outcome(uninterrupted)
+
+
+def test_events_of_steps_that_are_taken_again_are_not_there_twice(tiny, tmp_path, monkeypatch):
+    event_accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator"
+    )
+    args = [*tiny, "--out", str(tmp_path / "run")]
+    with monkeypatch.context() as patch:
+        stop_at(patch, 15)
+        train_jax.main(args)
+    damage(tmp_path / "run" / "checkpoints" / "16")  # steps 13 to 16 are taken again
+    time.sleep(1.1)  # event files are named by the second
+    assert train_jax.main(args) == 0
+    events = event_accumulator.EventAccumulator(str(tmp_path / "run")).Reload()
+    steps = [event.step for event in events.Scalars("train/loss")]
+    assert steps == sorted(set(steps))
+    assert {15, 20, 39} <= set(steps)
 
 
 def test_a_killed_run_goes_on(uninterrupted, tiny, tmp_path):

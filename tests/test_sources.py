@@ -1,5 +1,6 @@
 """Where images come from: folders, Pets and digits, their splits, and what is refused."""
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +61,87 @@ def test_a_grey_level_says_which_label_belongs_to_which_image(folder, tmp_path):
     data = load(folder, tmp_path)
     batch = data.train.take(np.arange(len(data.train)))
     np.testing.assert_array_equal(batch["image"].mean((1, 2, 3)) // 40, batch["label"])
+
+
+def test_a_split_may_lack_a_class_and_keeps_the_labels_of_training(folder, tmp_path):
+    root = tmp_path / "split"
+    for split in ("train", "val", "test"):
+        shutil.copytree(folder, root / split)
+    shutil.rmtree(root / "val" / "ant")
+    shutil.rmtree(root / "test" / "bee")
+    data = load(root, tmp_path)
+    assert set(data.val.labels) == {1, 2}
+    assert set(data.test.labels) == {0, 2}
+    for split in (data.val, data.test):
+        batch = split.take(np.arange(len(split)))
+        np.testing.assert_array_equal(batch["image"].mean((1, 2, 3)) // 40, batch["label"])
+
+
+def test_files_come_in_the_order_of_their_names(folder, monkeypatch):
+    walk = os.walk
+
+    def backwards(*args, **options):
+        for directory, folders, files in walk(*args, **options):
+            yield directory, folders, sorted(files, reverse=True)
+
+    monkeypatch.setattr(os, "walk", backwards)
+    names = find_source(DataConfig(name="folder", dir=str(folder))).splits["train"].names
+    assert list(names) == sorted(names)
+
+
+def test_a_file_edited_without_a_change_of_size_is_decoded_again(folder, tmp_path):
+    path = folder / "cat" / "last.bmp"  # as large whatever it shows
+    picture(path, 100)
+    before, stat = load(folder, tmp_path), path.stat()
+    picture(path, 200)
+    assert path.stat().st_size == stat.st_size
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    assert describe(load(folder, tmp_path)) != describe(before)
+
+
+def test_photos_are_turned_upright_in_a_users_folder_and_nowhere_else(tmp_path, pets_like):
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[:, :4] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned a quarter clockwise: the left half comes up
+    for name in ("ant", "bee"):
+        for number in range(4):
+            path = tmp_path / "images" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path, exif=exif)
+    upright = np.rot90(pixels, -1)
+    for exif_option, expected in (
+        (None, upright),
+        (True, upright),
+        (False, pixels),
+        (True, upright),
+    ):
+        data = load(tmp_path / "images", tmp_path, exif=exif_option)  # one cache for all
+        np.testing.assert_array_equal(data.train.take(np.arange(1))["image"][0], expected)
+    for exif_option, expected in ((None, pixels), (True, upright)):
+        config = replace(PETS, dir=str(pets_like), exif=exif_option)
+        found = find_source(config).splits["train"].pixels(0, 8)
+        assert (np.abs(found.astype(int) - expected) < 30).all()
+
+
+@pytest.fixture
+def pets_like(tmp_path) -> Path:
+    """The original layout with one image that is stored turned."""
+    root = make_pets(tmp_path / "pets")
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[:, :4] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(root / "images" / "Abyssinian_0.jpg", exif=exif, quality=100)
+    return root
+
+
+def test_images_that_are_passed_over_are_counted_by_kind(folder, tmp_path):
+    for name in ("a.heic", "b.HEIC", "c.tiff", "notes.txt"):
+        (folder / "bee" / name).write_bytes(b"x")
+    data = load(folder, tmp_path)
+    assert dict(data.passed_over) == {".heic": 2, ".tiff": 1}
+    assert len(data.train) + len(data.val) + len(data.test) == 30
 
 
 @pytest.mark.parametrize(

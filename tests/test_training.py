@@ -1,6 +1,9 @@
 """Optimiser options, the averaged parameters, the plan of a run, scoring, and checkpoints."""
 
 import functools
+import json
+import shutil
+import time
 
 import chex
 import jax
@@ -8,17 +11,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.stats
 from jax.sharding import Mesh
 
 import train_jax
 from jaxvit.config import Config, DataConfig, OptimConfig
 from jaxvit.data.datasets import Split
+from jaxvit.errors import UserError
 from jaxvit.models.transformer import VisionTransformer, init_params
-from jaxvit.objectives.metrics import compute_metrics, count
+from jaxvit.objectives.metrics import compute_metrics, count, wilson
 from jaxvit.optim.averaging import update_average
 from jaxvit.optim.optimizers import decay_mask, make_optimizer
-from jaxvit.optim.schedules import make_schedule
-from jaxvit.runs.checkpoint import Checkpoints
+from jaxvit.optim.schedules import make_schedule, warmup_steps
+from jaxvit.runs.checkpoint import Checkpoints, best_weights, make_rank
+from jaxvit.runs.recorder import images_per_sec
 from jaxvit.runtime.devices import AXIS, Devices
 from jaxvit.tasks.classification import make_classification
 from jaxvit.training import evaluate, steps
@@ -294,3 +300,124 @@ def test_the_best_state_is_found_again_and_a_torn_one_is_not_used(tmp_path):
     assert isinstance(found, type(state))
     kept = {path.name for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()}
     assert kept == {"2"}
+
+
+@pytest.mark.parametrize("item", ["params", "opt_state", "averages", "step"])
+def test_a_checkpoint_with_the_bytes_of_another_is_damaged(tmp_path, item):
+    """Each item is whole by itself; only its hash says that it belongs to another step."""
+    state, task, checkpoints = three_checkpoints(tmp_path)
+    with checkpoints:
+        checkpoints.wait()
+        path = tmp_path / "checkpoints"
+        if item == "step":
+            (path / "3").rename(path / "4")
+            (path / "2").rename(path / "3")
+            found = checkpoints.restore_best(like=state)
+        else:
+            shutil.rmtree(path / "3" / item)
+            shutil.copytree(path / "2" / item, path / "3" / item)
+            found = checkpoints.restore_latest(like=state)
+            assert (tmp_path / "damaged" / "3").is_dir()
+            assert int(found.step) == 2
+    if item in ("params", "averages"):
+        warnings = []
+        shutil.rmtree(path / "2" / item)
+        shutil.copytree(path / "1" / item, path / "2" / item)
+        step, _ = best_weights(path, task.monitor, warn=warnings.append)
+        averaged = item == "averages"  # the averages are read where there are any
+        assert (step == 1) == averaged
+        assert len(warnings) == averaged
+
+
+def three_checkpoints(tmp_path, scores=((0.9, 3.0), (0.9, 2.0), (0.5, 1.0))):
+    """States of steps 1 to 3 whose arrays all differ, with their (accuracy, loss)."""
+    task = make_classification(MODEL, *make_optimizer(OptimConfig(), 10), Config())
+    state = create_state(task, 0, average=True)
+    checkpoints = Checkpoints(
+        tmp_path / "checkpoints", task.monitor, keep=3, warn=lambda line: None
+    )
+    for step, (accuracy, loss) in enumerate(scores, 1):
+        state = jax.tree.map(lambda x: x + 1, state)._replace(step=jnp.int32(step))
+        checkpoints.save(state, {"val/accuracy": accuracy, "val/loss": loss})
+    return state, task, checkpoints
+
+
+def test_a_damaged_best_state_is_answered_with_the_newest(tmp_path):
+    state, task, checkpoints = three_checkpoints(tmp_path)
+    with checkpoints:
+        checkpoints.wait()
+        shutil.rmtree(tmp_path / "checkpoints" / "2" / "params")
+        assert int(checkpoints.restore_best(like=state).step) == 3
+
+
+def test_a_metric_that_is_to_fall_is_best_where_it_is_lowest():
+    rank = make_rank((("error", False), ("spread", True)))
+    worse, better = {"val/error": 2.0, "val/spread": 9}, {"val/error": 1.0, "val/spread": 1}
+    assert rank(better) > rank(worse)
+    assert rank({"val/error": 1.0, "val/spread": 2}) > rank(better)
+
+
+def test_a_checkpoint_of_another_version_is_refused_by_name(tmp_path, monkeypatch):
+    state, task, checkpoints = three_checkpoints(tmp_path)
+    with checkpoints:
+        checkpoints.wait()
+        for path in (tmp_path / "checkpoints").glob("*/seal/metadata"):
+            seal = json.loads(path.read_text())
+            del seal["version"]  # as before there were versions
+            path.write_text(json.dumps(seal))
+        for read in (
+            lambda: checkpoints.restore_latest(like=state),
+            lambda: best_weights(tmp_path / "checkpoints", task.monitor, warn=pytest.fail),
+        ):
+            with pytest.raises(UserError, match="written by another version of jaxvit"):
+                read()
+    assert len(list((tmp_path / "checkpoints").glob("[0-9]*"))) == 3  # nothing was set aside
+
+
+def test_the_rate_counts_neither_compilation_nor_validation_nor_saving():
+    def step(state, batch):
+        if batch == 0:
+            time.sleep(0.5)  # compilation
+        time.sleep(0.01)
+        metrics = {"loss": jnp.float32(batch), "learning_rate": jnp.float32(0.1)}
+        return state._replace(step=state.step + 1), metrics
+
+    rates = []
+    fit(
+        create_state(plain_task(), 0),
+        step,
+        iter(range(100)),
+        Plan(examples=10, batch_size=2, epochs=4),
+        log_every_steps=3,
+        on_log=lambda step, metrics: rates.append(metrics["images_per_sec"]),
+        on_epoch=lambda step, state: time.sleep(0.5),
+        on_save=lambda state: time.sleep(0.5),
+        save_every_steps=2,
+    )
+    assert len(rates) > 5
+    assert all(50 < rate <= 201 for rate in rates), rates  # 2 images in 10 ms, or a little more
+
+
+def test_the_rate_of_a_run_is_that_of_its_lines():
+    lines = [
+        {"step": 1, "train/loss": 1.0},  # compilation: no rate
+        {"step": 11, "images_per_sec": 100.0, "train/loss": 1.0},
+        {"step": 11, "val/loss": 1.0},
+        {"step": 31, "images_per_sec": 50.0, "train/loss": 1.0},
+    ]
+    assert images_per_sec(lines) == pytest.approx(30 / (10 / 100 + 20 / 50))
+    assert images_per_sec([]) == 0
+
+
+def test_warm_up_is_a_share_of_the_steps_unless_a_number_is_given():
+    assert warmup_steps(OptimConfig(warmup=0.1), 250) == 25
+    assert warmup_steps(OptimConfig(warmup=0.1, warmup_steps=7), 250) == 7
+    assert warmup_steps(OptimConfig(warmup=0.1, warmup_steps=0), 250) == 0
+    rate = make_schedule(OptimConfig(lr=1.0, warmup=0.1), 250)
+    assert float(rate(4)) == pytest.approx(0.2)
+
+
+def test_wilsons_interval_is_scipys():
+    for hits, total in ((0, 5), (8, 10), (359, 359), (97, 370)):
+        expected = scipy.stats.binomtest(hits, total).proportion_ci(0.95, "wilson")
+        assert wilson(hits, total) == pytest.approx(tuple(expected), abs=1e-6)

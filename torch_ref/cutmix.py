@@ -1,4 +1,4 @@
-"""CutMix: a box of each image replaced by the same box of another of its batch."""
+"""CutMix: replaces a box of an image by the same box of another image of the batch."""
 
 import math
 from typing import NamedTuple
@@ -8,10 +8,13 @@ from torch import Tensor
 
 
 class CutmixDraw(NamedTuple):
-    """partner, a permutation of the batch, and one box an image.
+    """The random draws for one batch of N images.
 
-    Boxes are rows (top, left, bottom, right), int64 (N, 4): rows top to bottom - 1 and columns
-    left to right - 1; a sample left alone has an empty one.
+    Attributes:
+        partner: a permutation of the batch, int64 (N,).
+        boxes: one box per image as (top, left, bottom, right), int64 (N, 4). A box covers the
+            pixels of rows top to bottom - 1 and columns left to right - 1. An image that is not
+            mixed has an empty box.
     """
 
     partner: Tensor
@@ -19,14 +22,21 @@ class CutmixDraw(NamedTuple):
 
 
 class Cutmix:
-    """Pastes a box from a partner image, for each sample with probability p.
+    """Replaces a box of each image, with probability p, by the same box of a partner image.
 
-    One permutation of the batch; then for each sample: lam ~ Beta(alpha, alpha), a box with side
-    ratio sqrt(1 - lam) whose centre is uniform over the image and whose corners are clipped to
-    it. lam is recomputed as 1 - box area / (H W); samples left alone have lam 1. With alpha <= 0
-    or p <= 0 the batch comes back as it is.
+    x' = x[partner] inside the box, x outside. The loss is lam loss(labels_a) + (1 - lam)
+    loss(labels_b), with lam = 1 - box area / (H W).
 
-    All randomness is PyTorch's, so torch.manual_seed fixes it.
+    The batch has one permutation of partners. Each image has its own box. A first
+    lam ~ Beta(alpha, alpha) gives the sides of the box, floor(H sqrt(1 - lam)) and
+    floor(W sqrt(1 - lam)). The centre is uniform over the pixels, and the box is clipped to the
+    image. lam is then recomputed from the clipped box; an image that is not mixed has lam = 1.
+
+    All draws use PyTorch's generator, which torch.manual_seed sets.
+
+    Args:
+        alpha: of the Beta distribution; with alpha <= 0 a call returns the batch unchanged.
+        p: probability in [0, 1] that an image is mixed; with p <= 0 likewise.
 
     Source: Yun et al. 2019, arXiv:1905.04899.
     """
@@ -36,6 +46,7 @@ class Cutmix:
         self.p = p
 
     def draw_box(self, height: int, width: int) -> list[int]:
+        """One clipped box (top, left, bottom, right), in pixels."""
         lam = torch.distributions.Beta(self.alpha, self.alpha).sample().item()
         box_height, box_width = self.box_sides(lam, height, width)
         top = torch.randint(height, ()).item() - box_height // 2
@@ -45,10 +56,12 @@ class Cutmix:
 
     @staticmethod
     def box_sides(lam: float, height: int, width: int) -> tuple[int, int]:
+        """floor(H sqrt(1 - lam)) rows and floor(W sqrt(1 - lam)) columns, for lam in [0, 1]."""
         ratio = math.sqrt(1 - lam)
         return int(height * ratio), int(width * ratio)
 
     def draw(self, batch_size: int, height: int, width: int) -> CutmixDraw:
+        """Partners and boxes for one batch; alpha has to be above 0."""
         partner = torch.randperm(batch_size)
         boxes = torch.zeros(batch_size, 4, dtype=torch.int64)
         for n in range(batch_size):
@@ -59,6 +72,7 @@ class Cutmix:
     def apply(
         self, images: Tensor, labels: Tensor, draw: CutmixDraw
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Mixes a batch with given draws; arguments and results as in __call__."""
         height, width = images.shape[2:]
         mixed_images = images.clone()
         lam_batch = torch.ones(len(images))
@@ -69,7 +83,16 @@ class Cutmix:
         return mixed_images, labels, labels[draw.partner], lam_batch
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(N, C, H, W), (N,) to (mixed_images, labels_a, labels_b, lam_batch (N,))."""
+        """Draws and applies.
+
+        Args:
+            images: (N, C, H, W).
+            labels: class indices, int64 (N,).
+
+        Returns:
+            mixed_images (N, C, H, W), labels_a (N,) of the images, labels_b (N,) of the partners,
+            and lam_batch, float32 (N,), the fraction of each image that is not replaced.
+        """
         if self.alpha <= 0 or self.p <= 0:
             return images, labels, labels, torch.ones(len(images))
         return self.apply(images, labels, self.draw(len(images), *images.shape[2:]))

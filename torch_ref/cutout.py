@@ -1,14 +1,19 @@
-"""Cutout: squares of the image set to 0."""
+"""Cutout: sets squares of an image to 0."""
 
 import torch
 from torch import Tensor
 
 
 class Cutout:
-    """Sets n_holes squares of side `length` to 0, centres uniform, clipped at the border.
+    """Sets n_holes squares of an image to 0.
 
-    Zero is black before normalisation and the mean colour after it; the training pipeline runs
-    this after normalisation. The image keeps its dtype.
+    x' = 0 inside a hole, x outside. Centres are uniform over the pixels, and holes are clipped at
+    the border. The value 0 is black before normalisation and the mean colour after it. The
+    training pipeline applies Cutout after normalisation. The image keeps its dtype.
+
+    Args:
+        n_holes: number of holes, at least 0.
+        length: side of a hole, in pixels.
 
     Source: DeVries and Taylor 2017, arXiv:1708.04552.
     """
@@ -18,7 +23,7 @@ class Cutout:
         self.length = length
 
     def draw(self, height: int, width: int) -> Tensor:
-        """Holes as rows (top, left, bottom, right), int64 (n_holes, 4)."""
+        """Clipped holes as rows (top, left, bottom, right) in pixels, int64 (n_holes, 4)."""
         holes = []
         for _ in range(self.n_holes):
             top = torch.randint(height, ()).item() - self.length // 2
@@ -28,13 +33,14 @@ class Cutout:
         return torch.tensor(holes, dtype=torch.int64).reshape(-1, 4)
 
     def apply(self, image: Tensor, holes: Tensor) -> Tensor:
-        """The image (C, H, W) with those holes in it."""
+        """A copy of the image (C, H, W) with these holes."""
         image = image.clone()
         for top, left, bottom, right in holes.tolist():
             image[:, top:bottom, left:right] = 0
         return image
 
     def __call__(self, image: Tensor) -> Tensor:
+        """Draws holes for an image (C, H, W) and applies them."""
         return self.apply(image, self.draw(*image.shape[1:]))
 
 

@@ -1,4 +1,4 @@
-"""Digits and Oxford-IIIT Pet, split by class as jaxvit splits them."""
+"""Digits and Oxford-IIIT Pet, with the same stratified splits as in jaxvit."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,16 +17,23 @@ PETS_VAL_FRACTION = 0.1
 
 
 class DataError(ValueError):
-    """The data is not where it was said to be."""
+    """The data set is not in the given directory and cannot be downloaded."""
 
 
 def stratified_split(
     labels: np.ndarray, names: Sequence[str], fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to keep and rows to hold out: round(fraction n) of each class, at least one.
+    """Row numbers of the examples kept and of those held out, both in ascending order.
 
-    Examples are taken in the order of their names, so the split does not depend on the order of
-    a list. A class with a single example keeps it. jaxvit.data.splits makes the same split.
+    Of a class with n examples, round(fraction n) are held out, but at least one and at most n - 1.
+    Examples are sorted by name before they are drawn, so the split does not depend on their order.
+    jaxvit.data.splits makes the same split.
+
+    Args:
+        labels: class indices, (N,).
+        names: N different names.
+        fraction: in (0, 1).
+        seed: of numpy.random.default_rng.
     """
     rng = np.random.default_rng(seed)
     by_name = np.argsort(np.asarray(names), kind="stable")
@@ -39,7 +46,11 @@ def stratified_split(
 
 
 class Digits(Dataset):
-    """scikit-learn's 8 x 8 digits as one-channel PIL images, resized and transformed."""
+    """scikit-learn's 1,797 digits of 8 x 8 pixels, with one channel.
+
+    Args:
+        transform: from a PIL image to a tensor.
+    """
 
     def __init__(self, transform):
         from PIL import Image
@@ -58,7 +69,13 @@ class Digits(Dataset):
 
 
 def make_transform(img_size: int, mean: list[float], std: list[float], normalized: bool):
-    """Resize, ToTensor, Normalize."""
+    """torchvision's Resize, ToTensor and, if `normalized`, Normalize: x' = (x - mean) / std.
+
+    Args:
+        img_size: height and width after resizing, in pixels.
+        mean, std: one value per channel, for pixels in [0, 1].
+        normalized: whether to normalise; otherwise pixels stay in [0, 1].
+    """
     steps = [transforms.Resize((img_size, img_size)), transforms.ToTensor()]
     if normalized:
         steps.append(transforms.Normalize(mean=mean, std=std))
@@ -74,19 +91,24 @@ def get_datasets(
     split_seed: int = 0,
     normalized: bool = True,
 ) -> tuple[Dataset, Dataset, Dataset, list[str]]:
-    """Train, validation and test sets, and the class names.
+    """Training, validation and test sets, and the class names.
 
     Args:
         name: "digits" or "pets".
-        root: for pets, the directory that holds (or shall hold) oxford-iiit-pet/.
-        img_size: in pixels.
-        val_fraction: share of each class of trainval that validates; None: .15 of digits, .1 of
-            pets, as in jaxvit's presets.
-        split_seed: of the split; the same seed gives the same split in jaxvit.
-        normalized: whether images are normalised or left in [0, 1].
+        root: for pets, the directory that contains oxford-iiit-pet/, or into which it is
+            downloaded if it is missing; default "data".
+        img_size: height and width after resizing, in pixels.
+        val_fraction: fraction in (0, 1) of each class of trainval that is used for validation;
+            None is .15 for digits and .1 for pets, as in jaxvit's presets.
+        split_seed: seed of the training/validation split; equal seeds give the same split in
+            jaxvit.
+        normalized: whether images are normalised; otherwise they stay in [0, 1].
+
+    Returns:
+        Three data sets of (image (C, img_size, img_size), class index), and the class names.
 
     Raises:
-        DataError: there are no pets under root, and they cannot be downloaded.
+        DataError: Oxford-IIIT Pet is missing or incomplete, and cannot be downloaded.
     """
     if name == "digits":
         everything = Digits(make_transform(img_size, DIGITS_MEAN, DIGITS_STD, normalized))
@@ -111,7 +133,7 @@ def get_datasets(
         except (RuntimeError, OSError) as error:
             raise DataError(
                 f"no Oxford-IIIT Pet under {root}/oxford-iiit-pet, and it cannot be downloaded "
-                f"({error}): give the directory that holds oxford-iiit-pet/"
+                f"({error}): give the directory that contains oxford-iiit-pet/"
             ) from error
         names = [path.name for path in trainval._images]
         labels = np.array(trainval._labels)

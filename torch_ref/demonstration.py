@@ -1,4 +1,4 @@
-"""Four augmented images with their captions: what the three augmentation scripts show."""
+"""The figure of the three augmentation scripts: four augmented images with captions."""
 
 import argparse
 from collections.abc import Callable
@@ -14,25 +14,25 @@ Augment = Callable[[Tensor, Tensor, list[str]], tuple[Tensor, list[str]]]
 
 
 def demonstrate(name: str, augment: Augment) -> None:
-    """Augments four images and writes them to a PNG.
+    """Parses the command line, augments four images and writes them to a PNG file.
 
-    The images are in [0, 1], not normalised, so that they can be drawn as they are; a hole of
-    Cutout is therefore black here.
+    The images are not normalised: pixels are in [0, 1], as matplotlib draws them. A hole of Cutout
+    is therefore black. An invalid option or missing data ends the program with exit code 2.
 
     Args:
-        name: of the augmentation; the command is `python -m torch_ref.NAME`.
+        name: name of the augmentation; the command is `python -m torch_ref.NAME`.
         augment: (images (4, C, H, W), labels (4,), class_names) -> (images, captions).
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m torch_ref.{name}", description=f"Draw four images augmented by {name}."
     )
-    parser.add_argument("--data", type=Path, help="root of oxford-iiit-pet (default: digits)")
+    parser.add_argument("--data", type=Path, help="directory of oxford-iiit-pet/ (default: digits)")
     parser.add_argument("--out", type=Path, default=Path(f"figures/{name}.png"))
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
     if args.out.suffix != ".png" or args.out.is_dir():
-        parser.error(f"--out {args.out} is not the name of a .png file")
+        parser.error(f"--out {args.out} is not a .png file: give a name that ends in .png")
     torch.manual_seed(args.seed)
     try:
         train, _, _, class_names = get_datasets(

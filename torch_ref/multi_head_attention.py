@@ -6,10 +6,17 @@ from torch import Tensor, nn
 class MultiHeadSelfAttention(nn.Module):
     """Scaled dot-product attention of a sequence with itself, over several heads.
 
-    softmax(q k^T / sqrt(head_dim)) v for each head, concatenated, then fc_out. No dropout.
+    out = fc_out(concat_h(softmax(q_h k_h^T / sqrt(head_dim)) v_h)), without dropout, where
+    head_dim = embed_dim / num_heads. (N, tokens, embed_dim) becomes the same shape.
+
+    Args:
+        embed_dim: width of a token.
+        num_heads: number of heads; divides embed_dim.
 
     Raises:
         ValueError: embed_dim is not divisible by num_heads.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762.
     """
 
     def __init__(self, embed_dim: int, num_heads: int):

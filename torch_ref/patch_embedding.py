@@ -4,13 +4,22 @@ from torch import Tensor, nn
 
 
 class PatchEmbedding(nn.Module):
-    """Cuts an image into square patches and projects each to one token.
+    """Splits an image into square patches and projects each patch to one token.
 
-    A convolution with kernel and stride equal to patch_size; (N, C, H, W) becomes
-    (N, num_patches, embed_dim), patches counted row by row.
+    token[n] = W patch[n] + b, with patches counted row by row. This is a convolution whose kernel
+    and stride are both patch_size. (N, C, H, W) becomes (N, num_patches, embed_dim), with
+    num_patches = (img_size / patch_size)^2.
+
+    Args:
+        img_size: height and width of an image, in pixels.
+        patch_size: side of a patch, in pixels; divides img_size.
+        in_channels: C.
+        embed_dim: width of a token.
 
     Raises:
-        ValueError: img_size is not divisible by patch_size, or an image has another size.
+        ValueError: img_size is not divisible by patch_size, or an image has another shape.
+
+    Source: Dosovitskiy et al. 2021, arXiv:2010.11929, eq. 1.
     """
 
     def __init__(self, img_size: int, patch_size: int, in_channels: int, embed_dim: int):

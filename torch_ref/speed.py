@@ -1,9 +1,9 @@
-"""PyTorch's contestants: `python -m torch_ref.speed TASK`, one JSON line on stdout.
+"""The PyTorch candidates: `python -m torch_ref.speed TASK` prints one line of JSON.
 
-PyTorch at its best, each way of it by an option of the task: scaled_dot_product_attention (flash
-and cuDNN kernels where they apply), torch.compile in its modes, channels-last images, bfloat16 by
-autocast or as the weights' own type, fused AdamW; and timm's model of the same shape where timm is
-installed. Run by jaxvit.speed.contest, in a process of its own.
+Options of the task select PyTorch's fast variants: scaled_dot_product_attention (flash and cuDNN
+kernels where they apply), torch.compile in its modes, channels-last images, bfloat16 by autocast or
+as the dtype of the weights. AdamW is fused. timm's model of the same shape runs where timm is
+installed. Run by jaxvit.speed.benchmark in a separate process.
 """
 
 import json
@@ -21,12 +21,12 @@ from torch_ref.multi_head_attention import MultiHeadSelfAttention
 from torch_ref.transformer import VisionTransformer
 
 WARMUP_STEPS = 3
-PRODUCT_SEC = 0.3  # of each shape: a burst is faster than what a processor sustains
+MATMUL_SEC = 0.3  # per shape: in a shorter burst a processor is faster than it can sustain
 Batch = tuple[Tensor, Tensor]
 
 
 class FusedAttention(MultiHeadSelfAttention):
-    """The lab's attention by PyTorch's own kernel."""
+    """The lab's attention, computed by scaled_dot_product_attention."""
 
     def forward(self, x: Tensor) -> Tensor:
         batch, tokens, embed_dim = x.shape
@@ -51,7 +51,7 @@ def make_model(task: dict) -> nn.Module:
 
 
 def _timm_model(workload: dict, shape: dict, inputs: str) -> nn.Module:
-    """The same weights under timm's names; its norms' eps set to PyTorch's."""
+    """timm's model with the same weights; LayerNorm has PyTorch's default eps."""
     import timm
 
     model = timm.models.vision_transformer.VisionTransformer(
@@ -64,7 +64,7 @@ def _timm_model(workload: dict, shape: dict, inputs: str) -> nn.Module:
         proj_drop_rate=workload["dropout"],
         norm_layer=nn.LayerNorm,
     )
-    for block in model.blocks:  # the lab drops in the MLP and nowhere else
+    for block in model.blocks:  # the lab has dropout in the MLP only
         block.attn.proj_drop.p = 0.0
     renamed = (
         ("transformer_encoder.layers", "blocks"),
@@ -86,7 +86,7 @@ def _timm_model(workload: dict, shape: dict, inputs: str) -> nn.Module:
 
 
 def main(task: dict) -> dict:
-    """Times the workload; the keys are those of jaxvit.speed.contestant."""
+    """Times the workload; returns the same keys as jaxvit.speed.jax_candidate."""
     workload = task["workload"]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(workload["seed"])
@@ -145,7 +145,7 @@ def main(task: dict) -> dict:
         "first_step_sec": first_step_sec,
         "peak_bytes": peak,
         "first_loss": first_loss,
-        "product_flops_per_sec": product_rate(task["products"], dtype, device),
+        "matmul_flops_per_sec": matmul_rate(task["matmuls"], dtype, device),
         "versions": {
             "python": sys.version.split()[0],
             "torch": torch.__version__,
@@ -155,11 +155,11 @@ def main(task: dict) -> dict:
 
 
 def pipeline(task: dict) -> dict:
-    """Images a second from torchvision's DataLoader, and from the lab's augmentation.
+    """Images per second of torchvision's DataLoader, and of the lab's augmentation.
 
-    One pass over all of Oxford-IIIT Pet, decoded, resized and normalised by a process a core.
+    One pass over all of Oxford-IIIT Pet, decoded, resized and normalised by one worker per core.
     """
-    # Only here: the other contests need no torchvision.
+    # Imported here, because the other benchmark needs no torchvision.
     from torch.utils.data import ConcatDataset, DataLoader
 
     from torch_ref.cutmix import Cutmix
@@ -230,7 +230,7 @@ def _training(
 def timed(
     step: Callable[[Batch], Tensor], batches: list[Batch], seconds: float, device: torch.device
 ) -> list[float]:
-    """Milliseconds a step, for blocks of steps that each end with a fence."""
+    """Milliseconds per step of each timed block; a block ends with a fence."""
     count = 0
 
     def block(steps: int) -> float:
@@ -243,7 +243,7 @@ def timed(
         return (time.perf_counter() - began) / steps
 
     block(WARMUP_STEPS)
-    steps = max(1, round(0.5 / block(2)))  # half a second each: a fence then costs nothing
+    steps = max(1, round(0.5 / block(2)))  # half a second each: the cost of a fence vanishes
     samples = []
     began = time.perf_counter()
     while time.perf_counter() - began < seconds or len(samples) < 5:
@@ -251,16 +251,16 @@ def timed(
     return samples
 
 
-def product_rate(products: list[list[int]], dtype: torch.dtype, device: torch.device) -> float:
-    """FLOP/s of the model's own matrix products, each alone, in the workload's type."""
+def matmul_rate(matmuls: list[list[int]], dtype: torch.dtype, device: torch.device) -> float:
+    """FLOP/s of the model's matmuls, each timed alone, in the workload's dtype."""
     total_sec = total_flops = 0.0
-    for times, batch, m, k, n in products:
+    for times, batch, m, k, n in matmuls:
         lead = (batch,) if batch > 1 else ()
         a = torch.randn(*lead, m, k, device=device).to(dtype)
         b = torch.randn(*lead, k, n, device=device).to(dtype)
         a @ b
         sec = []
-        ends = time.perf_counter() + PRODUCT_SEC
+        ends = time.perf_counter() + MATMUL_SEC
         while time.perf_counter() < ends or len(sec) < 7:
             _fence(device)
             began = time.perf_counter()

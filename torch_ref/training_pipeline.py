@@ -37,11 +37,11 @@ from torch_ref.transformer import VisionTransformer
 def get_dataloaders(
     batch_size: int = 32, num_workers: int = 4, *, dataset: str = "pets", **options
 ) -> tuple[DataLoader, DataLoader, DataLoader]:
-    """Train, validation and test loaders over Oxford-IIIT Pet, or over digits.
+    """Training, validation and test loaders for Oxford-IIIT Pet or for digits.
 
     Args:
-        batch_size: the last batch of an epoch may be shorter.
-        num_workers: processes that load; 0 loads in this one.
+        batch_size: images per batch; the last batch of an epoch can be smaller.
+        num_workers: worker processes that load images; with 0 the main process loads them.
         dataset, options: see torch_ref.datasets.get_datasets.
     """
     train, val, test, _ = get_datasets(dataset, **options)
@@ -58,17 +58,27 @@ def get_dataloaders(
 
 
 def smooth_labels(targets: Tensor, label_smoothing: float) -> Tensor:
-    """y' = y (1 - eps) + eps / K, for rows (N, K) that are one-hot or mixed."""
+    """y' = y (1 - eps) + eps / K.
+
+    Args:
+        targets: (N, K), one-hot or mixed; rows sum to 1.
+        label_smoothing: eps in [0, 1).
+
+    Source: Szegedy et al. 2016, arXiv:1512.00567, sec. 7.
+    """
     return targets * (1 - label_smoothing) + label_smoothing / targets.shape[1]
 
 
 class SoftTargets:
-    """Labels, however they were mixed, to one matrix (N, K) that the loss takes.
+    """Mixes a batch and converts its labels to one matrix of soft targets for the loss.
+
+    targets = smooth(lam one_hot(labels) + (1 - lam) one_hot(labels[partner])), with lam = 1
+    without mixing.
 
     Args:
         num_classes: K.
         label_smoothing: eps in [0, 1).
-        mix: a Mixup, a Cutmix, or None.
+        mix: a Mixup, a Cutmix, or None for no mixing.
     """
 
     def __init__(self, num_classes: int, label_smoothing: float, mix: Mixup | Cutmix | None):
@@ -77,6 +87,7 @@ class SoftTargets:
         self.mix = mix
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) and (N,) to mixed images (N, C, H, W) and targets (N, K), rows sum to 1."""
         if isinstance(self.mix, Mixup):
             images, targets = self.mix(images, labels)
         elif isinstance(self.mix, Cutmix):
@@ -92,7 +103,12 @@ class SoftTargets:
 
 
 def make_metrics(num_classes: int, prefix: str) -> MetricCollection:
-    """Accuracy, and precision, recall and F1 averaged over the classes."""
+    """Accuracy, and macro-averaged precision, recall and F1, all in [0, 1].
+
+    Args:
+        num_classes: K.
+        prefix: of the metric names, such as "val_".
+    """
     return MetricCollection(
         {
             "accuracy": MulticlassAccuracy(num_classes, average="micro"),
@@ -105,10 +121,19 @@ def make_metrics(num_classes: int, prefix: str) -> MetricCollection:
 
 
 def rate_factor(step: int, total_steps: int, schedule: str, warmup_steps: int) -> float:
-    """The learning rate of a step, counted from 0, as a share of the peak.
+    """The learning rate of a step as a fraction of the peak rate.
 
-    Linear over the first warmup_steps, (step + 1) / warmup_steps; then constant, or a cosine that
-    ends at 0 with the run. jaxvit.optim.optimizers.make_schedule is the same.
+    (step + 1) / w during the warm-up, step < w = warmup_steps. After it 1, or
+    (1 + cos(pi t)) / 2 with t rising from 0 to 1 over the remaining steps.
+    jaxvit.optim.schedules.make_schedule is the same schedule.
+
+    Args:
+        step: counted from 0.
+        total_steps: steps of the whole run.
+        schedule: "constant" or "cosine".
+        warmup_steps: w, at least 0.
+
+    Source: Loshchilov and Hutter 2017, arXiv:1608.03983 (without restarts).
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps
@@ -119,18 +144,19 @@ def rate_factor(step: int, total_steps: int, schedule: str, warmup_steps: int) -
 
 
 class LitClassifier(L.LightningModule):
-    """Trains a classifier on soft targets, and scores it without smoothing.
+    """Trains a classifier with cross-entropy on soft targets; subclasses define `forward`.
 
-    Metrics are accumulated over an epoch: macro figures of a single batch are mostly noise.
+    Validation and test losses are the cross-entropy without label smoothing. Metrics are
+    accumulated over an epoch, because macro averages of a single batch are mostly noise.
 
     Args:
         num_classes: K.
-        lr: of AdamW, whose other numbers are PyTorch's.
-        label_smoothing: eps of the training loss; validation and test losses are never smoothed.
-        mix: applied to training batches.
-        cutout: applied to each training image, after normalisation.
-        schedule: "constant", as the lab has it, or "cosine".
-        warmup_steps: over which the rate rises from 0.
+        lr: peak learning rate of AdamW; its other hyperparameters are PyTorch's defaults.
+        label_smoothing: eps in [0, 1) of the training loss.
+        mix: mixes training batches; None for no mixing.
+        cutout: applied to each training image after normalisation; None for no Cutout.
+        schedule: "constant", the lab's, or "cosine".
+        warmup_steps: steps over which the learning rate rises linearly from 0.
     """
 
     def __init__(
@@ -175,6 +201,7 @@ class LitClassifier(L.LightningModule):
         self.score("test", self.test_metrics, batch)
 
     def score(self, split: str, metrics: MetricCollection, batch: tuple[Tensor, Tensor]) -> None:
+        """Adds a batch to the metrics and logs them with the unsmoothed loss."""
         images, labels = batch
         logits = self(images)
         metrics.update(logits, labels)
@@ -198,7 +225,12 @@ class LitClassifier(L.LightningModule):
 
 
 class LitVisionTransformer(LitClassifier):
-    """The lab's module; keyword arguments it does not know are VisionTransformer's."""
+    """The lab's module, with a VisionTransformer.
+
+    Args:
+        num_classes, lr, label_smoothing, mix, cutout, schedule, warmup_steps: see LitClassifier.
+        kwargs: further arguments of VisionTransformer.
+    """
 
     def __init__(
         self,
@@ -219,7 +251,12 @@ class LitVisionTransformer(LitClassifier):
 
 
 class LitResNet18(LitClassifier):
-    """The convolutional network that the lab asks to compare with, untrained; RGB only."""
+    """ResNet-18 without pretrained weights, with which the lab compares; for RGB images.
+
+    Args:
+        num_classes: K.
+        kwargs: further arguments of LitClassifier.
+    """
 
     def __init__(self, num_classes: int, **kwargs):
         super().__init__(num_classes, **kwargs)
@@ -230,6 +267,7 @@ class LitResNet18(LitClassifier):
 
 
 def parse(args: list[str] | None = None) -> argparse.Namespace:
+    """The options of the command line; sizes that are not given follow from the data set."""
     parser = argparse.ArgumentParser(
         prog="python -m torch_ref.training_pipeline",
         description="Train the lab's Vision Transformer in PyTorch.",
@@ -237,18 +275,18 @@ def parse(args: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--dataset", choices=["digits", "pets"], default="digits")
-    add("--data", type=Path, help="directory that holds oxford-iiit-pet/")
+    add("--data", type=Path, help="directory that contains oxford-iiit-pet/")
     add("--model", choices=["vit", "resnet18"], default="vit")
     add("--epochs", type=int, default=10)
     add("--batch-size", type=int, default=32)
-    add("--num-workers", type=int, default=0, help="processes that load images")
+    add("--num-workers", type=int, default=0, help="worker processes that load images")
     add("--lr", type=float, default=1e-3)
     add("--schedule", choices=["constant", "cosine"], default="constant")
-    add("--warmup-steps", type=int, default=0, help="steps over which the rate rises from 0")
+    add("--warmup-steps", type=int, default=0, help="steps of linear learning rate warm-up")
     add("--label-smoothing", type=float, default=0.1)
     add("--mix", choices=["none", "mixup", "cutmix"], default="none")
     add("--mix-alpha", type=float, default=1.0)
-    add("--cutout-length", type=int, default=0, help="side of one hole an image; 0: none")
+    add("--cutout-length", type=int, default=0, help="pixels, one hole per image; 0 disables it")
     add("--img-size", type=int, help="default: 8 for digits, 224 for pets")
     add("--patch-size", type=int, help="default: 2 for digits, 16 for pets")
     add("--embed-dim", type=int, help="default: 64 for digits, 768 for pets")
@@ -256,7 +294,7 @@ def parse(args: list[str] | None = None) -> argparse.Namespace:
     add("--num-layers", type=int, help="default: 4 for digits, 12 for pets")
     add("--dropout", type=float, default=0.1)
     add("--seed", type=int, default=0)
-    add("--split-seed", type=int, default=0, help="the same seed splits alike in jaxvit")
+    add("--split-seed", type=int, default=0, help="seed of the split, the same as in jaxvit")
     add("--out", type=Path, default=Path("runs/torch_ref"))
     options = parser.parse_args(args)
     small = options.dataset == "digits"
@@ -276,7 +314,19 @@ def parse(args: list[str] | None = None) -> argparse.Namespace:
 
 
 def train(options: argparse.Namespace) -> dict[str, float]:
-    """Fits, tests the checkpoint with the best validation accuracy, and writes summary.json."""
+    """Trains, tests the checkpoint with the best validation accuracy, and writes summary.json.
+
+    Args:
+        options: as returned by `parse`.
+
+    Returns:
+        The content of summary.json: the best validation accuracy, the last validation metrics, the
+        test metrics, the number of parameters, the wall-clock time in seconds and torch's version.
+
+    Raises:
+        DataError: see torch_ref.datasets.get_datasets.
+        ValueError: see torch_ref.transformer.VisionTransformer.
+    """
     L.seed_everything(options.seed, verbose=False)
     torch.set_float32_matmul_precision("highest")
     began = time.perf_counter()

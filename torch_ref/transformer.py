@@ -1,4 +1,4 @@
-"""The encoder and the Vision Transformer around it."""
+"""The transformer encoder, and the Vision Transformer that uses it."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,22 @@ from torch_ref.patch_embedding import PatchEmbedding
 
 
 class TransformerEncoderLayer(nn.Module):
-    """A pre-norm encoder layer; dropout lives in the MLP and nowhere else."""
+    """A pre-norm encoder layer.
+
+    x = x + attn(norm1(x)), then x + mlp(norm2(x)). The MLP is linear, exact GELU, dropout, linear,
+    dropout. There is no dropout elsewhere. (N, tokens, embed_dim) becomes the same shape.
+
+    Args:
+        embed_dim: width of a token.
+        num_heads: heads of the attention; divides embed_dim.
+        mlp_ratio: the MLP has int(embed_dim mlp_ratio) hidden units.
+        dropout: rate in [0, 1].
+
+    Raises:
+        ValueError: embed_dim is not divisible by num_heads.
+
+    Source: Dosovitskiy et al. 2021, arXiv:2010.11929, eq. 2 and 3.
+    """
 
     def __init__(
         self, embed_dim: int, num_heads: int, mlp_ratio: float = 4.0, dropout: float = 0.1
@@ -32,7 +47,12 @@ class TransformerEncoderLayer(nn.Module):
 
 
 class TransformerEncoder(nn.Module):
-    """A stack of encoder layers."""
+    """num_layers encoder layers in sequence; (N, tokens, embed_dim) becomes the same shape.
+
+    Args:
+        num_layers: number of layers.
+        embed_dim, num_heads, mlp_ratio, dropout: see TransformerEncoderLayer.
+    """
 
     def __init__(
         self,
@@ -55,14 +75,26 @@ class TransformerEncoder(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """An image classifier: patches, a class token, positions, an encoder, a norm and a head.
+    """An image classifier on the class token of a transformer encoder.
 
-    cls_token and positional_embedding are drawn trunc-normal(std .02); everything else has
-    PyTorch's default initialisation. With the defaults it has 85,827,109 parameters.
+    z = [cls_token, patch_embedding(x)] + positional_embedding;
+    logits = head(norm(transformer_encoder(z)[:, 0])).
+    Images (N, C, H, W) become logits (N, K).
+
+    cls_token and positional_embedding are initialised from a truncated normal distribution of
+    standard deviation .02, everything else by PyTorch's defaults. With the default arguments the
+    model has 85,827,109 parameters.
+
+    Args:
+        img_size, patch_size, in_channels: see PatchEmbedding.
+        num_classes: K.
+        embed_dim, num_heads, num_layers, mlp_ratio, dropout: see TransformerEncoder.
 
     Raises:
         ValueError: patch_size does not divide img_size, num_heads does not divide embed_dim, or
-            the image is not of the model's size: its positions would be wrong.
+            an image is not of the model's size, for which positional_embedding was made.
+
+    Source: Dosovitskiy et al. 2021, arXiv:2010.11929, eq. 1 to 4.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""Augmentation inside the compiled step, over the whole batch at once.
+"""Augmentation inside the compiled step, for the whole batch at once.
 
-Each one is `draw_<name>(key, ...) -> Draw`, which holds all the randomness, and
-`apply_<name>(images, targets, draw)`, which is deterministic: so draws recorded from the PyTorch
-code can be replayed through it.
+Each augmentation has two functions. `draw_<name>(key, ...) -> Draw` makes all random draws.
+`apply_<name>(images, targets, draw)` is deterministic. Draws recorded from the PyTorch code can
+therefore be replayed through it.
 """

@@ -1,4 +1,4 @@
-"""CutMix: a box of each image replaced by the same box of another of its batch."""
+"""CutMix: replaces a box of an image by the same box of another image of the batch."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,12 @@ from jaxvit.shapes import Array, Float, Int
 
 
 class CutmixDraw(NamedTuple):
-    """partner, a permutation of the batch; box, one an image, empty where it is left alone."""
+    """The random draws for one batch.
+
+    Attributes:
+      partner: a permutation of the batch.
+      box: one box per image, with edges of shape (B,); empty for an image that is not mixed.
+    """
 
     partner: Int[Array, "B"]
     box: Box
@@ -19,14 +24,21 @@ class CutmixDraw(NamedTuple):
 def draw_cutmix(
     key: jax.Array, batch_size: int, height: int, width: int, alpha: float, p: float
 ) -> CutmixDraw:
-    """One permutation of the batch; then for each sample, with probability p, a box.
+    """One permutation of the batch, and for each image, with probability p, a box.
 
-    lam ~ Beta(alpha, alpha) for each sample; the box's sides are sqrt(1 - lam) of the image's,
-    rounded down; its centre is uniform over the pixels and its corners are clipped to the image.
+    Each image has its own lam ~ Beta(alpha, alpha). The sides of its box are
+    floor(H sqrt(1 - lam)) and floor(W sqrt(1 - lam)). The centre is uniform over the pixels, and
+    the box is clipped to the image.
 
     Args:
-      alpha: above 0.
-      p: in [0, 1].
+      key: of jax.random.
+      batch_size: B.
+      height, width: size H, W of the images, in pixels.
+      alpha: of the Beta distribution, above 0.
+      p: probability that an image is mixed, in [0, 1].
+
+    Source: Yun et al. 2019, arXiv:1905.04899 (there one box per batch). Torch twin:
+    torch_ref/cutmix.py.
     """
     key_partner, key_p, key_lam, key_box = jax.random.split(key, 4)
     lam = jax.random.beta(key_lam, alpha, alpha, (batch_size,))
@@ -36,7 +48,14 @@ def draw_cutmix(
 
 
 def box_sides(lam: Float[Array, "B"], height: int, width: int) -> tuple[Array, Array]:
-    """floor(H sqrt(1 - lam)) rows and floor(W sqrt(1 - lam)) columns: a share of 1 - lam."""
+    """Rows floor(H sqrt(1 - lam)) and columns floor(W sqrt(1 - lam)), int32 (B,).
+
+    Up to rounding, the box is the fraction 1 - lam of the image.
+
+    Args:
+      lam: in [0, 1].
+      height, width: size H, W of the image, in pixels.
+    """
     ratio = jnp.sqrt(1 - lam)
     return jnp.int32(jnp.floor(height * ratio)), jnp.int32(jnp.floor(width * ratio))
 
@@ -44,15 +63,19 @@ def box_sides(lam: Float[Array, "B"], height: int, width: int) -> tuple[Array, A
 def apply_cutmix(
     images: Float[Array, "B H W C"], targets: Float[Array, "B K"], draw: CutmixDraw
 ) -> tuple[Float[Array, "B H W C"], Float[Array, "B K"]]:
-    """Pastes each example's box from its partner, and mixes the targets by area.
+    """Replaces the box of each image by its partner's, and mixes the targets by area.
 
     x' = x[partner] inside the box, x outside; y' = lam y + (1 - lam) y[partner], with
-    lam = 1 - box area / (H W) of the clipped box, not the lam that its size was drawn from.
+    lam = 1 - area / (H W). The area is that of the clipped box, so this lam can be larger than the
+    one that the sides were drawn from.
 
     Args:
-      images: normalised or raw; rows are H, columns are W.
+      images: normalised or raw.
       targets: rows sum to 1.
       draw: see CutmixDraw.
+
+    Returns:
+      Images and targets of the same shapes; rows of the targets sum to 1.
 
     Source: Yun et al. 2019, arXiv:1905.04899. Torch twin: torch_ref/cutmix.py.
     """

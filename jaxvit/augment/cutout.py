@@ -1,4 +1,4 @@
-"""Cutout: squares of the image set to 0."""
+"""Cutout: sets squares of an image to 0."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,18 @@ CutoutDraw = Box  # boxes of shape (B, n_holes)
 def draw_cutout(
     key: jax.Array, batch_size: int, height: int, width: int, n_holes: int, length: int
 ) -> CutoutDraw:
-    """n_holes squares of side `length` an image, centres uniform, clipped at the border."""
+    """n_holes squares per image, with uniform centres, clipped to the image: see draw_boxes.
+
+    Args:
+      key: of jax.random.
+      batch_size: B.
+      height, width: size of the images, in pixels.
+      n_holes: holes per image, at least 0.
+      length: side of a hole before clipping, in pixels, at least 0.
+
+    Returns:
+      Boxes with edges of shape (B, n_holes).
+    """
     side = jnp.full((batch_size, n_holes), length)
     return draw_boxes(key, side, side, height, width)
 
@@ -22,13 +33,13 @@ def apply_cutout(
 ) -> tuple[Float[Array, "B H W C"], Float[Array, "B K"]]:
     """Sets every pixel inside a hole to 0.
 
-    x' = 0 where a hole covers the pixel, x elsewhere; targets as they came. Zero is black before
-    normalisation and the mean colour after it; the pipeline runs this after.
+    x' = 0 where a hole covers the pixel, x elsewhere. The value 0 is black before normalisation and
+    the mean colour after it. The pipeline applies Cutout after normalisation.
 
     Args:
-      images: any float images.
-      targets: handed through.
-      draw: holes, (B, n_holes).
+      images: of any float dtype, which is kept.
+      targets: returned unchanged.
+      draw: boxes with edges of shape (B, n_holes).
 
     Source: DeVries and Taylor 2017, arXiv:1708.04552. Torch twin: torch_ref/cutout.py.
     """

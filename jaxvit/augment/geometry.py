@@ -1,4 +1,4 @@
-"""Where the pixels come from: horizontal flips and random resized crops."""
+"""Geometric augmentation: horizontal flips and random resized crops."""
 
 from typing import NamedTuple
 
@@ -7,17 +7,17 @@ import jax.numpy as jnp
 
 from jaxvit.shapes import Array, Bool, Float, Int
 
-CROP_ATTEMPTS = 10  # torchvision's: how often it draws a crop before it takes the central one
+CROP_ATTEMPTS = 10  # torchvision's number of draws before it takes the central crop
 
 
 class FlipDraw(NamedTuple):
-    """flip[b]: whether image b is mirrored."""
+    """flip[b]: whether image b is mirrored horizontally."""
 
     flip: Bool[Array, "B"]
 
 
 class CropDraw(NamedTuple):
-    """One crop an image, in whole pixels, inside the image."""
+    """One crop per image, in integer pixels, inside the image; height and width at least 1."""
 
     top: Int[Array, "B"]
     left: Int[Array, "B"]
@@ -26,14 +26,27 @@ class CropDraw(NamedTuple):
 
 
 def draw_flip(key: jax.Array, batch_size: int, p: float) -> FlipDraw:
-    """Each image with probability p in [0, 1]."""
+    """flip[b] ~ Bernoulli(p), independently for each image.
+
+    Args:
+      key: of jax.random.
+      batch_size: B.
+      p: in [0, 1].
+
+    Torch twin: torchvision.transforms.RandomHorizontalFlip.
+    """
     return FlipDraw(jax.random.bernoulli(key, p, (batch_size,)))
 
 
 def apply_flip(
     images: Float[Array, "B H W C"], targets: Float[Array, "B K"], draw: FlipDraw
 ) -> tuple[Float[Array, "B H W C"], Float[Array, "B K"]]:
-    """Mirrors left and right: x'[b, i, j] = x[b, i, W - 1 - j] where flip[b].
+    """Reverses the columns: x'[b, i, j] = x[b, i, W - 1 - j] where flip[b], x elsewhere.
+
+    Args:
+      images: normalised or raw.
+      targets: returned unchanged.
+      draw: see FlipDraw.
 
     Torch twin: torchvision.transforms.functional.hflip.
     """
@@ -48,17 +61,22 @@ def draw_random_resized_crop(
     scale: tuple[float, float],
     ratio: tuple[float, float],
 ) -> CropDraw:
-    """Crops of random area and aspect ratio, one an image.
+    """Crops of random area, aspect ratio and position, one per image.
 
-    The area is uniform on `scale` times the image's, the logarithm of width / height uniform on
-    the logarithms of `ratio`, the place uniform among those where the crop fits. The first of ten
-    attempts that fits is taken; if none does, the largest central crop whose ratio is allowed.
+    width = round(sqrt(area aspect)) and height = round(sqrt(area / aspect)), with
+    area = H W uniform(scale) and log aspect uniform on [log ratio[0], log ratio[1]].
+    Area and aspect are drawn ten times, and the first crop that fits into the image is taken. Its
+    position is uniform over all positions inside the image. If none of the ten fits, the crop is
+    the largest central one whose aspect is in `ratio`.
 
     Args:
-      scale: 0 < low <= high <= 1.
-      ratio: 0 < low <= high.
+      key: of jax.random.
+      batch_size: B.
+      height, width: size H, W of the images, in pixels.
+      scale: range of area / (H W); 0 < low <= high <= 1.
+      ratio: range of the aspect width / height; 0 < low <= high.
 
-    Source: torchvision.transforms.RandomResizedCrop, whose distribution this is.
+    Source: torchvision.transforms.RandomResizedCrop, which has the same distribution.
     """
     key_area, key_ratio, key_top, key_left = jax.random.split(key, 4)
     shape = (batch_size, CROP_ATTEMPTS)
@@ -70,7 +88,7 @@ def draw_random_resized_crop(
     fits = (tries_width <= width) & (tries_height <= height)
     fits &= jnp.minimum(tries_width, tries_height) > 0
     first = jnp.argmax(fits, axis=1)[:, None]
-    # The fallback shrinks one side until the ratio is allowed.
+    # The central crop: one side is reduced until the aspect is in `ratio`.
     whole = width / height
     last_width = width if whole <= ratio[1] else max(1, round(height * ratio[1]))
     last_height = height if whole >= ratio[0] else max(1, round(width / ratio[0]))
@@ -93,37 +111,49 @@ def draw_random_resized_crop(
 def apply_random_resized_crop(
     images: Float[Array, "B H W C"], targets: Float[Array, "B K"], draw: CropDraw
 ) -> tuple[Float[Array, "B H W C"], Float[Array, "B K"]]:
-    """Enlarges each crop to the size of the image, bilinearly.
+    """Enlarges each crop to the size of the image by bilinear interpolation.
 
-    x' = R x Q^T for every channel, with rows of R and Q from resize_weights: two small matrix
-    products instead of a gather, which is what an accelerator does best.
+    x' = R x Q^T for every channel, with R (H, H) and Q (W, W) from resize_weights. Two matmuls are
+    used instead of a gather, because accelerators compute matmuls faster.
+
+    Args:
+      images: normalised or raw.
+      targets: returned unchanged.
+      draw: see CropDraw.
 
     Torch twin: torchvision.transforms.functional.resized_crop.
     """
     height, width = images.shape[1:3]
     rows = resize_weights(draw.top, draw.height, height)  # (B, H, H)
     columns = resize_weights(draw.left, draw.width, width)  # (B, W, W)
-    precise = jax.lax.Precision.HIGHEST  # TF32 would blur the image in its tenth bit
+    precise = jax.lax.Precision.HIGHEST  # TF32 would round pixels to a 10-bit mantissa
     images = jnp.einsum("boh,bhwc->bowc", rows, images, precision=precise)
     return jnp.einsum("bow,bhwc->bhoc", columns, images, precision=precise), targets
 
 
 def resize_weights(start: Int[Array, "B"], length: Int[Array, "B"], size: int) -> Array:
-    """How much each of `size` outputs takes from each input in [start, start + length).
+    """Weights of bilinear interpolation from the pixels [start, start + length) to `size` outputs.
 
-    w[o, i] is proportional to max(0, 1 - |(i - start + 1/2) - (o + 1/2) length / size|), zero
-    outside the crop, and every row sums to 1. The distance is formed in integers, over a common
-    denominator, so that it is as exact at the far edge as at the near one.
+    w[o, i] is proportional to max(0, 1 - |(i - start + 1/2) - (o + 1/2) length / size|) inside the
+    crop and 0 outside; every row sums to 1. The distance is computed in integers with a common
+    denominator, so that its rounding error does not grow with the position.
+
+    A crop is never reduced (length <= size). The antialiasing of Pillow and PyTorch, which widens
+    the filter for reductions, therefore has no effect and is not implemented.
 
     Args:
-      start, length: in pixels; 1 <= length <= size, so this only ever enlarges, and the
-        antialiasing of Pillow and PyTorch, which widens the filter when shrinking, changes nothing.
-      size: of inputs and outputs, at most 2^15.
+      start: first pixel of the crop; 0 <= start <= size - length.
+      length: pixels of the crop; 1 <= length <= size.
+      size: number of inputs and of outputs, at most 2^15 so that the integers fit into int32.
 
     Returns:
-      (B, size, size), outputs by inputs.
+      float32 (B, size, size), outputs by inputs.
+
+    Example:
+      >>> resize_weights(jnp.array([1]), jnp.array([2]), 4)[0].tolist()  # pixels 1 and 2
+      [[0.0, 1.0, 0.0, 0.0], [0.0, 0.75, 0.25, 0.0], [0.0, 0.25, 0.75, 0.0], [0.0, 0.0, 1.0, 0.0]]
     """
-    inputs = jnp.arange(size) - start[:, None, None]  # (B, 1, size), counted from the crop's edge
+    inputs = jnp.arange(size) - start[:, None, None]  # (B, 1, size), relative to the crop
     length = length[:, None, None]
     outputs = jnp.arange(size)[:, None]  # (size, 1)
     distance = jnp.abs((2 * inputs + 1) * size - (2 * outputs + 1) * length) / (2 * size)

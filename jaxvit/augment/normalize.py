@@ -1,4 +1,4 @@
-"""Bytes to centred floats."""
+"""Bytes to normalised floats."""
 
 import jax.numpy as jnp
 
@@ -11,10 +11,17 @@ def normalize(
     """x' = (x / 255 - mean) / std, channel by channel.
 
     Args:
-      images: bytes.
-      mean, std: one value a channel, of pixels in [0, 1]; std above 0.
+      images: bytes, 0 to 255.
+      mean, std: C values each, for pixels in [0, 1]; std above 0.
 
-    Torch twin: torchvision's ToTensor then Normalize.
+    Returns:
+      float32; of mean 0 and standard deviation 1 where mean and std are those of the images.
+
+    Torch twin: torchvision.transforms.ToTensor, then Normalize.
+
+    Example:
+      >>> normalize(jnp.array([[[[0], [255]]]], jnp.uint8), (0.5,), (0.25,)).ravel().tolist()
+      [-2.0, 2.0]
     """
     scaled = images.astype(jnp.float32) / 255.0
     return (scaled - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)

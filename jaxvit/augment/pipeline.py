@@ -1,4 +1,4 @@
-"""One key in; augmented images and soft targets out."""
+"""The augmentation of a training step: a key and a batch to augmented images and soft targets."""
 
 from collections.abc import Callable
 
@@ -23,13 +23,19 @@ Augment = Callable[[jax.Array, Array, Array], tuple[Array, Array]]
 
 
 def make_augment(config: AugmentConfig, mean: tuple[float, ...], std: tuple[float, ...]) -> Augment:
-    """The augmentation that the config asks for, as one function of a key and a batch.
+    """Composes the augmentations of a config into one function of a key and a batch.
 
-    The order is fixed: normalise, crop, flip, Cutout (so a hole is the mean colour), Mixup,
-    CutMix. With Mixup and CutMix both on, each batch gets one of them. What is off costs nothing.
+    The order is fixed: normalise, crop, flip, Cutout, Mixup, CutMix. Cutout comes after
+    normalisation, so a hole has the mean colour. If Mixup and CutMix are both on, each batch gets
+    one of them: see choose_one. An augmentation that is off is not in the compiled step.
+
+    Args:
+      config: see AugmentConfig.
+      mean, std: see normalize.
 
     Returns:
-      augment(key, images uint8 (B, H, W, C), targets (B, K)) -> (images float32, targets).
+      augment(key, images, targets) -> (images, targets), with images uint8 (B, H, W, C) before and
+      float32 (B, H, W, C) after, and targets (B, K) whose rows sum to 1.
     """
     mixes = config.mixup_alpha > 0
     cuts = config.cutmix_alpha > 0 and config.cutmix_p > 0
@@ -38,7 +44,7 @@ def make_augment(config: AugmentConfig, mean: tuple[float, ...], std: tuple[floa
         key: jax.Array, images: UInt8[Array, "B H W C"], targets: Float[Array, "B K"]
     ) -> tuple[Float[Array, "B H W C"], Float[Array, "B K"]]:
         batch_size, height, width, _ = images.shape
-        # One key for each, whether it is on or not: switching one off leaves the others' draws.
+        # Each augmentation has its own key, so switching one off does not change other draws.
         key_crop, key_flip, key_cutout, key_mixup, key_cutmix, key_share = jax.random.split(key, 6)
         batch = normalize(images, mean, std), targets
         if config.crop_scale != (1.0, 1.0):
@@ -74,10 +80,15 @@ def make_augment(config: AugmentConfig, mean: tuple[float, ...], std: tuple[floa
 def choose_one(
     key: jax.Array, mixup: MixupDraw, cutmix: CutmixDraw, cutmix_share: float
 ) -> tuple[MixupDraw, CutmixDraw]:
-    """Makes one of the two draws do nothing: Mixup's with probability cutmix_share, else CutMix's.
+    """Disables one of two draws: Mixup's with probability cutmix_share, otherwise CutMix's.
 
-    A Mixup with lam 1 and a CutMix with empty boxes return the batch as it came, so the compiled
-    step needs no branch.
+    Mixup with lam 1 and CutMix with empty boxes return the batch unchanged. The compiled step
+    therefore needs no branch.
+
+    Args:
+      key: of jax.random.
+      mixup, cutmix: draws for the same batch.
+      cutmix_share: probability of CutMix, in [0, 1].
     """
     take_cutmix = jax.random.bernoulli(key, cutmix_share)
     box = Box(*(jnp.where(take_cutmix, edge, 0) for edge in cutmix.box))

@@ -13,13 +13,19 @@ Both directions only rename and transpose, so a round trip returns every bit. Th
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 Params = dict[str, Any]  # nested, with arrays at the leaves
 
+# Of the names of torch_ref.transformer's parameters, also those of its modules alone.
+PARTS = {
+    "cls_token", "positional_embedding", "patch_embedding", "proj", "transformer_encoder", "layers",
+    "norm1", "attn", "qkv", "fc_out", "norm2", "mlp", "norm", "head", "weight", "bias",
+}  # fmt: skip
 CONV_TO_FLAX = (2, 3, 1, 0)
 CONV_TO_TORCH = (3, 2, 0, 1)
 
@@ -35,16 +41,19 @@ def params_from_state_dict(state_dict: Mapping[str, Any]) -> Params:
       A nested dict of NumPy arrays of the same dtypes.
 
     Raises:
-      ValueError: a weight has a number of axes that no layer of the model has.
+      ValueError: a name is none of the model's, or a weight has a number of axes that no layer of
+        the model has.
     """
-    params: Params = {}
-    for name, value in state_dict.items():
-        path, array = _to_flax(name, np.asarray(value))
-        node = params
-        for part in path[:-1]:
-            node = node.setdefault(part, {})
-        node[path[-1]] = array
-    return params
+    foreign = [name for name in state_dict if not _is_ours(name)]
+    if foreign:
+        raise ValueError(
+            f"{foreign[0]!r} is no parameter of torch_ref.transformer.VisionTransformer "
+            f"({len(foreign)} of {len(state_dict)} names are foreign): convert the weights of "
+            "another library to its names first"
+        )
+    return unflatten_dict(
+        dict(_to_flax(name, np.asarray(value)) for name, value in state_dict.items())
+    )
 
 
 def state_dict_from_params(params: Params) -> dict[str, np.ndarray]:
@@ -56,19 +65,23 @@ def state_dict_from_params(params: Params) -> dict[str, np.ndarray]:
     Returns:
       NumPy arrays under PyTorch's names, contiguous, so that torch.from_numpy takes them.
     """
-    return dict(_to_torch(path, np.asarray(value)) for path, value in _leaves(params))
+    return dict(_to_torch(path, np.asarray(value)) for path, value in flatten_dict(params).items())
 
 
-def _to_flax(name: str, array: np.ndarray) -> tuple[list[str], np.ndarray]:
-    path = re.sub(r"\b(layers|mlp)\.(\d+)", r"\1_\2", name).split(".")
+def _is_ours(name: str) -> bool:
+    return all(part in PARTS or part.isdecimal() for part in name.split("."))
+
+
+def _to_flax(name: str, array: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    path = tuple(re.sub(r"\b(layers|mlp)\.(\d+)", r"\1_\2", name).split("."))
     if path[-1] != "weight":
         return path, array
     if array.ndim == 1:
-        return [*path[:-1], "scale"], array
+        return (*path[:-1], "scale"), array
     if array.ndim == 2:
-        return [*path[:-1], "kernel"], array.T
+        return (*path[:-1], "kernel"), array.T
     if array.ndim == 4:
-        return [*path[:-1], "kernel"], array.transpose(CONV_TO_FLAX)
+        return (*path[:-1], "kernel"), array.transpose(CONV_TO_FLAX)
     raise ValueError(
         f"{name} has {array.ndim} axes, but a weight has 1 (LayerNorm), 2 (Linear) or 4 (Conv2d): "
         "is this a VisionTransformer's state_dict?"
@@ -84,11 +97,3 @@ def _to_torch(path: tuple[str, ...], array: np.ndarray) -> tuple[str, np.ndarray
         array = array.transpose(CONV_TO_TORCH) if array.ndim == 4 else array.T
     name = re.sub(r"\b(layers|mlp)_(\d+)", r"\1.\2", ".".join([*parents, leaf]))
     return name, np.ascontiguousarray(array)
-
-
-def _leaves(params: Params, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name, value in params.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, (*path, name))
-        else:
-            yield (*path, name), value

@@ -1,8 +1,9 @@
 """Dropout, with masks from a hash of each unit's number.
 
-jax.random's threefry takes a fifth of a training step on a CPU for masks alone: it is made to be
-unpredictable, and a mask only has to be without a pattern. This hash costs a dozen operations a
-unit, which XLA joins with what makes x.
+A fast path beside reference_draw_kept. jax.random's threefry is made to be unpredictable, and a
+mask only has to be without a pattern. This hash costs a dozen operations a unit, which XLA fuses
+with what makes x. Measured alone, ViT-S/16 at batch 8 with dropout .1: the step takes 1.13 times as
+long with threefry's masks (docs/experiments.md).
 """
 
 import math

@@ -12,8 +12,10 @@ from jaxvit.shapes import Array, Float
 def gelu(x: Float[Array, "*S"]) -> Float[Array, "*S"]:
     """x Phi(x), with Phi(x) = (1 + erf(x / sqrt 2)) / 2, the normal distribution function.
 
-    Its derivative is Phi(x) + x phi(x), with phi the normal density. Left to itself, JAX keeps the
-    factors of the product instead, three arrays as large as x, and takes erfc, which is slower.
+    A fast path beside reference_gelu. Its derivative, Phi(x) + x phi(x) with phi the normal
+    density, is formed in the forward pass and is all that is kept; JAX's own rule keeps the factors
+    of the multiplication, three arrays as large as x. Measured alone, ViT-S/16 at batch 8 with
+    dropout .1: 881 to 649 MB of temporaries, and 1.7 % of the step (docs/experiments.md).
 
     Source: Hendrycks and Gimpel 2016, arXiv:1606.08415. Torch twin: torch.nn.GELU().
     """

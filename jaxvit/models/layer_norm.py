@@ -27,9 +27,13 @@ class LayerNorm(nn.Module):
 def standardize(x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
     """h = (x - mean) / sqrt(var + EPSILON), over the last axis, with the biased variance.
 
-    dh = (dx - mean(dx) - h mean(h dx)) / sqrt(var + EPSILON), so that the backward pass needs h
-    and the root only. The variance is the mean of (x - mean)^2: E[x^2] - E[x]^2, which is Flax's,
-    cancels where the mean is large, and PyTorch does not use it.
+    A fast path beside reference_standardize. Its derivative is written out as
+    dh = (dx - mean(dx) - h mean(h dx)) / sqrt(var + EPSILON), so that the backward pass keeps h and
+    the root only. Measured alone, ViT-S/16 at batch 8 with dropout .1: 707 to 649 MB of
+    temporaries, and the same time (docs/experiments.md).
+
+    The variance is the mean of (x - mean)^2: E[x^2] - E[x]^2, which is Flax's, cancels where the
+    mean is large, and PyTorch does not use it.
     """
     return _standardize(x)[0]
 

@@ -74,8 +74,10 @@ def attend(
 ) -> tuple[Float[Array, "B h N k"], Float[Array, "B h N N"]]:
     """softmax(q k^T / sqrt(k)) v, and the softmax, in float32.
 
-    The sums of the exponentials divide the output and not the weights: where tokens outnumber a
-    head's width, that has fewer elements.
+    A fast path beside reference_attend: the sums of the exponentials divide the output and not the
+    weights, because it has fewer elements where tokens outnumber a head's width. Measured alone,
+    ViT-S/16 at batch 8 with dropout .1: 709 to 649 MB of temporaries, and 1.4 % of the step
+    (docs/experiments.md).
     """
     scores = jnp.einsum("bhqk,bhnk->bhqn", q, k, preferred_element_type=jnp.float32)
     exps, sums = _softmax_parts(scores * q.shape[-1] ** -0.5)

@@ -1,11 +1,8 @@
 """The encoder and the Vision Transformer around it."""
 
-import contextlib
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.experimental.xla_metadata import set_xla_metadata
 from jax.typing import DTypeLike
 
 from jaxvit.config import ModelConfig
@@ -31,7 +28,7 @@ class TransformerEncoderLayer(nn.Module):
       num_heads: attention heads.
       mlp_ratio: hidden width of the MLP, in embed_dims.
       dropout: rate, in [0, 1).
-      dtype: type of the matrix products.
+      dtype: type of the matmuls.
       init_scheme: see jaxvit.models.initializers.
 
     Source: Dosovitskiy et al. 2021, arXiv:2010.11929. Torch twin: torch_ref/transformer.py.
@@ -115,25 +112,14 @@ class TransformerEncoder(nn.Module):
     def __call__(
         self, x: Float[Array, "B N D"], deterministic: bool = True
     ) -> Float[Array, "B N D"]:
-        with compiled_apart():
-            for layer in self.layers:
-                x = layer(x, deterministic)
+        for layer in self.layers:
+            x = layer(x, deterministic)
         return x
 
 
 def traced_once(layer: type[nn.Module]) -> type[nn.Module]:
     """Layers of one shape share their trace."""
     return nn.jit(layer, static_argnums=(2,))
-
-
-def compiled_apart() -> contextlib.AbstractContextManager:
-    """On a CPU, keeps XLA from joining one layer with the next.
-
-    There its fusions compute what they read again for each that reads them, and down the residual
-    stream that grows with every layer: a step of ViT-S/16 took 1.4 times as long.
-    """
-    apart = jax.default_backend() == "cpu"
-    return set_xla_metadata(inlineable="false") if apart else contextlib.nullcontext()
 
 
 class VisionTransformer(nn.Module):
@@ -153,7 +139,7 @@ class VisionTransformer(nn.Module):
       num_classes: K.
       embed_dim: width D of a token; num_heads divides it.
       num_heads, num_layers, mlp_ratio, dropout: see TransformerEncoderLayer.
-      dtype: type of the matrix products, float32 or bfloat16; parameters, the sums between the
+      dtype: type of the matmuls, float32 or bfloat16; parameters, the sums between the
         layers, LayerNorm and softmax stay float32.
       init_scheme: "torch" or "vit", see jaxvit.models.initializers.
       remat: recompute each layer in the backward pass.

@@ -1,1 +1,1 @@
-"""Targets, losses and metrics: functions of arrays, without a model and without data."""
+"""Targets, losses and metrics: functions of arrays, independent of models and data sets."""

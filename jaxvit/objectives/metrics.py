@@ -1,7 +1,7 @@
 """Classification metrics from counts that are summed on the device.
 
-`Counts` of disjoint sets of examples add up to the counts of their union, so batches, devices and
-processes need nothing but a sum, and the metrics at the end are exact for the whole split.
+`Counts` of disjoint sets of examples add up to the counts of their union. The counts of batches,
+devices and processes are therefore summed, and the metrics are exact for the whole split.
 """
 
 import math
@@ -13,18 +13,19 @@ import numpy as np
 
 from jaxvit.shapes import Array, Bool, Float, Int
 
-NUM_BINS = 15  # of confidence, for the calibration error
+NUM_BINS = 15  # bins of confidence for the calibration error, M
 
 
 class Counts(NamedTuple):
-    """Sums over the examples seen.
+    """Sums over examples; K classes and M = 15 bins of confidence.
 
     Attributes:
-      confusion: confusion[i, j], how many examples of class i were predicted as j.
-      loss: the sum of the unsmoothed cross-entropies, in nats.
-      bin_count: examples whose confidence lies in [m / 15, (m + 1) / 15); 1 is in the last bin.
-      bin_confidence: the sum of their confidences.
-      bin_correct: how many of them were predicted right.
+      confusion: confusion[i, j], number of examples of class i that were predicted as class j.
+      loss: sum of the cross-entropies without label smoothing, in nats.
+      bin_count: number of examples with confidence in [m / M, (m + 1) / M); the last bin includes
+        confidence 1.
+      bin_confidence: sum of the confidences of these examples.
+      bin_correct: number of these examples whose predicted class is correct.
     """
 
     confusion: Int[Array, "K K"]
@@ -35,12 +36,12 @@ class Counts(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What a classifier says of each example.
+    """The prediction for each example.
 
     Attributes:
-      label: the most probable class.
-      confidence: its probability.
-      label_probability: the probability of the example's own class.
+      label: the most probable class, int32 in [0, K); the lowest index among equal logits.
+      confidence: probability of that class, in [1 / K, 1].
+      label_probability: probability of the example's true class, in [0, 1].
     """
 
     label: Int[Array, "B"]
@@ -49,7 +50,12 @@ class Prediction(NamedTuple):
 
 
 def predict(logits: Float[Array, "B K"], labels: Int[Array, "B"]) -> Prediction:
-    """argmax_k and max_k of p = softmax(logits), and p[labels]."""
+    """argmax_k p[k], max_k p[k] and p[labels], with p = softmax(logits).
+
+    Args:
+      logits: unnormalised log-probabilities.
+      labels: class indices in [0, K).
+    """
     probabilities = jax.nn.softmax(logits)
     return Prediction(
         label=jnp.argmax(logits, axis=-1).astype(jnp.int32),
@@ -62,9 +68,9 @@ def count(logits: Float[Array, "B K"], labels: Int[Array, "B"], mask: Bool[Array
     """The counts of one batch.
 
     Args:
-      logits: float32.
-      labels: class indices in [0, K).
-      mask: False for padding, which counts nowhere.
+      logits: unnormalised log-probabilities, float32.
+      labels: class indices in [0, K); also valid indices for padding.
+      mask: True for an example, False for padding, which is not counted.
     """
     predicted, confidence, _ = predict(logits, labels)
     num_classes = logits.shape[-1]
@@ -86,17 +92,24 @@ def count(logits: Float[Array, "B K"], labels: Int[Array, "B"], mask: Bool[Array
 
 
 def compute_metrics(counts: Counts) -> dict[str, float]:
-    """The metrics of all examples counted, in float64 on the host.
+    """The metrics of all counted examples, computed in float64 on the host.
 
-    accuracy = correct / n, with its 95 % interval (see wilson). For each class, precision =
-    TP / (TP + FP), recall = TP / (TP + FN), F1 = 2 TP / (2 TP + FP + FN), each 0 where its
-    denominator is 0; the macro figures are their means over the classes that appear among the
-    labels or the predictions. loss is the mean unsmoothed cross-entropy; mean_confidence the mean
-    of max_k softmax;
-    ece = sum_m (n_m / n) |accuracy_m - confidence_m| over 15 equal bins of confidence.
+    Args:
+      counts: sums over n examples.
+
+    Returns:
+      accuracy: correct / n; accuracy_low and accuracy_high are its 95 % interval (see wilson).
+      precision_macro, recall_macro, f1_macro: for each class precision = TP / (TP + FP),
+        recall = TP / (TP + FN) and F1 = 2 TP / (2 TP + FP + FN), each 0 where its denominator is 0.
+        The macro averages are means over the classes that appear in the labels or predictions.
+      loss: mean cross-entropy without label smoothing, in nats.
+      ece: expected calibration error, sum_m (n_m / n) |accuracy_m - confidence_m| over 15 equal
+        bins of confidence.
+      mean_confidence: mean of max_k softmax(logits)[k].
+      All are in [0, 1] except loss.
 
     Raises:
-      ValueError: nothing was counted.
+      ValueError: no example was counted.
 
     Source: torchmetrics' and scikit-learn's macro averages; Guo et al. 2017, arXiv:1706.04599.
     """
@@ -130,14 +143,18 @@ def compute_metrics(counts: Counts) -> dict[str, float]:
 
 
 def wilson(hits: float, total: float, z: float = 1.959964) -> tuple[float, float]:
-    """The interval that holds a share with 95 % confidence, given `hits` of `total`.
+    """The Wilson score interval of a proportion, by default with 95 % confidence.
 
-    (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n), with p = hits / total and
-    n = total.
+    (p + z^2 / (2 n) -+ z sqrt(p (1 - p) / n + z^2 / (4 n^2))) / (1 + z^2 / n), with p = hits / n
+    and n = total.
 
     Args:
-      hits, total: 0 <= hits <= total, total at least 1.
-      z: the quantile of the normal distribution, 1.96 for 95 %.
+      hits: number of successes, 0 <= hits <= total.
+      total: number of trials, at least 1.
+      z: quantile of the standard normal distribution, 1.96 for 95 %.
+
+    Returns:
+      The lower and the upper limit, in [0, 1].
 
     Source: Wilson 1927, J. Am. Stat. Assoc. 22.
 

@@ -1,4 +1,4 @@
-"""Integer labels to the one form of target that the loss takes: rows of probabilities."""
+"""Integer labels to soft targets: rows of class probabilities, as the loss takes them."""
 
 import jax
 import optax
@@ -9,9 +9,9 @@ from jaxvit.shapes import Array, Float, Int
 def smooth_labels(
     labels: Int[Array, "B"], num_classes: int, label_smoothing: float = 0.0
 ) -> Float[Array, "B K"]:
-    """One-hot rows, smoothed towards the uniform distribution.
+    """One-hot targets, smoothed towards the uniform distribution.
 
-    y'[k] = y[k] (1 - eps) + eps / K.
+    y'[b, k] = (1 - eps) [labels[b] = k] + eps / K.
 
     Args:
       labels: class indices in [0, K).
@@ -19,7 +19,7 @@ def smooth_labels(
       label_smoothing: eps in [0, 1).
 
     Returns:
-      Rows that sum to 1.
+      float32; rows sum to 1.
 
     Source: Szegedy et al. 2016, arXiv:1512.00567, sec. 7; the same as
     torch.nn.CrossEntropyLoss(label_smoothing=eps).

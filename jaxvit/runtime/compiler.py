@@ -1,4 +1,4 @@
-"""jax.jit, with the options of XLA that make these programs faster; and programs kept for later."""
+"""jax.jit with the options of XLA that make these programs faster, and a cache of programs."""
 
 import hashlib
 import os
@@ -11,9 +11,9 @@ import jax.numpy as jnp
 
 from jaxvit.config import Config
 from jaxvit.paths import user_path
-from jaxvit.runtime.machine import cores, instructions, processor
+from jaxvit.runtime.machine import cores, instructions, processor, vendor
 
-KEPT_BYTES = 2**30  # of programs, in each place that keep_programs makes
+KEPT_BYTES = 2**30  # of programs, in each subdirectory that keep_programs makes
 
 
 def jit(function: Callable, **options) -> Callable:
@@ -25,10 +25,12 @@ def jit(function: Callable, **options) -> Callable:
 def xla_options() -> dict[str, str] | None:
     """Options that this XLA knows, for the devices that this process has.
 
-    On a CPU, matrix products by Eigen and oneDNN instead of YNNPACK, which keeps the reductions:
-    1.64 s a step instead of 1.82 for ViT-S/16 at batch 8 on two AVX-512 cores.
+    On an Intel CPU, matmuls by Eigen and oneDNN instead of YNNPACK, which keeps the reductions. On
+    two AVX-512 cores of a Xeon a step of ViT-S/16 at batch 8 took 1.64 s with them and 1.82 s
+    without; on two cores of an AMD EPYC 0.732 s and 0.695 s, so there XLA's defaults stay
+    (docs/experiments.md).
     """
-    if jax.default_backend() != "cpu":
+    if jax.default_backend() != "cpu" or vendor() != "GenuineIntel":
         return None
     options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
     try:
@@ -51,15 +53,15 @@ def cache_programs(config: Config, say: Callable[[str], None]) -> None:
 
 
 def keep_programs(directory: Path) -> bool:
-    """From now on, programs are kept when compiled, and a later process takes them from there.
+    """From now on, compiled programs are cached on disk, and a later process takes them from there.
 
     Each set of instructions and each number of XLA's threads (NPROC in the environment, else the
-    cores) has a place of its own below `directory`, for XLA compiles for both. Programs that were
-    made first go when there are more than KEPT_BYTES. Where JAX_COMPILATION_CACHE_DIR names a
-    place, that is used, and nothing removed.
+    cores) has a subdirectory of its own, because XLA compiles for both. Evicts the oldest programs
+    once a subdirectory exceeds KEPT_BYTES. Where JAX_COMPILATION_CACHE_DIR names a directory, that
+    is used, and nothing is evicted.
 
     Returns:
-      Whether they can be kept.
+      Whether they can be cached.
     """
     if jax.config.jax_compilation_cache_dir is not None:
         return True

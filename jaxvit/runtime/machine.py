@@ -45,6 +45,11 @@ def processor() -> str:
     return _of_processor("model name") or platform.processor() or platform.machine()
 
 
+def vendor() -> str:
+    """The processor's maker, such as "GenuineIntel", as far as the system tells."""
+    return _of_processor("vendor_id")
+
+
 def instructions() -> str:
     """All that it can do, in the system's words; a virtual machine may hide its name, not these."""
     return _of_processor("flags") or _of_processor("Features") or platform.machine()

@@ -1,1 +1,1 @@
-"""Which framework is faster for this ViT, on this machine: `python -m jaxvit.speed --help`."""
+"""Benchmark of JAX against PyTorch for this ViT: `python -m jaxvit.speed --help`."""

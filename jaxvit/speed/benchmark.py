@@ -1,4 +1,4 @@
-"""The contest: each contestant in a process of its own, in turns, and what came of it."""
+"""The benchmark: runs the candidates in alternating processes and collects their results."""
 
 import json
 import math
@@ -17,9 +17,9 @@ from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD
 from jaxvit.errors import UserError
 from jaxvit.speed.workload import Workload
 
-JAX, TORCH = "jaxvit.speed.contestant", "torch_ref.speed"
-# Name -> the module that runs it and the options it is given.
-CONTESTANTS: dict[str, tuple[str, dict[str, Any]]] = {
+JAX, TORCH = "jaxvit.speed.jax_candidate", "torch_ref.speed"
+# Name -> the module that runs it, and its options.
+CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
     "jax": (JAX, {}),
     "jax-sharded": (JAX, {"sharded": True}),
     "torch-eager": (TORCH, {}),
@@ -34,27 +34,29 @@ CONTESTANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "timm-compile": (TORCH, {"timm": True, "compile": "default"}),
 }
 DEFAULT = ("jax", "torch-eager", "torch-sdpa", "torch-compile")
+# Starts of lines that follow the reason on stderr: an abort's stack trace, JAX's note on its own.
+NOT_A_REASON = ("@", "***", "---", "For simplicity, JAX has removed")
 
 
 def is_jax(name: str) -> bool:
-    """Whether a contestant is JAX's, and not PyTorch's."""
-    return CONTESTANTS[name][0] == JAX
+    """Whether a candidate runs in JAX; otherwise in PyTorch."""
+    return CANDIDATES[name][0] == JAX
 
 
 @dataclass
 class Result:
-    """Of one contestant, over all its processes.
+    """Measurements of one candidate, over all its processes.
 
     Attributes:
-      name: in CONTESTANTS.
-      step_ms: for each process, milliseconds a step of each timed block.
-      first_step_sec: for each process, to the end of the first step, mostly compilation; the first
-        process begins with an empty cache and the others with its.
-      peak_bytes: of device memory, or on a CPU of the process; the largest.
-      first_loss: of the first batch, without dropout and smoothing.
+      name: in CANDIDATES.
+      step_ms: for each process, milliseconds per step of each timed block.
+      first_step_sec: for each process, seconds of the first step, mostly compilation. The first
+        process starts with an empty compilation cache, and the others with the cache it filled.
+      peak_bytes: largest use of device memory, or of the process's memory on a CPU.
+      first_loss: of the first batch, without dropout and label smoothing.
       failure: why it could not run, or None.
       versions: of its framework and device.
-      product_flops_per_sec: for each process, the rate of the model's products alone.
+      matmul_flops_per_sec: for each process, FLOP/s of the model's matmuls alone.
     """
 
     name: str
@@ -64,7 +66,7 @@ class Result:
     first_loss: float = math.nan
     failure: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
-    product_flops_per_sec: list[float] = field(default_factory=list)
+    matmul_flops_per_sec: list[float] = field(default_factory=list)
 
     @property
     def samples(self) -> np.ndarray:
@@ -77,21 +79,21 @@ def run(
     processes: int,
     seconds: float,
     cache: Path,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> list[Result]:
-    """Lets the contestants run in turns, forwards and backwards, each in a fresh process.
+    """Runs the candidates in alternating order, each time in a new process.
 
     Args:
-      workload: the same for all.
-      names: of contestants.
-      processes: a contestant.
-      seconds: that each process times, at least; after warm-up.
-      cache: an empty directory, for what the contestants read and each one's compiled programs.
-      say: told in one line of each process.
+      workload: the same for all candidates.
+      names: of candidates.
+      processes: per candidate.
+      seconds: shortest timed duration of a process, after warm-up.
+      cache: an empty directory, for the inputs and for each candidate's compiled programs.
+      log: called with one line per process.
     """
     results = {name: Result(name) for name in names}
     workload.write(cache)
-    for turn, name in turns(list(results), processes):
+    for number, name in alternate(list(results), processes):
         result = results[name]
         if result.failure is not None:
             continue
@@ -99,46 +101,59 @@ def run(
         found = _time(name, workload, seconds, cache)
         if "failure" in found:
             result.failure = found["failure"]
-            say(f"{name}: {result.failure}")
+            log(f"{name}: {result.failure}")
             continue
         result.step_ms.append(found["step_ms"])
         result.first_step_sec.append(found["first_step_sec"])
         result.peak_bytes = max(result.peak_bytes, found["peak_bytes"])
         result.first_loss, result.versions = found["first_loss"], found["versions"]
-        result.product_flops_per_sec.append(found["product_flops_per_sec"])
+        result.matmul_flops_per_sec.append(found["matmul_flops_per_sec"])
         rate = workload.batch_size / np.median(found["step_ms"]) * 1e3
-        say(
-            f"{turn}/{processes} {name}: {rate:,.1f} images/s, first step after "
+        log(
+            f"{number}/{processes} {name}: {rate:,.1f} images/s, first step after "
             f"{found['first_step_sec']:.1f} s ({time.perf_counter() - began:.0f} s in all)"
         )
     return list(results.values())
 
 
-def turns(names: Sequence[str], processes: int) -> Iterator[tuple[int, str]]:
-    """Each name once a turn, forwards and backwards, with the turn's number from 1."""
-    for turn in range(1, processes + 1):
-        for name in names if turn % 2 == 1 else reversed(names):
-            yield turn, name
+def alternate(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
+    """Each name once per round, in reverse order in every second one; with the round, from 1."""
+    for number in range(1, rounds + 1):
+        for name in names if number % 2 == 1 else reversed(names):
+            yield number, name
 
 
 def _time(name: str, workload: Workload, seconds: float, cache: Path) -> dict[str, Any]:
-    module, options = CONTESTANTS[name]
-    task = {"workload": asdict(workload), "shape": workload.shape, "seconds": seconds} | options
-    task |= {"inputs": str(cache), "products": workload.products}
-    task |= {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    module, options = CANDIDATES[name]
+    task = {
+        "workload": asdict(workload),
+        "shape": workload.shape,
+        "matmuls": workload.matmuls,
+        "inputs": str(cache),
+        "seconds": seconds,
+        "mean": IMAGENET_MEAN,
+        "std": IMAGENET_STD,
+        **options,
+    }
     return run_process(module, task, cache / name)
 
 
 def run_process(module: str, task: dict[str, Any], cache: Path) -> dict[str, Any]:
-    """What `module` prints as JSON when it is given `task`; or its last words, as "failure".
+    """Runs `module` with `task` in a new process, and parses the last line of its stdout as JSON.
 
-    Compiled programs are kept below `cache`.
+    Args:
+      module: dotted name; it takes `task` as one JSON argument.
+      task: what to measure.
+      cache: directory below which compiled programs are cached.
+
+    Returns:
+      What it printed, or {"failure": the last informative line of its stderr}.
     """
     environment = os.environ | {
         "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "torch"),
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # so that the peak is what was needed
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # so that peak memory is what was used
     }
     done = subprocess.run(
         [sys.executable, "-m", "jaxvit.speed.process", module, json.dumps(task)],
@@ -148,18 +163,17 @@ def run_process(module: str, task: dict[str, Any], cache: Path) -> dict[str, Any
     )
     lines = done.stdout.strip().splitlines()
     if done.returncode != 0 or not lines:
-        said = [line.strip() for line in done.stderr.splitlines()]
-        # A library that aborts prints its reason, and then where it stood.
-        said = [line for line in said if line and not line.startswith(("@", "***"))]
-        return {"failure": (said or [f"ended with {done.returncode}"])[-1][:300]}
+        errors = [line.strip() for line in done.stderr.splitlines()]
+        errors = [line for line in errors if line and not line.startswith(NOT_A_REASON)]
+        return {"failure": (errors or [f"exit code {done.returncode}"])[-1][:300]}
     return json.loads(lines[-1])
 
 
 def check_equal_losses(results: Sequence[Result], tolerance: float) -> None:
-    """Refuses to compare programs that do not compute the same.
+    """Checks that all candidates compute the same function.
 
     Raises:
-      UserError: naming the two whose first losses differ by more than `tolerance`, relatively.
+      UserError: the first losses of two candidates differ by more than the relative `tolerance`.
     """
     ran = [result for result in results if result.failure is None]
     for result in ran[1:]:
@@ -172,7 +186,7 @@ def check_equal_losses(results: Sequence[Result], tolerance: float) -> None:
 
 
 def interval(step_ms: Sequence[Sequence[float]], resamples: int = 2000) -> tuple[float, float]:
-    """A 95 % interval of the median step, by the bootstrap: of processes, then of their samples."""
+    """95 % bootstrap interval of the median step: resamples processes, then their samples."""
     rng = np.random.default_rng(0)
     groups = [np.asarray(group) for group in step_ms]
     medians = [

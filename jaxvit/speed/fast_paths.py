@@ -7,7 +7,6 @@ the ratios is printed with its quartiles. A path that does not reach 1.03 is to 
 """
 
 import argparse
-import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import jax
 import numpy as np
 
 from jaxvit.config import Config, DataConfig, OptimConfig
-from jaxvit.models import dropout, gelu, layer_norm, linear, multi_head_attention, transformer
+from jaxvit.models import dropout, gelu, layer_norm, multi_head_attention, transformer
 from jaxvit.models.transformer import VisionTransformer
 from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.presets import VARIANTS, complete
@@ -32,10 +31,8 @@ from jaxvit.training.steps import make_train_step
 PATHS: dict[str, tuple[object, str, object]] = {
     "GELU": (transformer, "gelu", gelu.reference_gelu),
     "LayerNorm": (layer_norm, "standardize", layer_norm.reference_standardize),
-    "matmul": (linear, "matmul", linear.reference_matmul),
     "dropout": (dropout, "draw_kept", dropout.reference_draw_kept),
     "attention": (multi_head_attention, "attend", multi_head_attention.reference_attend),
-    "layers apart": (transformer, "compiled_apart", contextlib.nullcontext),
     "compiler options": (compiler, "xla_options", lambda: None),
 }
 

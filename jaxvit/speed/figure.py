@@ -1,19 +1,19 @@
-"""What a contest found, as a picture: a bar for each contestant, and lines over a sweep."""
+"""The figure of a benchmark: a bar for each candidate, and lines over a sweep."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxvit.speed.contest import CONTESTANTS, is_jax
+from jaxvit.speed.benchmark import CANDIDATES, is_jax
 
 
 def draw(found: list[dict[str, Any]], path: Path) -> None:
-    """One panel of bars for each workload; above them lines, where one size was swept.
+    """Draws one panel of bars for each workload; lines above them, if one size was swept.
 
     Args:
-      found: what report.summarise returned, for each workload.
-      path: of a PNG.
+      found: what report.summarise returned for each workload.
+      path: the PNG to write.
 
     Raises:
       ImportError: matplotlib is not installed.
@@ -22,7 +22,7 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
 
     swept = [s for s in ("batch_size", "img_size") if len({f["workload"][s] for f in found}) > 1]
     lines = len(swept) == 1
-    heights = [3.6] * lines + [0.9 + 0.3 * len(each["contestants"]) for each in found]
+    heights = [3.6] * lines + [0.9 + 0.3 * len(each["candidates"]) for each in found]
     figure = Figure(figsize=(9, sum(heights)), layout="constrained")
     panels = list(figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0])
     if lines:
@@ -35,19 +35,19 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
 
 
 def _ran(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {name: it for name, it in found["contestants"].items() if "failure" not in it}
+    return {n: entry for n, entry in found["candidates"].items() if "failure" not in entry}
 
 
 def _lines(axis, found: list[dict[str, Any]], size: str) -> None:
     from matplotlib import colormaps
 
     by_size = sorted(found, key=lambda each: each["workload"][size])
-    for number, name in enumerate(CONTESTANTS):
-        each = [(f["workload"][size], it[name]) for f in by_size if name in (it := _ran(f))]
+    for number, name in enumerate(CANDIDATES):
+        each = [(f["workload"][size], ran[name]) for f in by_size if name in (ran := _ran(f))]
         if not each:
             continue
-        rates = [it["images_per_sec"] for _, it in each]
-        low, high = np.transpose([it["images_per_sec_95"] for _, it in each])
+        rates = [entry["images_per_sec"] for _, entry in each]
+        low, high = np.transpose([entry["images_per_sec_95"] for _, entry in each])
         axis.errorbar(
             [value for value, _ in each],
             rates,
@@ -64,7 +64,7 @@ def _lines(axis, found: list[dict[str, Any]], size: str) -> None:
     axis.set_xticks(values, [str(value) for value in values])
     axis.minorticks_off()
     axis.set_ylim(bottom=0)
-    axis.set_xlabel({"batch_size": "batch size", "img_size": "pixels a side"}[size])
+    axis.set_xlabel({"batch_size": "batch size", "img_size": "image size, pixels"}[size])
     axis.set_ylabel("images/s")
     work = found[0]["workload"]
     fixed = {"batch_size": f"at {work['img_size']}", "img_size": f"batch {work['batch_size']}"}
@@ -96,4 +96,4 @@ def _bars(axis, found: dict[str, Any]) -> None:
         f"{work['dtype']}, dropout {work['dropout']:g}",
         fontsize=10,
     )
-    axis.set_xlabel("images/s: median, 95 % interval, and every sample")
+    axis.set_xlabel("images/s: median, 95 % interval and all samples")

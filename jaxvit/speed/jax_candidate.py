@@ -1,6 +1,6 @@
-"""JAX's contestant: `python -m jaxvit.speed.contestant TASK`, one JSON line on stdout.
+"""The JAX candidates: `python -m jaxvit.speed.jax_candidate TASK` prints one line of JSON.
 
-Run by jaxvit.speed.contest in a process of its own. PyTorch's is torch_ref/speed.py.
+Run by jaxvit.speed.benchmark in a separate process. Torch twin: torch_ref/speed.py.
 """
 
 import json
@@ -18,7 +18,7 @@ import optax
 from jax.sharding import Mesh
 
 from jaxvit.augment.normalize import normalize
-from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, Config
+from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, Config, DataConfig
 from jaxvit.errors import UserError
 from jaxvit.interop.torch_weights import params_from_state_dict
 from jaxvit.models.transformer import VisionTransformer
@@ -34,13 +34,13 @@ from jaxvit.training.steps import compile_train_step
 from jaxvit.training.task import Batch, Metrics, Params
 
 WARMUP_STEPS = 3
-PRODUCT_SEC = 0.3  # of each shape: a burst is faster than what a processor sustains
+MATMUL_SEC = 0.3  # per shape: in a shorter burst a processor is faster than it can sustain
 
 
 def main(task: dict) -> dict:
-    """Times the workload; see contest.Result for what is returned."""
+    """Times the workload; benchmark.Result describes most of what is returned."""
     workload = Workload(**task["workload"])
-    devices = first_devices(shares(workload.batch_size) if task.get("sharded") else 1)
+    devices = first_devices(count_shards(workload.batch_size) if task.get("sharded") else 1)
     if jax.default_backend() == "gpu":
         precision = "tensorfloat32" if workload.tf32 else "float32"
         jax.config.update("jax_default_matmul_precision", precision)
@@ -83,7 +83,7 @@ def main(task: dict) -> dict:
         "first_step_sec": first_step_sec,
         "peak_bytes": peak_bytes(),
         "first_loss": float(losses.mean()),
-        "product_flops_per_sec": product_rate(workload),
+        "matmul_flops_per_sec": matmul_rate(workload),
         "versions": {
             "python": sys.version.split()[0],
             "jax": jax.__version__,
@@ -96,20 +96,20 @@ def first_devices(count: int) -> Devices:
     return Devices(Mesh(np.asarray(jax.devices()[:count]), (AXIS,)), "jit")
 
 
-def shares(batch_size: int) -> int:
-    """Cuts the CPU into a device for each core; how many of them the batch can be shared by.
+def count_shards(batch_size: int) -> int:
+    """Configures one CPU device per core; returns over how many the batch can be sharded.
 
     Raises:
-      UserError: it would be one, or this is no CPU.
+      UserError: over one device only, or this is no CPU.
     """
     jax.config.update("jax_num_cpu_devices", cores())
     if jax.default_backend() != "cpu":
-        raise UserError("jax-sharded cuts batches for the cores of a CPU: leave it out on a GPU")
+        raise UserError("jax-sharded shards batches over the cores of a CPU: leave it out on a GPU")
     count = max(n for n in range(1, cores() + 1) if batch_size % n == 0)
     if count == 1:
         raise UserError(
-            f"--batch-size {batch_size} cannot be shared by {cores()} core(s): choose a multiple "
-            "of 2, or leave jax-sharded out"
+            f"--batch-size {batch_size} cannot be sharded over {cores()} core(s): choose a "
+            "multiple of 2, or leave jax-sharded out"
         )
     return count
 
@@ -117,10 +117,14 @@ def shares(batch_size: int) -> int:
 def make_training(
     workload: Workload, model: VisionTransformer, params: Params, devices: Devices
 ) -> Callable[[Batch], Metrics]:
-    """The step that train_jax.py takes, from a batch that is placed; it keeps the state."""
-    config = Config(seed=workload.seed, label_smoothing=workload.label_smoothing)
+    """The training step of train_jax.py on a placed batch; it holds the state itself."""
+    config = Config(
+        seed=workload.seed,
+        label_smoothing=workload.label_smoothing,
+        data=DataConfig(mean=IMAGENET_MEAN, std=IMAGENET_STD),
+    )
     task = make_classification(model, *make_optimizer(config.optim, total_steps=10**6), config)
-    # Copies: the step donates its state.
+    # A copy of params, because the step donates its state.
     task = task._replace(init=lambda key: (jax.tree.map(jnp.copy, params), {}))
     train_step = compile_train_step(task, devices, config)
     state = devices.replicate(create_state(task, config.seed))
@@ -134,7 +138,7 @@ def make_training(
 
 
 def timed(step: Callable, batches: list, seconds: float) -> list[float]:
-    """Milliseconds a step, for blocks of steps that each end with a fence."""
+    """Milliseconds per step of each timed block; a block ends with a fence."""
     count = 0
 
     def block(steps: int) -> float:
@@ -146,11 +150,11 @@ def timed(step: Callable, batches: list, seconds: float) -> list[float]:
             ahead.append(step(batches[count % len(batches)]))
             if len(ahead) > STEPS_AHEAD:
                 jax.block_until_ready(ahead.popleft())
-        jax.block_until_ready(list(ahead))  # a deque would be one leaf, and waited for by nobody
+        jax.block_until_ready(list(ahead))  # it would not look into a deque, which is one leaf
         return (time.perf_counter() - began) / steps
 
     block(WARMUP_STEPS)
-    steps = max(1, round(0.5 / block(2)))  # half a second each: a fence then costs nothing
+    steps = max(1, round(0.5 / block(2)))  # half a second each: the cost of a fence vanishes
     samples = []
     began = time.perf_counter()
     while time.perf_counter() - began < seconds or len(samples) < 5:
@@ -158,24 +162,24 @@ def timed(step: Callable, batches: list, seconds: float) -> list[float]:
     return samples
 
 
-def product_rate(workload: Workload) -> float:
-    """FLOP/s of the model's own matrix products, each alone, in the workload's type."""
+def matmul_rate(workload: Workload) -> float:
+    """FLOP/s of the model's matmuls, each timed alone, in the workload's dtype."""
     total_sec = 0.0
     dtype = jnp.dtype(workload.dtype)
     multiply = jit(jnp.matmul)
-    for product in workload.products:
-        lead = (product.batch,) if product.batch > 1 else ()
-        a = jax.random.normal(jax.random.key(0), (*lead, product.m, product.k), dtype)
-        b = jax.random.normal(jax.random.key(1), (*lead, product.k, product.n), dtype)
+    for matmul in workload.matmuls:
+        lead = (matmul.batch,) if matmul.batch > 1 else ()
+        a = jax.random.normal(jax.random.key(0), (*lead, matmul.m, matmul.k), dtype)
+        b = jax.random.normal(jax.random.key(1), (*lead, matmul.k, matmul.n), dtype)
         jax.block_until_ready(multiply(a, b))
         sec = []
-        ends = time.perf_counter() + PRODUCT_SEC
+        ends = time.perf_counter() + MATMUL_SEC
         while time.perf_counter() < ends or len(sec) < 7:
             began = time.perf_counter()
             jax.block_until_ready(multiply(a, b))
             sec.append(time.perf_counter() - began)
-        total_sec += product.times * float(np.median(sec))
-    return sum(product.flops for product in workload.products) / total_sec
+        total_sec += matmul.times * float(np.median(sec))
+    return sum(matmul.flops for matmul in workload.matmuls) / total_sec
 
 
 def peak_bytes() -> int:

@@ -1,6 +1,6 @@
-"""JAX's side of jaxvit.speed.files: decoding, augmentation, and training from the cache.
+"""The JAX part of jaxvit.speed.files: decoding, augmentation, and training from the cache.
 
-`python -m jaxvit.speed.pipeline TASK`, one JSON line on stdout. PyTorch's side is pipeline in
+`python -m jaxvit.speed.pipeline TASK` prints one line of JSON. Torch twin: `pipeline` in
 torch_ref/speed.py.
 """
 
@@ -19,16 +19,16 @@ from jaxvit.data.datasets import load_dataset
 from jaxvit.data.loader import prefetch_to_device, train_batches
 from jaxvit.models.transformer import VisionTransformer, init_params
 from jaxvit.runtime.compiler import jit
-from jaxvit.speed.contestant import first_devices, make_training, timed
+from jaxvit.speed.jax_candidate import first_devices, make_training, timed
 from jaxvit.speed.workload import NUM_BATCHES, Workload
 
-STEPS, SKIPPED = 12, 4  # of each turn, and those of them that are not counted
+STEPS, SKIPPED = 12, 4  # per round; the first SKIPPED steps of a round are not counted
 
 
 def main(task: dict) -> dict:
-    """Times the parts of the pipeline; see jaxvit.speed.files for what is done with them."""
+    """Times the parts of the pipeline; jaxvit.speed.files compares them."""
     workload = Workload(**task["workload"])
-    with tempfile.TemporaryDirectory() as cache:  # empty: everything is decoded
+    with tempfile.TemporaryDirectory() as cache:  # empty, so that all images are decoded
         config = DataConfig(name="oxford_iiit_pet", dir=task["dir"], cache_dir=cache)
         began = time.perf_counter()
         data = load_dataset(config, workload.img_size, 3)
@@ -44,7 +44,7 @@ def main(task: dict) -> dict:
 
 
 def augmented_per_sec(workload: Workload, split, task: dict) -> float:
-    """One hole of Cutout in each image and CutMix, as the lab does them."""
+    """Images per second of Cutout with one hole and CutMix, as in the lab."""
     config = AugmentConfig(
         cutout_holes=1, cutout_length=task["cutout_length"], cutmix_alpha=1.0, cutmix_p=1.0
     )
@@ -58,10 +58,10 @@ def augmented_per_sec(workload: Workload, split, task: dict) -> float:
 
 
 def training(workload: Workload, split, seconds: float) -> dict[str, list[float]]:
-    """Milliseconds of steps on batches that are held, and read from the cache.
+    """Milliseconds per step on batches held in memory, and on batches read from the cache.
 
-    In turns of STEPS: in a long turn the readers have to keep up, and what they had ready when it
-    began, its first steps, is not counted.
+    The two alternate in rounds of STEPS. The first steps of a round are not counted, because their
+    batches were prefetched during the other round.
     """
     model = VisionTransformer(**workload.shape, dropout=workload.dropout)
     devices = first_devices(1)

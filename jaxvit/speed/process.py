@@ -1,6 +1,6 @@
-"""A contestant's process: `python -m jaxvit.speed.process MODULE TASK`.
+"""Runs a candidate's module: `python -m jaxvit.speed.process MODULE TASK`.
 
-Both frameworks start here, so that the memory of both is kept alike.
+Candidates of both frameworks start here, so that the memory settings of their processes are equal.
 """
 
 import runpy
@@ -13,7 +13,7 @@ if __name__ == "__main__":
     keep_freed_memory()
     module, task = sys.argv[1:]
     sys.argv = [module, task]
-    # As the program itself: torch.compile looks for a function's globals in sys.modules.
+    # alter_sys, because torch.compile looks up a function's globals in sys.modules.
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except UserError as error:

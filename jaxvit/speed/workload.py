@@ -1,6 +1,6 @@
-"""What every contestant computes: one model, one batch size, the same weights and images.
+"""What every candidate computes: one model, one batch size, the same weights and images.
 
-NumPy only, so that this is the ground on which contestants of either framework stand.
+NumPy only, so that the inputs depend on neither framework.
 """
 
 from dataclasses import dataclass
@@ -9,18 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-MODELS = {  # embed_dim, num_heads, num_layers, patch_size
-    "vit-ti16": (192, 3, 12, 16),
-    "vit-s16": (384, 6, 12, 16),
-    "vit-b16": (768, 12, 12, 16),
-    "vit-l16": (1024, 16, 24, 16),
-    "vit-tiny-test": (48, 3, 2, 8),
-}
-NUM_BATCHES = 12  # taken in turns, so that no step sees the batch of the one before
+from jaxvit.presets import VARIANTS, Variant
+
+# Name -> size; the last one is for tests.
+MODELS = VARIANTS | {"vit-tiny-test": Variant(48, 3, 2, 8)}
+NUM_BATCHES = 12  # cycled through, so that consecutive steps get different batches
 
 
-class Product(NamedTuple):
-    """`times` products of `batch` matrices (m, k) by as many (k, n)."""
+class Matmul(NamedTuple):
+    """`times` batched matmuls, each of `batch` pairs of matrices (m, k) and (k, n)."""
 
     times: int
     batch: int
@@ -30,23 +27,23 @@ class Product(NamedTuple):
 
     @property
     def flops(self) -> int:
-        """Two for each multiplication: it is followed by an addition."""
+        """A multiplication and an addition count as two."""
         return 2 * self.times * self.batch * self.m * self.k * self.n
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A model and how it is used.
+    """A model, its inputs and what is timed.
 
     Attributes:
       model: a name in MODELS; mlp_ratio is 4.
       img_size: pixels, a multiple of the patch size.
-      batch_size: images a step.
+      batch_size: images per step.
       task: train (forward, backward, AdamW) or infer.
-      dtype: of the matrix products; parameters are float32.
+      dtype: of the matmuls; parameters are float32.
       dropout, label_smoothing: in training.
       num_classes: K.
-      tf32: whether float32 products may be rounded to TensorFloat-32 (on GPUs that have it).
+      tf32: whether float32 matmuls may use TensorFloat-32 (on GPUs that have it).
       seed: of the weights and images.
     """
 
@@ -64,47 +61,40 @@ class Workload:
     @property
     def shape(self) -> dict[str, int]:
         """The model's arguments, which have the same names in both frameworks."""
-        embed_dim, num_heads, num_layers, patch_size = MODELS[self.model]
-        return {
-            "img_size": self.img_size,
-            "patch_size": patch_size,
-            "num_classes": self.num_classes,
-            "embed_dim": embed_dim,
-            "num_heads": num_heads,
-            "num_layers": num_layers,
-        }
+        size = MODELS[self.model]._asdict()
+        return {"img_size": self.img_size, "num_classes": self.num_classes, **size}
 
     @property
-    def products(self) -> list[Product]:
-        """The matrix products of one forward pass."""
+    def matmuls(self) -> list[Matmul]:
+        """The matmuls of one forward pass."""
         embed_dim, num_heads, num_layers, patch = MODELS[self.model]
         patches = (self.img_size // patch) ** 2
         tokens = patches + 1
         rows, heads = self.batch_size * tokens, self.batch_size * num_heads
         head_dim = embed_dim // num_heads
         return [
-            Product(1, 1, self.batch_size * patches, 3 * patch * patch, embed_dim),
-            Product(num_layers, 1, rows, embed_dim, 3 * embed_dim),
-            Product(num_layers, heads, tokens, head_dim, tokens),
-            Product(num_layers, heads, tokens, tokens, head_dim),
-            Product(num_layers, 1, rows, embed_dim, embed_dim),
-            Product(num_layers, 1, rows, embed_dim, 4 * embed_dim),
-            Product(num_layers, 1, rows, 4 * embed_dim, embed_dim),
-            Product(1, 1, self.batch_size, embed_dim, self.num_classes),
+            Matmul(1, 1, self.batch_size * patches, 3 * patch * patch, embed_dim),
+            Matmul(num_layers, 1, rows, embed_dim, 3 * embed_dim),
+            Matmul(num_layers, heads, tokens, head_dim, tokens),
+            Matmul(num_layers, heads, tokens, tokens, head_dim),
+            Matmul(num_layers, 1, rows, embed_dim, embed_dim),
+            Matmul(num_layers, 1, rows, embed_dim, 4 * embed_dim),
+            Matmul(num_layers, 1, rows, 4 * embed_dim, embed_dim),
+            Matmul(1, 1, self.batch_size, embed_dim, self.num_classes),
         ]
 
     @property
     def flops(self) -> int:
-        """Of the matrix products of a step, counted and not measured.
+        """FLOPs of the matmuls of one step, computed from their shapes.
 
-        The backward pass has two products for each of the forward's, but for the patches', whose
-        images need no gradient. Softmax, norms and the optimiser are not counted.
+        The backward pass has two matmuls for each one of the forward pass. The patch embedding has
+        one, as images need no gradient. Softmax, LayerNorm and the optimiser are not counted.
         """
-        forward = sum(product.flops for product in self.products)
-        return forward if self.task == "infer" else 3 * forward - self.products[0].flops
+        forward = sum(matmul.flops for matmul in self.matmuls)
+        return forward if self.task == "infer" else 3 * forward - self.matmuls[0].flops
 
     def weights(self) -> dict[str, np.ndarray]:
-        """Parameters under PyTorch's names: normal with std .02, but for norms of 1 and 0."""
+        """Parameters by their PyTorch names: normal with std .02; LayerNorm has scale 1, bias 0."""
         rng = np.random.default_rng(self.seed)
         embed_dim, _, num_layers, patch = MODELS[self.model]
         patches = (self.img_size // patch) ** 2
@@ -145,6 +135,6 @@ class Workload:
         }
 
     def write(self, directory: Path) -> None:
-        """weights.npz and batches.npz, which all contestants read."""
+        """Writes weights.npz and batches.npz, which all candidates read."""
         np.savez(directory / "weights.npz", **self.weights())
         np.savez(directory / "batches.npz", **self.batches())

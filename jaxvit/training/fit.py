@@ -12,9 +12,10 @@ from jaxvit.training.state import TrainState
 from jaxvit.training.steps import TrainStep
 from jaxvit.training.task import Batch, Metrics
 
-# Enough to hide a dispatch. On a CPU of several devices 150 small steps in flight take all of XLA's
-# threads, each waiting to sum gradients with another that has none left (jax 0.10 and 0.11).
-STEPS_AHEAD = 32
+# Enough to hide a dispatch. On a CPU of several devices many small steps in flight take all of
+# XLA's threads, each waiting to sum gradients with another that has none left: with 32 in flight 3
+# of 4 runs on a loaded machine hung, with 16 or fewer none of 7 (jax 0.10.2).
+STEPS_AHEAD = 8
 
 
 @dataclass(frozen=True)

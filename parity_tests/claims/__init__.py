@@ -1,6 +1,6 @@
-"""The claims of the certificate: one file each, with a TITLE and measure(quick) -> Evidence.
+"""The claims of the certificate: one module each, with a TITLE and measure(quick) -> Evidence.
 
-`quick` makes sizes and samples small enough for all of them together to end in two minutes.
+With `quick`, sizes and samples are small enough to measure all claims in about two minutes.
 """
 
 CLAIMS = (

@@ -1,4 +1,4 @@
-"""Claim 5: PyTorch's draws replayed exactly, and each side's own draws of the same laws."""
+"""Claim 5: PyTorch's draws replay exactly, and both frameworks draw from equal distributions."""
 
 import jax
 import jax.numpy as jnp
@@ -15,20 +15,24 @@ from jaxvit.augment.geometry import draw_flip, draw_random_resized_crop
 from jaxvit.augment.mixup import MixupDraw, apply_mixup, draw_mixup
 from jaxvit.objectives.targets import smooth_labels
 from parity_tests.comparison import REPLAY, max_difference, to_nchw, to_nhwc
-from parity_tests.evidence import Evidence, Row, at_most, equal, same_law
+from parity_tests.evidence import Evidence, Row, at_most, equal, same_distribution
 from torch_ref.cutmix import Cutmix
 from torch_ref.cutout import Cutout
 from torch_ref.mixup import Mixup
 
-TITLE = "Augmentation: draws replayed, and the laws of each side's own draws"
-LEVEL = 0.01 / 20  # one chance in a hundred, shared by at most twenty tests
+TITLE = "Augmentation: recorded draws replayed, and the distributions of the draws"
+LEVEL = 0.01 / 20  # significance level .01, divided among at most twenty tests
 HEIGHT, WIDTH, BATCH = 40, 60, 16
 
 
 def measure(quick: bool) -> Evidence:
     draws = 100 if quick else 500  # batches of 16
     return Evidence(
-        replays() + mixup_laws(draws) + cutmix_laws(draws) + cutout_laws(draws) + crop_laws(draws)
+        replays()
+        + mixup_distributions(draws)
+        + cutmix_distributions(draws)
+        + cutout_distributions(draws)
+        + crop_distributions(draws)
     )
 
 
@@ -36,6 +40,7 @@ def measure(quick: bool) -> Evidence:
 
 
 def replays() -> list[Row]:
+    """Draws recorded from PyTorch, applied by both frameworks."""
     torch.manual_seed(0)
     images = torch.randn(BATCH, 3, HEIGHT, WIDTH)
     labels = torch.arange(BATCH) % 5
@@ -79,19 +84,21 @@ def compared(name: str, found, expected) -> list[Row]:
     ]
 
 
-# Laws.
+# Distributions.
 
 
 def kolmogorov_smirnov(quantity: str, ours, theirs) -> Row:
+    """The two-sample test for real values."""
     p_value = stats.ks_2samp(np.ravel(ours), np.ravel(theirs)).pvalue
-    return same_law(quantity, "Kolmogorov-Smirnov", p_value, LEVEL)
+    return same_distribution(quantity, "Kolmogorov-Smirnov", p_value, LEVEL)
 
 
 def chi_squared(quantity: str, ours, theirs, num_values: int) -> Row:
-    """Of integers in [0, num_values), on both sides."""
+    """The two-sample test for integers in [0, num_values)."""
     counts = [np.bincount(np.ravel(x), minlength=num_values) for x in (ours, theirs)]
     table = np.stack(counts)[:, np.sum(counts, axis=0) > 0]
-    return same_law(quantity, "chi-squared", stats.chi2_contingency(table).pvalue, LEVEL)
+    p_value = stats.chi2_contingency(table).pvalue
+    return same_distribution(quantity, "chi-squared", p_value, LEVEL)
 
 
 def keys(draws: int, seed: int) -> jax.Array:
@@ -99,11 +106,11 @@ def keys(draws: int, seed: int) -> jax.Array:
 
 
 def offsets(partner: np.ndarray) -> np.ndarray:
-    """How far along the batch each partner sits; uniform for a uniform permutation."""
+    """(partner[n] - n) mod BATCH; uniform for a uniform permutation."""
     return (np.asarray(partner) - np.arange(BATCH)) % BATCH
 
 
-def mixup_laws(draws: int) -> list[Row]:
+def mixup_distributions(draws: int) -> list[Row]:
     torch.manual_seed(1)
     alpha = 0.4
     ours = jax.jit(jax.vmap(lambda key: draw_mixup(key, BATCH, alpha)))(keys(8 * draws, 1))
@@ -113,16 +120,23 @@ def mixup_laws(draws: int) -> list[Row]:
     return [
         kolmogorov_smirnov("Mixup: lam", ours.lam, [draw.lam.item() for draw in theirs]),
         chi_squared("Mixup: pairing", offsets(ours.partner), offsets(partners), BATCH),
-        not_constant("Mixup: one lam a batch", ours.lam),
+        not_constant("Mixup: one lam per batch", ours.lam),
     ]
 
 
 def not_constant(quantity: str, values) -> Row:
+    """A row that holds if at least 99 % of the values are distinct."""
     distinct = len(np.unique(values))
-    return Row(quantity, "distinct values", distinct, "all", distinct >= 0.99 * np.size(values))
+    return Row(
+        quantity,
+        "distinct values",
+        distinct,
+        "at least 99 % of all",
+        distinct >= 0.99 * np.size(values),
+    )
 
 
-def cutmix_laws(draws: int) -> list[Row]:
+def cutmix_distributions(draws: int) -> list[Row]:
     torch.manual_seed(2)
     alpha, p = 1.0, 0.6
     ours = jax.jit(jax.vmap(lambda key: draw_cutmix(key, BATCH, HEIGHT, WIDTH, alpha, p)))(
@@ -137,13 +151,13 @@ def cutmix_laws(draws: int) -> list[Row]:
     within = [
         np.std(area(boxes.reshape(draws, BATCH, 4)), axis=1) for boxes in (ours_boxes, their_boxes)
     ]
-    lam = 1 - ((np.arange(97) + 0.5**0.5) / 97) ** 2  # no side comes near to a whole number
+    lam = 1 - ((np.arange(97) + 0.5**0.5) / 97) ** 2  # no side is near an integer
     our_sides = box_sides(jnp.float32(lam), HEIGHT, WIDTH)
     their_sides = np.transpose([Cutmix.box_sides(x, HEIGHT, WIDTH) for x in lam])
     return [
         equal(
-            "CutMix: sides of a box, from lam",
-            "boxes that differ",
+            "CutMix: sides of the box for each lam",
+            "differing boxes",
             int((np.stack(our_sides) != their_sides).any(axis=0).sum()),
         ),
         kolmogorov_smirnov("CutMix: area", area(ours_cut), area(their_cut)),
@@ -156,14 +170,16 @@ def cutmix_laws(draws: int) -> list[Row]:
 
 
 def area(boxes: np.ndarray) -> np.ndarray:
+    """Pixels of each box; boxes are rows (top, left, bottom, right)."""
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
 def centres(ours: np.ndarray, theirs: np.ndarray, axis: int) -> list[np.ndarray]:
+    """Row (axis 0) or column (axis 1) of the centre of each box, for both frameworks."""
     return [(boxes[:, axis] + boxes[:, axis + 2]) / 2 for boxes in (ours, theirs)]
 
 
-def cutout_laws(draws: int) -> list[Row]:
+def cutout_distributions(draws: int) -> list[Row]:
     torch.manual_seed(3)
     ours = draw_cutout(jax.random.key(3), draws * BATCH, HEIGHT, WIDTH, 1, 9)
     ours = np.stack(ours, -1).reshape(-1, 4)
@@ -175,7 +191,7 @@ def cutout_laws(draws: int) -> list[Row]:
     ]
 
 
-def crop_laws(draws: int) -> list[Row]:
+def crop_distributions(draws: int) -> list[Row]:
     torch.manual_seed(4)
     scale, ratio = (0.2, 0.9), (0.6, 1.5)
     number = draws * BATCH

@@ -1,4 +1,4 @@
-"""Claim 11: both frameworks in bfloat16, against float64."""
+"""Claim 11: in bfloat16, JAX is as close to float64 as PyTorch is."""
 
 import copy
 
@@ -13,7 +13,7 @@ from jaxvit.runtime.compiler import jit
 from parity_tests.comparison import to_nhwc, twins
 from parity_tests.evidence import Evidence, distance
 
-TITLE = "bfloat16: matrix products in bfloat16 on both sides, everything else in float32"
+TITLE = "bfloat16: matmuls in bfloat16 in both frameworks, everything else in float32"
 
 
 def measure(quick: bool) -> Evidence:

@@ -1,4 +1,4 @@
-"""Claim 3: in training mode too, once PyTorch drops what JAX dropped."""
+"""Claim 3: outputs and gradients agree in training mode when PyTorch replays JAX's masks."""
 
 import copy
 
@@ -17,7 +17,7 @@ from parity_tests.replay import make_mask_recorder, replace_dropout
 
 TITLE = "Dropout: outputs and gradients in training mode, masks drawn by JAX replayed in PyTorch"
 RATE = 0.3
-SIGMAS = 5  # by which a share of dropped units may miss the rate
+SIGMAS = 5  # limit of the mask statistics, in standard errors
 
 
 def measure(quick: bool) -> Evidence:
@@ -55,7 +55,7 @@ def measure(quick: bool) -> Evidence:
 
 
 def mask_rows(masks, batch: int) -> list[Row]:
-    """The masks themselves: the rate, and that no two are alike."""
+    """Statistics of the masks: the fraction of dropped units, and correlations between masks."""
     flat = [np.asarray(mask).ravel() for mask in masks]
     every = np.concatenate(flat)
     share = 1 - every.mean()
@@ -76,7 +76,7 @@ def mask_rows(masks, batch: int) -> list[Row]:
         return Row(quantity, "standard errors", value, f"at most {limit}", bool(value <= limit))
 
     return [
-        within("share of units dropped, from the rate", abs(share - RATE) / sigma, SIGMAS),
-        within("largest correlation of two masks", max(map(abs, pairs)), SIGMAS),
-        within("largest correlation of two examples' masks", max(map(abs, rows_alike)), SIGMAS),
+        within("fraction of units dropped, from the rate", abs(share - RATE) / sigma, SIGMAS),
+        within("largest correlation between two masks", max(map(abs, pairs)), SIGMAS),
+        within("largest correlation between examples' masks", max(map(abs, rows_alike)), SIGMAS),
     ]

@@ -1,4 +1,4 @@
-"""Claim 1: every named module gives the same output."""
+"""Claim 1: every named module has the same output in both frameworks."""
 
 import contextlib
 import copy
@@ -31,29 +31,35 @@ VIT_B16 = {
 
 
 def torch_name(path: tuple[str, ...]) -> str:
-    """("transformer_encoder", "layers_0", "mlp_3") -> transformer_encoder.layers.0.mlp.3"""
+    """PyTorch's name of a Flax module path.
+
+    ("transformer_encoder", "layers_0", "mlp_3") -> "transformer_encoder.layers.0.mlp.3"
+    """
     return re.sub(r"\b(layers|mlp)_(\d+)", r"\1.\2", ".".join(path)) or "logits"
 
 
 @contextlib.contextmanager
-def spying(spy: Callable) -> Iterator[None]:
-    """flax's intercept_methods, for each layer of its own: of a shared trace it would see one."""
+def intercepting(interceptor: Callable) -> Iterator[None]:
+    """flax's intercept_methods, with every encoder layer traced separately.
+
+    Layers of one shape share a trace, of which the interceptor would see only the first layer.
+    """
     shared = transformer.traced_once
     transformer.traced_once = lambda layer: layer
     try:
-        with nn.intercept_methods(spy):
+        with nn.intercept_methods(interceptor):
             yield
     finally:
         transformer.traced_once = shared
 
 
 def jax_outputs(model, params, images) -> dict[str, np.ndarray]:
-    """What each module returns, under PyTorch's names; and the sequence with its positions."""
+    """The output of each module under its PyTorch name, and the input of the encoder."""
 
     def run(params, images):
         found = {}
 
-        def spy(next_call, args, kwargs, context):
+        def record(next_call, args, kwargs, context):
             out = next_call(*args, **kwargs)
             path = context.module.path
             if context.method_name == "mlp":  # a Sequential in PyTorch, a method in Flax
@@ -66,7 +72,7 @@ def jax_outputs(model, params, images) -> dict[str, np.ndarray]:
             found[name] = out
             return out
 
-        with spying(spy):
+        with intercepting(record):
             model.apply({"params": params}, images, deterministic=True)
         return found
 
@@ -74,13 +80,14 @@ def jax_outputs(model, params, images) -> dict[str, np.ndarray]:
 
 
 def torch_outputs(model: torch.nn.Module, images: torch.Tensor) -> dict[str, np.ndarray]:
+    """The same for the PyTorch model, by forward hooks."""
     found = {}
 
     def keep(name: str):
         def hook(_module, args, out):
             if name == "transformer_encoder":
                 found["tokens with positions"] = args[0].detach().clone().numpy()
-            # A convolution's output has its channels second.
+            # A convolution returns (N, D, H, W); Flax has the channels last.
             out = out.permute(0, 2, 3, 1) if out.ndim == 4 else out
             found[name or "logits"] = out.detach().clone().numpy()
 

@@ -1,4 +1,4 @@
-"""Claim 2: the gradient of every parameter, and of the image, with smoothed and mixed targets."""
+"""Claim 2: gradients of every parameter and of the image, with smoothed and mixed targets."""
 
 import copy
 
@@ -22,6 +22,7 @@ SMOOTHING = 0.1
 
 
 def torch_gradients(model, mixup, images, labels, draw) -> dict:
+    """The gradients under PyTorch's names, "image" and "loss", for a recorded Mixup draw."""
     model = model.train()
     model.zero_grad()
     images = images.clone().requires_grad_()
@@ -37,6 +38,8 @@ def torch_gradients(model, mixup, images, labels, draw) -> dict:
 
 
 def jax_gradients(model, params, images, labels, draw) -> dict:
+    """The same from JAX."""
+
     @jit
     def run(params, images):
         def mean_loss(params, images):

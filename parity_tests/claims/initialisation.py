@@ -1,4 +1,4 @@
-"""Claim 6: every parameter starts with PyTorch's distribution."""
+"""Claim 6: the initial values of every parameter have PyTorch's distribution."""
 
 import jax
 import numpy as np
@@ -10,12 +10,12 @@ from jaxvit.models import transformer as jax_transformer
 from jaxvit.models.transformer import init_params
 from parity_tests.claims.forward import VIT_B16
 from parity_tests.comparison import SMALL
-from parity_tests.evidence import Evidence, equal, same_law
+from parity_tests.evidence import Evidence, equal, same_distribution
 from torch_ref import transformer as torch_transformer
 
 TITLE = "Initialisation: the distribution of every parameter"
-SAMPLE = 20_000  # values of a parameter, at most
-LEVEL = 0.01  # of all tests together
+SAMPLE = 20_000  # tested values per parameter, at most
+LEVEL = 0.01  # significance level of all tests together
 
 
 def measure(quick: bool) -> Evidence:
@@ -29,7 +29,7 @@ def measure(quick: bool) -> Evidence:
     level = LEVEL / len(theirs)
     rows = []
     for name, values in theirs.items():
-        if "norm" in name:  # constant, so the same to the bit
+        if "norm" in name:  # initially constant, so equal to the bit
             different = int((ours[name] != values.numpy()).sum())
             rows.append(equal(name, "differing values", different))
             continue
@@ -38,5 +38,5 @@ def measure(quick: bool) -> Evidence:
             for x in (ours[name], values.numpy())
         ]
         p_value = stats.ks_2samp(*samples).pvalue
-        rows.append(same_law(name, "Kolmogorov-Smirnov", p_value, level))
+        rows.append(same_distribution(name, "Kolmogorov-Smirnov", p_value, level))
     return Evidence(rows)

@@ -1,4 +1,4 @@
-"""Claim 7: the loss against torch.nn, and the metrics against torchmetrics."""
+"""Claim 7: the loss agrees with torch.nn's, and the metrics with torchmetrics'."""
 
 import jax
 import jax.numpy as jnp
@@ -29,10 +29,11 @@ def measure(quick: bool) -> Evidence:
 
 
 def loss_rows() -> list[Row]:
+    """The cross-entropy of each example, with and without label smoothing."""
     torch.manual_seed(0)
     rows = []
     for smoothing in (0.0, 0.1, 0.5):
-        for size in (1.0, 30.0):  # of the logits: the larger ones nearly saturate
+        for size in (1.0, 30.0):  # deviation of the logits; 30 nearly saturates softmax
             logits, labels = size * torch.randn(64, 37), torch.randint(37, (64,))
             criterion = torch.nn.CrossEntropyLoss(label_smoothing=smoothing, reduction="none")
             targets = smooth_labels(jnp.asarray(labels.int().numpy()), 37, smoothing)
@@ -49,6 +50,7 @@ def loss_rows() -> list[Row]:
 
 
 def metric_rows() -> list[Row]:
+    """Metrics and predicted classes, also with absent classes and with equal logits."""
     rows = []
     for case, absent, ties in (
         ("all classes", (), False),
@@ -60,7 +62,7 @@ def metric_rows() -> list[Row]:
         logits = rng.normal(size=(300, 6)).astype(np.float32) * 3
         labels = rng.choice([k for k in range(6) if k not in absent], 300).astype(np.int32)
         if absent:
-            logits[:, absent[0]] = -20  # never predicted either
+            logits[:, absent[0]] = -20  # so that this class is not predicted either
         if ties:
             logits = logits.round()
         ours = compute_metrics(count(jnp.asarray(logits), jnp.asarray(labels), jnp.ones(300, bool)))
@@ -87,7 +89,7 @@ def metric_rows() -> list[Row]:
 
 
 class Pixels(nn.Module):
-    """A model whose logits are the pixels of images of 1 x 1."""
+    """A model for images of 1 x 1 pixels, whose logits are the channels."""
 
     num_classes: int
 
@@ -96,7 +98,7 @@ class Pixels(nn.Module):
 
 
 def short_batch_rows() -> list[Row]:
-    """A split that the batch does not divide, scored in batches and all at once."""
+    """A split whose last batch is short, compared with the metrics of all examples at once."""
     rng = np.random.default_rng(1)
     size, classes = 53, 5
     pixels = rng.integers(0, 256, (size, 1, 1, classes), np.uint8)

@@ -1,4 +1,4 @@
-"""Claim 8: bytes to resized to normalised pixels, as torchvision makes them."""
+"""Claim 8: decoded, resized and normalised pixels agree with torchvision's."""
 
 from io import BytesIO
 
@@ -13,12 +13,12 @@ from parity_tests.comparison import SHARED
 from parity_tests.evidence import Evidence, Row, distance, equal
 from torch_ref.datasets import make_transform
 
-TITLE = "Pixels: bytes to resized to normalised, against torchvision"
+TITLE = "Pixels: decoded, resized and normalised as by torchvision"
 SIZES = (64, 224)
 
 
 def pictures(quick: bool) -> dict[str, list[bytes]]:
-    """Noise of odd shapes, which is always there; and real photographs where they are."""
+    """Encoded files: noise of unusual shapes, and photographs if they were downloaded."""
     rng = np.random.default_rng(0)
     noise = []
     for number, size in enumerate([(37, 90), (300, 41), (64, 64), (5, 5), (1, 1), (501, 333)]):

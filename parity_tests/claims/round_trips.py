@@ -1,4 +1,4 @@
-"""Claim 10: weights cross and come back to the bit; what JAX trained, PyTorch predicts with."""
+"""Claim 10: weights convert both ways to the bit, and PyTorch predicts with weights from JAX."""
 
 import contextlib
 import io
@@ -20,7 +20,7 @@ from parity_tests.comparison import SMALL, to_nchw, torch_twin
 from parity_tests.evidence import Evidence, Row, distance, equal
 from torch_ref.transformer import VisionTransformer
 
-TITLE = "Round trips: weights to the bit, and a checkpoint trained in JAX predicting in PyTorch"
+TITLE = "Round trips: weights to the bit, and predictions in PyTorch with weights trained in JAX"
 
 
 def measure(quick: bool) -> Evidence:
@@ -28,6 +28,7 @@ def measure(quick: bool) -> Evidence:
 
 
 def bitwise(options: dict) -> list[Row]:
+    """Names and bytes of all weights after conversion in one direction and back."""
     torch.manual_seed(0)
     model = VisionTransformer(**options)
     before = {name: value.numpy() for name, value in model.state_dict().items()}
@@ -46,7 +47,7 @@ def bitwise(options: dict) -> list[Row]:
 
 
 def predictions(epochs: int) -> list[Row]:
-    """`python train_jax.py` on digits, its best checkpoint, and the whole test split."""
+    """Trains digits with train_jax.py, and predicts the test split with its best checkpoint."""
     with tempfile.TemporaryDirectory() as directory, contextlib.redirect_stdout(io.StringIO()):
         out = Path(directory) / "run"
         cache = f"{directory}/cache"

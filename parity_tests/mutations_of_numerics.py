@@ -1,0 +1,233 @@
+"""Mutations of what jaxvit computes: layers, gradients, draws, optimiser, metrics, pixels."""
+
+from parity_tests.mutation import Mutation
+
+LAYERS = "jaxvit.models.transformer"
+ATTENTION = "jaxvit.models.multi_head_attention"
+PATCHES = "jaxvit.models.patch_embedding"
+LINEAR, GELU = "jaxvit.models.linear", "jaxvit.models.gelu"
+NORM, DROPOUT = "jaxvit.models.layer_norm", "jaxvit.models.dropout"
+BOXES, CUTMIX, MIXUP = (f"jaxvit.augment.{name}" for name in ("boxes", "cutmix", "mixup"))
+GEOMETRY, NORMALIZE = "jaxvit.augment.geometry", "jaxvit.augment.normalize"
+OPTIM, TARGETS, LOSSES = (
+    "jaxvit.optim.optimizers",
+    "jaxvit.objectives.targets",
+    "jaxvit.objectives.losses",
+)
+METRICS, EVALUATE = "jaxvit.objectives.metrics", "jaxvit.training.evaluate"
+SCHEDULES = "jaxvit.optim.schedules"
+IMAGES, INIT = "jaxvit.data.images", "jaxvit.models.initializers"
+
+ATTEND = "        x = x + self.attn(self.norm1(x))\n"
+FEED = "        return x + self.mlp(self.norm2(x), deterministic)\n"
+DROP_HIDDEN = "        x = self.mlp_dropout(gelu(self.mlp_0(x)), deterministic)\n"
+POSITIONS = "self.transformer_encoder(x + self.positional_embedding, deterministic)"
+SEQUENCE = f"x = jnp.concatenate([cls_token, x], axis=1)  # (B, N, D)\n        x = {POSITIONS}"
+SPLIT_HEADS = "map(heads, jnp.split(qkv, 3, axis=-1))"
+ATTENDED = "_softmax_parts(scores * q.shape[-1] ** -0.5)"
+SMOOTH = "optax.smooth_labels(jax.nn.one_hot(labels, num_classes), label_smoothing)"
+RESIZE = "image.resize((img_size, img_size), Image.Resampling.BILINEAR)"
+CLIPPED = """        top=jnp.clip(top, 0, height),
+        left=jnp.clip(left, 0, width),
+        bottom=jnp.clip(top + box_height, 0, height),
+        right=jnp.clip(left + box_width, 0, width),"""
+UPDATE = "(m / c1) / (jnp.sqrt(v / c2) + eps)"
+CHAIN = """        optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity(),
+        scale_by_adam(config.b1, config.b2, config.eps),
+        optax.add_decayed_weights(config.weight_decay, mask),
+"""
+CLIP, ADAM, DECAY = CHAIN.splitlines(keepends=True)
+
+# Tests that are said to see a group of mutations: they run first.
+FORWARD = "parity_tests/test_certificate.py::test_claim_holds[forward]"
+GRADIENTS = "parity_tests/test_certificate.py::test_claim_holds[gradients]"
+MASKS = "parity_tests/test_certificate.py::test_claim_holds[dropout]"
+STEPS = "parity_tests/test_certificate.py::test_claim_holds[optimiser]"
+DRAWS = "parity_tests/test_certificate.py::test_claim_holds[augmentation]"
+INITIAL = "parity_tests/test_certificate.py::test_claim_holds[initialisation]"
+SCORES = "parity_tests/test_certificate.py::test_claim_holds[losses]"
+PIXELS = "parity_tests/test_certificate.py::test_claim_holds[pixels]"
+RUN = "parity_tests/test_certificate.py::test_claim_holds[training_run]"
+BFLOAT16 = "parity_tests/test_certificate.py::test_claim_holds[bfloat16]"
+ATTENTION_TEST = "parity_tests/test_multi_head_attention.py"
+GEOMETRY_TEST = "parity_tests/test_geometry.py"
+
+NUMERICS = tuple(
+    Mutation(*each, seen_by=test)
+    for test, group in (
+        (FORWARD, (
+            ("Flax's LayerNorm eps", NORM, "EPSILON = 1e-5", "EPSILON = 1e-6"),
+            ("norm before attention missing", LAYERS, ATTEND, ATTEND.replace("self.norm1(x)", "x")),
+            ("norm before MLP missing", LAYERS, FEED, FEED.replace("self.norm2(x)", "x")),
+            ("final norm missing", LAYERS, "self.head(self.norm(x[:, 0]))", "self.head(x[:, 0])"),
+            ("post-norm", LAYERS, ATTEND, "        x = self.norm1(x + self.attn(x))\n"),
+            ("residual missing", LAYERS, FEED, FEED.replace("x + ", "")),
+            ("LayerNorm's unbiased variance", NORM, "(centred * centred).mean(axis=-1, keepdims=True)",
+         "x.var(axis=-1, ddof=1, keepdims=True)"),
+            ("tanh GELU", GELU, "return x * _distribution(x)\n\n\n@gelu.defjvp",
+         "return jax.nn.gelu(x, approximate=True)\n\n\n@gelu.defjvp"),
+            ("ReLU", LAYERS, "gelu(self.mlp_0(x))", "nn.relu(self.mlp_0(x))"),
+            ("positions before the class token", LAYERS, SEQUENCE, """x = jnp.concatenate(
+            [cls_token, x + self.positional_embedding[:, :-1]], axis=1
+        )
+        x = self.transformer_encoder(x, deterministic)"""),
+            ("positions off by one", LAYERS, "x + self.positional_embedding",
+         "x + jnp.roll(self.positional_embedding, 1, axis=1)"),
+            ("positions missing", LAYERS, "x + self.positional_embedding", "x"),
+            ("class token last", LAYERS, "[cls_token, x], axis=1)  # (B, N, D)",
+         "[x, cls_token], axis=1)[:, ::-1]"),
+            ("mean pooling", LAYERS, "self.norm(x[:, 0])", "self.norm(x.mean(axis=1))"),
+            ("the last token read out", LAYERS, "self.norm(x[:, 0])", "self.norm(x[:, -1])"),
+            ("patches counted column by column", PATCHES, "        x = self.proj(x)  #",
+         "        x = self.proj(x).swapaxes(1, 2)  #"),
+            ("rows and columns swapped inside a patch", LINEAR, "x.swapaxes(2, 3).reshape(",
+         "x.transpose(0, 1, 3, 4, 2, 5).reshape("),
+            ("k, q, v", ATTENTION, "q, k, v = map", "k, q, v = map"),
+            ("v, k, q", ATTENTION, "q, k, v = map", "v, k, q = map"),
+            ("head-major qkv", ATTENTION, SPLIT_HEADS, """jnp.moveaxis(
+            qkv.reshape(batch, tokens, self.num_heads, 3, head_dim), (3, 2), (0, 2)
+        )"""),
+            ("1/sqrt(d) missing", ATTENTION, ATTENDED, "_softmax_parts(scores)"),
+            ("1/sqrt(d) twice", ATTENTION, ATTENDED, "_softmax_parts(scores * q.shape[-1] ** -1.0)"),
+            ("1/sqrt(D) of the whole width", ATTENTION, ATTENDED, "_softmax_parts(scores * (q.shape[-1] * q.shape[1]) ** -0.5)"),
+            ("softmax over the queries", ATTENTION, ATTENDED,
+         "jax.nn.softmax(scores * q.shape[-1] ** -0.5, axis=-2), 1.0"),
+            ("heads joined the other way round", ATTENTION, "out.swapaxes(1, 2).reshape(batch,",
+         "out.transpose(0, 2, 3, 1).reshape(batch,"),
+        )),
+        (GRADIENTS, (
+            ("LayerNorm's gradient without its variance", NORM, " - h * along)", ")"),
+            ("GELU's gradient without its density", GELU, "(_distribution(x) + x * density) * dx",
+         "_distribution(x) * dx"),
+            ("no gradient through softmax's sums", ATTENTION, "exps.sum(axis=-1, keepdims=True)",
+         "jax.lax.stop_gradient(exps.sum(axis=-1, keepdims=True))"),
+            ("smoothing with K - 1", TARGETS, SMOOTH, "(1.0 - label_smoothing) * jax.nn.one_hot(labels, num_classes) + label_smoothing / (num_classes - 1)"),
+            ("smoothing that adds mass", TARGETS, SMOOTH, "jax.nn.one_hot(labels, num_classes) + label_smoothing / num_classes"),
+            ("loss divided by K", LOSSES, "(targets * shifted).sum(", "(targets * shifted).mean("),
+            ("softmax over the batch", LOSSES, "jnp.exp(shifted).sum(axis=-1)",
+         "jnp.exp(shifted).sum(axis=0).mean()"),
+        )),
+        (ATTENTION_TEST, (
+            ("a softmax that overflows", ATTENTION, "jnp.exp(scores - top)", "jnp.exp(scores)"),
+        )),
+        (MASKS, (
+            ("dropout on attention", LAYERS, ATTEND,
+         "        x = x + self.mlp_dropout(self.attn(self.norm1(x)), deterministic)\n"),
+            ("dropout scaled wrongly", LAYERS, DROP_HIDDEN, DROP_HIDDEN
+         + "        x = x if deterministic else x * (1 - self.dropout)\n"),
+            ("second dropout missing", LAYERS,
+         "self.mlp_dropout(self.mlp_3(x), deterministic)", "self.mlp_3(x)"),
+            ("half the dropout rate", LAYERS, " = Dropout(self.dropout)",
+         " = Dropout(self.dropout / 2)"),
+            ("one dropout mask for all examples", DROPOUT, "x.shape, 1 - self.rate",
+         "x.shape[1:], 1 - self.rate"),
+            ("the same dropout mask at every call", DROPOUT, 'self.make_rng("dropout")',
+         "jax.random.key(0)"),
+        )),
+        (RUN, (
+            ("the same draws at every step", "jaxvit.training.steps",
+         "jax.random.fold_in(jax.random.key(seed), step)", "jax.random.key(seed)"),
+        )),
+        (BFLOAT16, (
+            ("biases in bfloat16", LINEAR,
+         "y.astype(jnp.float32).reshape(*x.shape[:-1], -1) + bias",
+         "(y + bias.astype(dtype)).astype(jnp.float32).reshape(*x.shape[:-1], -1)"),
+        )),
+        (STEPS, (
+            ("optax's weight decay", "jaxvit.config", "weight_decay: float = option(0.01",
+         "weight_decay: float = option(1e-4"),
+            ("Adam eps of 1e-6", OPTIM, UPDATE, UPDATE.replace("+ eps", "+ 1e-6")),
+            ("Adam eps inside the root", OPTIM, UPDATE, "(m / c1) / jnp.sqrt(v / c2 + eps)"),
+            ("no bias correction", OPTIM, UPDATE, "m / (jnp.sqrt(v) + eps)"),
+            ("bias correction of the mean only", OPTIM, UPDATE, "(m / c1) / (jnp.sqrt(v) + eps)"),
+            ("bias correction one step early", OPTIM, "count * math.log(decay)",
+         "(count + 1) * math.log(decay)"),
+            ("optax's rounding of the bias correction", OPTIM,
+         "-jnp.expm1(count * math.log(decay))", "1 - jnp.float32(decay) ** count"),
+            ("decay applied to the gradient", OPTIM, ADAM + DECAY, DECAY + ADAM),
+            ("clipping after Adam", OPTIM, CLIP + ADAM, ADAM + CLIP),
+            ("decay mask ignored", OPTIM, "optax.add_decayed_weights(config.weight_decay, mask)",
+         "optax.add_decayed_weights(config.weight_decay)"),
+            ("warm-up that starts at 0", SCHEDULES, "first = config.lr / steps",
+         "first = 0.0"),
+            ("cosine over the warm-up too", SCHEDULES, "max(1, total_steps - steps)",
+         "total_steps"),
+        )),
+        (DRAWS, (
+            ("lam not recomputed after clipping", BOXES, CLIPPED, """        top=top,
+        left=left,
+        bottom=top + box_height,
+        right=left + box_width,"""),
+            ("box sides rounded to nearest", CUTMIX, "return jnp.int32(jnp.floor(height * ratio))",
+         "return jnp.int32(jnp.round(height * ratio))"),
+            ("box side lam instead of its root", CUTMIX, "ratio = jnp.sqrt(1 - lam)", "ratio = 1 - lam"),
+            ("rows and columns of the box swapped", BOXES, "in_rows[..., :, None] & in_columns[..., None, :]",
+         "(in_rows[..., :, None] & in_columns[..., None, :]).swapaxes(-1, -2).reshape("
+         "*box.top.shape, height, width)"),
+            ("centres that keep the box inside", BOXES, "0, height) - box_height // 2",
+         "0, jnp.maximum(height - box_height, 1))"),
+            ("partner from the mixed batch", CUTMIX, "targets[partner]\n",
+         "(lam * targets + (1 - lam) * targets[partner])[partner]\n"),
+            ("CutMix targets by the share cut", CUTMIX, "lam = (1 - box.area", "lam = (box.area"),
+            ("one lam for a batch of CutMix", CUTMIX, "jax.random.beta(key_lam, alpha, alpha, (batch_size,))",
+         "jnp.broadcast_to(jax.random.beta(key_lam, alpha, alpha), (batch_size,))"),
+            ("CutMix for whole batches with p", CUTMIX, "jax.random.bernoulli(key_p, p, (batch_size,))",
+         "jax.random.bernoulli(key_p, p)"),
+            ("no partner but oneself", CUTMIX, "jax.random.permutation(key_partner, batch_size)",
+         "jnp.arange(batch_size)"),
+            ("always the neighbour as partner", MIXUP, "jax.random.permutation(key_partner, batch_size)",
+         "jnp.roll(jnp.arange(batch_size), 1)"),
+            ("Mixup targets the other way round", MIXUP, "targets = lam * targets + (1 - lam) * targets[partner]",
+         "targets = (1 - lam) * targets + lam * targets[partner]"),
+            ("Mixup lam folded above a half", MIXUP, "lam=jax.random.beta(key_lam, alpha, alpha),",
+         "lam=(lambda lam: jnp.maximum(lam, 1 - lam))(jax.random.beta(key_lam, alpha, alpha)),"),
+            ("uniform crop ratio instead of log-uniform", GEOMETRY,
+         "aspect = jnp.exp(jax.random.uniform(key_ratio, shape, minval=log_low, maxval=log_high))",
+         "aspect = jax.random.uniform(key_ratio, shape, minval=ratio[0], maxval=ratio[1])"),
+        )),
+        (PIXELS, (
+            ("mean and std swapped", NORMALIZE, "(scaled - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)",
+         "(scaled - jnp.asarray(std, jnp.float32)) / jnp.asarray(mean, jnp.float32)"),
+            ("channels in BGR order", NORMALIZE, "jnp.asarray(mean, jnp.float32)",
+         "jnp.asarray(mean[::-1], jnp.float32)"),
+            ("bytes over 256", NORMALIZE, "/ 255.0", "/ 256.0"),
+            ("resize without antialias", IMAGES, RESIZE, """image.transform(
+            (img_size, img_size),
+            Image.Transform.AFFINE,
+            (image.width / img_size, 0, 0, 0, image.height / img_size, 0),
+            Image.Resampling.BILINEAR,
+        )"""),
+            ("bicubic resize", IMAGES, RESIZE, RESIZE.replace("BILINEAR", "BICUBIC")),
+        )),
+        (GEOMETRY_TEST, (
+            ("crop off by half a pixel", GEOMETRY, "(2 * inputs + 1) * size - (2 * outputs + 1) * length",
+         "(2 * inputs) * size - (2 * outputs) * length"),
+            ("flip upside down", GEOMETRY, "images[:, :, ::-1]", "images[:, ::-1]"),
+        )),
+        (INITIAL, (
+            ("Xavier instead of PyTorch's", INIT, "bound = fan_in**-0.5", "bound = (3 / fan_in) ** 0.5"),
+            ("zero biases", INIT, '''return uniform_fan_in(fan_in) if init == "torch" else nn.initializers.zeros
+
+
+def head_kernel_init''', '''return nn.initializers.zeros
+
+
+def head_kernel_init'''),
+            ("tokens of std .01", INIT, "normal(0.02)", "normal(0.01)"),
+        )),
+        (SCORES, (
+            ("macro over all classes", METRICS, "scores[present].mean()", "scores.mean()"),
+            ("macro over the classes of the labels", METRICS, "present = actual + predicted > 0",
+         "present = actual > 0"),
+            ("precision and recall swapped", METRICS, '"precision_macro": macro(hits, predicted)',
+         '"precision_macro": macro(hits, actual)'),
+            ("ten bins of confidence", METRICS, "NUM_BINS = 15", "NUM_BINS = 10"),
+            ("a tie goes to the last class", METRICS, "jnp.argmax(logits, axis=-1).astype(jnp.int32)",
+         "(logits.shape[-1] - 1 - jnp.argmax(logits[:, ::-1], axis=-1)).astype(jnp.int32)"),
+            ("last short batch dropped", EVALUATE, "range(0, len(split), batch_size)",
+         "range(0, len(split) - batch_size + 1, batch_size)"),
+            ("padding counted", EVALUATE, "mask = rows < len(split)", "mask = rows >= 0"),
+        )),
+    )
+    for each in group
+)  # fmt: skip

@@ -1,0 +1,102 @@
+"""Every fast path is the same function as its reference, in value and in every derivative."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvit.config import Config
+from jaxvit.models.dropout import draw_kept, reference_draw_kept
+from jaxvit.models.gelu import gelu, reference_gelu
+from jaxvit.models.layer_norm import reference_standardize, standardize
+from jaxvit.models.multi_head_attention import attend, reference_attend
+from jaxvit.models.transformer import VisionTransformer
+from jaxvit.optim.optimizers import make_optimizer
+from jaxvit.tasks.classification import make_classification
+from jaxvit.training.state import create_state
+from jaxvit.training.steps import make_train_step
+
+
+def normal(*shape: int, seed: int = 0) -> jax.Array:
+    return 2 * jax.random.normal(jax.random.key(seed), shape)
+
+
+QKV = normal(2, 3, 5, 4), normal(2, 3, 5, 4, seed=1), normal(2, 3, 5, 4, seed=2)
+PATHS = {
+    "gelu": (gelu, reference_gelu, (normal(7, 9),)),
+    "layer norm": (standardize, reference_standardize, (normal(5, 6) + 3,)),
+    "attention": (lambda *qkv: attend(*qkv)[0], lambda *qkv: reference_attend(*qkv)[0], QKV),
+    "weights": (lambda *qkv: attend(*qkv)[1], lambda *qkv: reference_attend(*qkv)[1], QKV),
+}
+
+
+def close(a, b) -> None:
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=2e-4, atol=2e-5), a, b)
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_fast_path_has_its_references_values_and_derivatives(name):
+    """Forward and reverse mode, and forward over reverse, as Hessians want it."""
+    fast, reference, args = PATHS[name]
+    close(jax.jit(fast)(*args), reference(*args))
+    tangents = tuple(normal(*x.shape, seed=9) for x in args)
+    close(jax.jvp(fast, args, tangents), jax.jvp(reference, args, tangents))
+    weight = normal(*fast(*args).shape, seed=8)
+
+    def gradient(function):
+        return jax.grad(lambda *a: (function(*a) * weight).sum(), argnums=range(len(args)))
+
+    close(gradient(fast)(*args), gradient(reference)(*args))
+    close(
+        jax.jvp(gradient(fast), args, tangents)[1], jax.jvp(gradient(reference), args, tangents)[1]
+    )
+
+
+def test_masks_of_dropout_have_the_references_distribution():
+    key, shape, p = jax.random.key(3), (64, 64, 8), 0.8
+    for draw in (draw_kept, reference_draw_kept):
+        kept = np.asarray(draw(key, shape, p), float)
+        deviation = np.sqrt(p * (1 - p))
+        assert abs(kept.mean() - p) < 4 * deviation / np.sqrt(kept.size)
+        neighbours = np.mean((kept[:, 1:] - p) * (kept[:, :-1] - p)) / deviation**2
+        assert abs(neighbours) < 4 / np.sqrt(kept.size)
+
+
+MODEL = VisionTransformer(
+    img_size=4, patch_size=2, num_classes=3, embed_dim=8, num_heads=2, num_layers=2, dropout=0.1
+)
+
+
+def test_a_model_has_forward_mode_derivatives():
+    """Of logits in the image, against a difference quotient in float64."""
+    images = jax.random.normal(jax.random.key(0), (1, 4, 4, 3))
+    params = jax.jit(MODEL.init)(jax.random.key(1), images)
+    direction = normal(1, 4, 4, 3, seed=4)
+
+    def logits(x):
+        return MODEL.apply(params, x, True)
+
+    _, tangent = jax.jvp(logits, (images,), (direction,))
+    quotient = (logits(images + 1e-2 * direction) - logits(images - 1e-2 * direction)) / 2e-2
+    np.testing.assert_allclose(tangent, quotient, rtol=0.02, atol=2e-3)
+    hessian = jax.jvp(jax.grad(lambda x: logits(x).sum()), (images,), (direction,))[1]
+    assert np.isfinite(hessian).all()
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_a_step_is_lowered_for_another_platform_without_asking_for_the_backend(
+    platform, monkeypatch
+):
+    task = make_classification(MODEL, *make_optimizer(Config().optim, 10), Config())
+    state = jax.eval_shape(lambda: create_state(task, 0))
+    batch = {
+        "image": jax.ShapeDtypeStruct((4, 4, 4, 3), jnp.uint8),
+        "label": jax.ShapeDtypeStruct((4,), jnp.int32),
+    }
+
+    def refuse():
+        pytest.fail("the backend was asked for while a step was traced")
+
+    monkeypatch.setattr(jax, "default_backend", refuse)
+    traced = jax.jit(make_train_step(task, seed=0)).trace(state, batch)
+    assert "dot_general" in traced.lower(lowering_platforms=(platform,)).as_text()
