@@ -21,7 +21,7 @@ def normal(*shape: int, seed: int = 0) -> jax.Array:
     return 2 * jax.random.normal(jax.random.key(seed), shape)
 
 
-QKV = normal(2, 3, 5, 4), normal(2, 3, 5, 4, seed=1), normal(2, 3, 5, 4, seed=2)
+QKV = tuple(0.5 * normal(2, 3, 5, 4, seed=seed) for seed in range(3))
 PATHS = {
     "gelu": (gelu, reference_gelu, (normal(7, 9),)),
     "layer norm": (standardize, reference_standardize, (normal(5, 6) + 3,)),
