@@ -11,6 +11,7 @@ from PIL import Image
 from rich.console import Console
 
 import train_jax
+from jaxvit import __main__ as jaxvit_command
 from jaxvit.command_line import parse
 from jaxvit.data.datasets import Dataset, Split
 from jaxvit.errors import UserError
@@ -192,3 +193,31 @@ def test_grey_runs_classify_photos_too_and_odd_arrays_are_refused(finished):
             classify(run, array)
     with pytest.raises(UserError, match="nowhere.jpg cannot be read"):
         classify(run, "nowhere.jpg")
+
+
+def test_predict_prints_a_line_for_each_photo(finished, tmp_path, capsys):
+    photos = []
+    for number in range(2):
+        photos.append(str(tmp_path / f"{number}.png"))
+        Image.fromarray(np.full((8, 8, 3), 100 * number, np.uint8)).save(photos[-1])
+    assert jaxvit_command.main(["predict", str(finished), *photos, "--top", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    expected = classify(load_run(finished), photos)
+    for line, photo, probabilities in zip(lines, photos, expected, strict=True):
+        top = list(probabilities.items())[:2]
+        assert line == f"{photo}: " + ", ".join(f"{name} {p:.1%}" for name, p in top)
+    assert jaxvit_command.main(["predict", str(finished), *photos, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == dict(zip(photos, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["nonsense"], "unknown command 'nonsense': choose one of predict"),
+        (["predict", "nowhere", "x.jpg"], "nowhere is not a run directory"),
+    ],
+)
+def test_a_wrong_command_is_one_line(args, message, capsys):
+    assert jaxvit_command.main(args) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line

@@ -1,0 +1,1 @@
+"""One file for each command of `python -m jaxvit`, with a function main(args) -> exit code."""
