@@ -22,4 +22,9 @@ def remove_all() -> None:
     """Removes what is half written; to be called just before the process exits."""
     for path in list(_paths):
         with contextlib.suppress(OSError):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if path.is_dir():
+                # Out of the way first: another thread may be about to rename it.
+                trash = path.rename(path.with_name(f"{path.name}.trash"))
+                shutil.rmtree(trash)
+            else:
+                path.unlink()

@@ -9,7 +9,7 @@ from typing import NoReturn
 import jax
 
 from jaxvit.config import Config, check
-from jaxvit.data.datasets import find_source
+from jaxvit.data.datasets import find_source, split_source
 from jaxvit.errors import Diverged, Interrupted, UserError
 from jaxvit.presets import ABOUT, FOR_DATA, PRESETS, complete, preset
 
@@ -72,17 +72,15 @@ def parse(args: list[str]) -> tuple[str, Config]:
     if args and not args[0].startswith("-"):
         name, rest = args[0], args[1:]
     default = preset(name)
-    misplaced = [arg for arg in rest if arg in PRESETS and arg != "digits"]
-    misplaced = [arg for arg in misplaced if rest[rest.index(arg) - 1] != "--data.name"]
-    if misplaced:
-        raise UserError(f"the preset {misplaced[0]!r} comes first: train_jax.py {misplaced[0]} ...")
+    for before, arg in zip(["", *rest], rest, strict=False):
+        if arg in PRESETS and (not before.startswith("--") or "=" in before):
+            raise UserError(f"the preset {arg!r} comes first: train_jax.py {arg} ...")
     config = _from_tyro(default, ["--help" if arg == "--help-all" else arg for arg in rest], name)
     config = complete(config)
     check(config)
     if config.follows_images:
-        source = find_source(config.data)
-        images = sum(len(examples.labels) for examples in source.splits.values())
-        config = complete(config, images, len(source.class_names))
+        splits = split_source(find_source(config.data), config.data)
+        config = complete(config, *(len(splits[name][1]) for name in ("train", "val")))
         check(config)
     return name, config
 
@@ -128,7 +126,8 @@ def _one_line(box: str) -> str:
         elif text.startswith("--"):
             suggestions.append(text.split()[0].rstrip(","))
     message = (" ".join(words) or "the command line could not be read").rstrip(".")
-    given = set(message.replace(",", " ").split())
+    message = message.partition(" Got errors:")[0].rstrip(" .")  # of each type of a union
+    given = {word.strip(":,.'") for word in message.split()}
     meant = [option for option in dict.fromkeys(suggestions) if option not in given]
     if meant:
         return f"{message}: perhaps you meant {' or '.join(meant[:3])}"
@@ -172,6 +171,8 @@ def _explain(error: BaseException) -> str:
     if isinstance(error, UserError):
         return str(error)
     again = "run the same command again, which resumes from the last checkpoint"
+    if isinstance(error, BrokenPipeError):
+        return "nothing reads the output"
     if isinstance(error, OSError):
         return f"the run could not continue ({error}): correct that and {again}"
     if "RESOURCE_EXHAUSTED" in str(error):

@@ -1,8 +1,8 @@
-"""Every choice a run makes, as frozen dataclasses, each with its checks beside its fields.
+"""Every option of a run, as frozen dataclasses whose fields carry their checks.
 
-The command line is made from these classes (`--model.embed-dim` is `Config.model.embed_dim`), and
-the comment above or behind a field is its help text. Where a preset says nothing, the lab's numbers
-hold: ViT-B/16, PyTorch's AdamW, no augmentation.
+The command line is generated from these classes (`--model.embed-dim` is `Config.model.embed_dim`),
+and the comment above or behind a field is its help text. The defaults are the lab's values:
+ViT-B/16, PyTorch's AdamW, no augmentation. A preset (jaxvit.presets) replaces some of them.
 """
 
 import math
@@ -20,11 +20,12 @@ Check = Callable[[str, Any], None]  # (option, value): raises UserError
 
 
 def require(ok: bool, message: str) -> None:
+    """Raises UserError(message) unless ok."""
     if not ok:
         raise UserError(message)
 
 
-# Checks of one value, to be given to `option`.
+# Checks of one value, passed to `option`.
 
 
 def count(low: int, high: int = 2**31 - 1) -> Check:
@@ -49,11 +50,12 @@ def within(low: float, high: float, closed: bool = True) -> Check:
 
 
 def positive(option: str, value: float) -> None:
-    # float32 holds it, and its square root
+    """A number above 0 that float32 can represent, as well as its square root."""
     require(1e-30 < value < 1e30, f"--{option} {value} must be finite and above 0")
 
 
 def directory(option: str, value: str | None) -> None:
+    """A name that is not empty."""
     require(value != "", f"--{option} needs the name of a directory")
 
 
@@ -77,8 +79,8 @@ def option(default: Any = MISSING, *checks: Check, may_change: bool = False, **m
     Args:
       default: as in dataclasses.field.
       checks: each is called with the option's name and its value, unless that is None.
-      may_change: whether a resumed run may have another value: no number depends on it, or, where
-        it only places the work, none by more than rounding.
+      may_change: whether a resumed run may have another value. That is so if no result depends on
+        it, or if it only places the work on devices and results change by rounding.
       more: other arguments of dataclasses.field.
     """
     return field(default=default, metadata={"checks": checks, "may_change": may_change}, **more)
@@ -90,28 +92,28 @@ class DataConfig:
 
     # digits (embedded), oxford_iiit_pet (TFDS or the original files), folder (DIR/<class>/*.jpg).
     name: Literal["digits", "oxford_iiit_pet", "folder"] = "digits"
-    # The data set's directory; for oxford_iiit_pet without one, TFDS's own. What lies there is
-    # compared when a run is resumed, not its name.
+    # The data set's directory; oxford_iiit_pet uses TFDS's own if none is given. A resumed run
+    # compares the images, not the directory's name.
     dir: str | None = option(None, directory, may_change=True)
-    # Decoded images are cached here, memory-mapped, one directory for each source and size; and
+    # Cache of decoded images (memory-mapped, one directory for each source and size) and of
     # compiled programs.
     cache_dir: str = option("~/.cache/jaxvit", directory, may_change=True)
     # Share of each class held out for validation where the source has no validation split.
     val_fraction: float = option(0.1, within(0, 1, closed=False), positive)
-    # Seeds the train/validation split; not --seed, so that seeds are compared on one split.
+    # Seed of the train/validation split; separate from --seed, so that all seeds share one split.
     split_seed: int = option(0, within(0, 2**32 - 1))
-    # Per-channel mean of pixels in [0, 1]; None follows the data set.
+    # Per-channel mean of pixels in [0, 1]; None means the data set's.
     mean: tuple[float, ...] | None = IMAGENET_MEAN
-    # Per-channel standard deviation of pixels in [0, 1]; None follows the data set.
+    # Per-channel standard deviation of pixels in [0, 1]; None means the data set's.
     std: tuple[float, ...] | None = IMAGENET_STD
-    # Turn photos upright by their EXIF orientation; None does so for your own folder, and takes the
+    # Rotate photos by their EXIF orientation. None rotates those of your own folder and leaves the
     # other data sets' images as they are stored, as the lab does.
     exif: bool | None = None
-    # What an image that cannot be read does: stop the run, or be skipped and counted.
+    # An image that cannot be read stops the run (stop), or is left out and counted (skip).
     on_error: Literal["stop", "skip"] = "stop"
     # Threads that decode images; 0 means one for each core.
     decode_threads: int = option(0, count(0, 1024), may_change=True)
-    # Batches placed on the device before they are asked for.
+    # Batches copied to the devices ahead of the step that uses them.
     prefetch_batches: int = option(2, count(1, 1000), may_change=True)
 
     def check(self) -> None:
@@ -137,7 +139,7 @@ class DataConfig:
 
     @property
     def channels(self) -> int:
-        """Of the data set's images: 1 for grey, 3 for RGB."""
+        """Channels of the data set's images: 1 for grey, 3 for RGB."""
         return 1 if self.name == "digits" else 3
 
 
@@ -149,64 +151,62 @@ class ModelConfig:
     img_size: int | None = option(224, count(1, 4096))
     # Side of a patch, in pixels; divides img_size.
     patch_size: int | None = option(16, count(1, 4096))
-    # 3 for RGB, 1 for digits; None follows the data set.
+    # Channels of the input: 3 for RGB, 1 for digits; None means the data set's.
     in_channels: int | None = 3
-    embed_dim: int = option(768, count(1, 2**16))  # Width D of a token.
-    num_heads: int = option(12, count(1, 2**16))  # Attention heads; divides embed_dim.
+    embed_dim: int | None = option(768, count(1, 2**16))  # Width D of a token.
+    num_heads: int | None = option(12, count(1, 2**16))  # Attention heads; divides embed_dim.
     num_layers: int = option(12, count(1, 1000))  # Encoder layers.
     mlp_ratio: float = option(4.0, within(0, 64), positive)  # Hidden MLP width over embed_dim.
     # Dropout rate inside the MLP, in [0, 1).
     dropout: float = option(0.1, within(0, 1, closed=False))
-    # Type of the matmuls; all else stays float32. On a recent NVIDIA GPU float32 matmuls run in
+    # Type of the matmuls; all else stays float32. On a recent NVIDIA GPU, float32 matmuls run in
     # TF32 unless JAX_DEFAULT_MATMUL_PRECISION=highest is set.
     dtype: Literal["float32", "bfloat16"] = "float32"
     # Recompute each layer in the backward pass: less memory, about a third more time.
     remat: bool = False
-    # torch: PyTorch's defaults, the lab's; vit: Xavier, with zero biases and head.
-    init: Literal["torch", "vit"] = "torch"
+    # torch: PyTorch's defaults, as in the lab; vit: Xavier, with zero biases and a zero head.
+    init: Literal["torch", "vit"] | None = "torch"
 
     def check(self) -> None:
         if None not in (self.img_size, self.patch_size):
-            self._check_patches()
-        require(
-            self.embed_dim % self.num_heads == 0,
-            f"--model.embed-dim {self.embed_dim} is not divisible by --model.num-heads "
-            f"{self.num_heads}: choose a multiple, such as "
-            f"{nearest_multiple(self.embed_dim, self.num_heads)}",
-        )
-        require(
-            int(self.embed_dim * self.mlp_ratio) >= 1,
-            f"--model.mlp-ratio {self.mlp_ratio} leaves the MLP no hidden unit: raise it to at "
-            f"least {1 / self.embed_dim:g}",
-        )
-
-    def _check_patches(self) -> None:
-        require(
-            self.img_size % self.patch_size == 0,
-            f"--model.img-size {self.img_size} is not divisible by --model.patch-size "
-            f"{self.patch_size}: choose a multiple, such as "
-            f"{nearest_multiple(self.img_size, self.patch_size)}",
-        )
+            require(
+                self.img_size % self.patch_size == 0,
+                f"--model.img-size {self.img_size} is not divisible by --model.patch-size "
+                f"{self.patch_size}: choose a multiple, such as "
+                f"{nearest_multiple(self.img_size, self.patch_size)}",
+            )
+        if None not in (self.embed_dim, self.num_heads):
+            require(
+                self.embed_dim % self.num_heads == 0,
+                f"--model.embed-dim {self.embed_dim} is not divisible by --model.num-heads "
+                f"{self.num_heads}: choose a multiple, such as "
+                f"{nearest_multiple(self.embed_dim, self.num_heads)}",
+            )
+            require(
+                int(self.embed_dim * self.mlp_ratio) >= 1,
+                f"--model.mlp-ratio {self.mlp_ratio} leaves the MLP no hidden unit: raise it to at "
+                f"least {1 / self.embed_dim:g}",
+            )
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
     """Augmentation in the compiled step."""
 
-    # Area of the random resized crop, as a range of shares of the image; 1 1 disables it.
+    # Area of the random resized crop, as a range of fractions of the image's; 1 1 disables it.
     crop_scale: tuple[float, float] = option((1.0, 1.0), span(0, 1, " of shares"))
     # Range of the crop's width over its height.
     crop_ratio: tuple[float, float] = option((3 / 4, 4 / 3), span(0, math.inf, ""))
     flip_p: float = option(0.0, within(0, 1))  # Probability of a horizontal flip.
-    # Squares cut from each image and filled with the mean colour.
+    # Cutout: squares in each image that are filled with the mean colour; 0 disables it.
     cutout_holes: int = option(0, count(0, 1000))
     cutout_length: int = option(16, count(1, 4096))  # Side of such a square, in pixels.
-    # lam ~ Beta(alpha, alpha), one a batch; 0 disables Mixup.
+    # Mixup: lam ~ Beta(alpha, alpha), one draw for each batch; 0 disables it.
     mixup_alpha: float = option(0.0, within(0, 1e6))
-    # lam ~ Beta(alpha, alpha), one a sample; 0 disables CutMix.
+    # CutMix: lam ~ Beta(alpha, alpha), one draw for each sample; 0 disables it.
     cutmix_alpha: float = option(0.0, within(0, 1e6))
-    cutmix_p: float = option(0.5, within(0, 1))  # Probability that CutMix touches a sample.
-    # With Mixup and CutMix both on, each batch gets one of them: CutMix with this probability.
+    cutmix_p: float = option(0.5, within(0, 1))  # Probability of CutMix for a sample.
+    # If Mixup and CutMix are both enabled, a batch gets CutMix with this probability, else Mixup.
     cutmix_share: float = option(0.5, within(0, 1))
 
 
@@ -223,14 +223,15 @@ class OptimConfig:
     b2: float = option(0.999, within(0, 1, closed=False))
     eps: float = option(1e-8, positive)  # Added to the root of the second moment.
     schedule: Literal["constant", "cosine"] = "constant"  # cosine ends at 0.
-    # Share of the steps over which the rate rises linearly from 0.
+    # Warm-up: the fraction of the steps over which the rate rises linearly from 0.
     warmup: float = option(0.0, within(0, 1))
-    # The same as a number of steps, which then counts instead of the share.
+    # Warm-up as a number of steps, which overrides the fraction.
     warmup_steps: int | None = option(None, count(0, 10**9))
     # Limit on the gradient's global norm; 0 disables clipping.
     clip_norm: float = option(0.0, within(0, 1e6))
-    # all: as the lab; matrices: spare biases, norms, the class token and the positions.
-    decay: Literal["all", "matrices"] = "all"
+    # all: every parameter decays, as in the lab; matrices: biases, norms, the class token and the
+    # positional embedding do not.
+    decay: Literal["all", "matrices"] | None = "all"
     # Decay of the parameters' running average, used for evaluation; 0 disables it.
     ema_decay: float = option(0.0, within(0, 1, closed=False))
 
@@ -239,9 +240,9 @@ class OptimConfig:
 class ParallelConfig:
     """How the step is spread over devices."""
 
-    mode: Literal["jit", "pmap"] = "jit"  # jit over a mesh, or pmap, which serves one process.
+    mode: Literal["jit", "pmap"] = "jit"  # jit over a mesh, or pmap, for one process only.
     # Shard parameters, averages and optimiser state over the devices, and gather the parameters in
-    # each step: the state takes less memory on each, and steps more communication.
+    # each step: less memory on each device, more communication in each step.
     shard_params: bool = option(False, may_change=True)
 
     def check(self) -> None:
@@ -290,11 +291,12 @@ class DistributedConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """What is kept, so that a run can be resumed and the best state found again."""
+    """Which checkpoints are written and kept."""
 
-    # Steps between two checkpoints; there is always one at an epoch's end.
+    # Steps between two checkpoints within an epoch; 0 disables mid-epoch saves. There is always a
+    # checkpoint at the end of an epoch.
     every_steps: int = option(0, count(0, 10**9), may_change=True)
-    # How many of the latest to keep, beside the best.
+    # Number of the latest checkpoints that are kept, besides the best.
     keep: int = option(2, count(1, 10**6), may_change=True)
 
 
@@ -302,18 +304,21 @@ class CheckpointConfig:
 class Config:
     """Train a Vision Transformer."""
 
-    # Fixes initialisation, order, augmentation and dropout.
+    # Determines initialisation, order, augmentation and dropout.
     seed: int = option(0, within(0, 2**32 - 1))
-    # Passes over the training split; None follows the number of images.
+    # Passes over the training split; None chooses by the number of images.
     epochs: int | None = option(10, count(1, 10**6))
-    # Images in a step, over all devices; None follows the number of images.
+    # Images in a step, over all devices; None chooses by the number of images.
     batch_size: int | None = option(32, count(1, 2**20))
-    # Parts into which each batch is cut, one after the other: less memory, the same step.
+    # Micro-batches of a batch, computed one after the other: less memory, the same update.
     grad_accum_steps: int = option(1, count(1, 2**20))
-    # eps: targets are (1 - eps) one-hot + eps / K.
+    # eps: targets are (1 - eps) one-hot + eps / K, for K classes.
     label_smoothing: float = option(0.1, within(0, 1, closed=False))
     out: str = option("runs/run", directory, may_change=True)  # Where the run is written.
-    # Insist that there is a run to resume; without it an unfinished run is resumed too.
+    # The state that is scored on the test split and used: that of the best validation, or the last.
+    # None chooses by the number of validation images: the best of a few is mostly chance.
+    select: Literal["best", "last"] | None = "best"
+    # Fail if there is no run to resume. An unfinished run is resumed without this option, too.
     resume: bool = option(False, may_change=True)
     # Replace an existing run.
     overwrite: bool = option(False, may_change=True)
@@ -321,11 +326,11 @@ class Config:
     # the larger number, so the result is not that of a fresh run.
     extend: bool = option(False, may_change=True)
     log_every_steps: int = option(10, count(1, 10**9))  # Steps between two lines in metrics.jsonl.
-    # Cache compiled programs in data.cache_dir: the same command starts sooner the next time. With
-    # many processes they are not cached.
+    # Cache compiled programs in data.cache_dir: the same command starts faster the next time. A run
+    # of several processes does not cache them.
     keep_programs: bool = option(True, may_change=True)
-    # On a CPU under Linux, keep freed memory with the process instead of returning it after each
-    # step: faster where a step needs more than 64 MiB, slower where it needs less.
+    # On a CPU under Linux, keep freed memory in the process instead of returning it after each
+    # step: faster if a step needs more than 64 MiB, slower if it needs less.
     keep_memory: bool = option(False, may_change=True)
     # Where the images come from.
     data: DataConfig = field(default_factory=DataConfig)
@@ -344,8 +349,17 @@ class Config:
 
     @property
     def follows_images(self) -> bool:
-        """Whether something is still to be filled in from the number of images."""
-        return self.epochs is None or self.batch_size is None
+        """Whether an option is None that the number of images determines."""
+        model, optim = self.model, self.optim
+        return None in (
+            self.epochs,
+            self.batch_size,
+            self.select,
+            model.embed_dim,
+            model.num_heads,
+            model.init,
+            optim.decay,
+        )
 
     def check(self) -> None:
         require(
@@ -357,34 +371,53 @@ class Config:
         require(
             self.resume + self.overwrite + self.extend <= 1,
             "--resume keeps the run that is there, --overwrite removes it and --extend gives it "
-            "more epochs: give one of them",
+            "more epochs: give only one of them",
         )
         require(
             self.batch_size is None or self.batch_size % self.grad_accum_steps == 0,
-            f"--batch-size {self.batch_size} cannot be cut into --grad-accum-steps "
+            f"--batch-size {self.batch_size} cannot be split into --grad-accum-steps "
             f"{self.grad_accum_steps} equal parts: choose a multiple of {self.grad_accum_steps}",
         )
+        out = user_path("out", self.out).resolve()
+        require(
+            bool(out.name), f"--out {self.out} is no place for a run: give a directory below it"
+        )
+        for name, value in {
+            "data.dir": self.data.dir,
+            "data.cache-dir": self.data.cache_dir,
+        }.items():
+            require(
+                value is None or not user_path(name, value).resolve().is_relative_to(out),
+                f"--{name} {value} lies in --out {self.out}, which holds the run alone: choose "
+                "another place for one of them",
+            )
         if self.data.name == "folder":
             images = user_path("data.dir", self.data.dir).resolve()
             for name, value in {"out": self.out, "data.cache-dir": self.data.cache_dir}.items():
                 require(
                     not user_path(name, value).resolve().is_relative_to(images),
                     f"--{name} {value} lies in --data.dir {self.data.dir}, where it would be taken "
-                    "for a class: choose another place",
+                    "for a class: choose another directory",
                 )
 
 
 def nearest_multiple(value: int, of: int) -> int:
+    """The multiple of `of`, at least `of`, that is closest to value."""
     return max(1, round(value / of)) * of
 
 
 def check(config: Any, prefix: str = "") -> None:
-    """Refuses values that cannot work, before anything is read or compiled.
+    """Checks every option, before data is read or a program is compiled.
 
-    First each field's own checks, then those of each class, which relate its fields.
+    Each field's own checks come first, then those of its class, which relate fields to each other.
+
+    Args:
+      config: one of the dataclasses of this module.
+      prefix: of the option names in messages, such as "data.".
 
     Raises:
-      UserError: naming the option, its value, the limit and the way out.
+      UserError: a value cannot work; the message names the option, its value, the limit and a
+        remedy.
     """
     for each in fields(config):
         value, name = getattr(config, each.name), prefix + each.name.replace("_", "-")
@@ -407,10 +440,14 @@ def may_change(name: str, cls: type = Config) -> bool:
 
 
 def config_from_dict(cls: type, values: dict):
-    """The inverse of dataclasses.asdict, after a passage through JSON.
+    """The inverse of dataclasses.asdict, also after JSON, which turns tuples into lists.
+
+    Args:
+      cls: the dataclass to build.
+      values: nested dicts by field name.
 
     Raises:
-      TypeError: an unknown field.
+      TypeError: a field is unknown.
     """
     kinds = {field.name: field.type for field in fields(cls)}
     made = {}

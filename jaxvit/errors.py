@@ -18,10 +18,8 @@ class Interrupted(BaseException):  # not an Exception: no handler of errors may 
 
     Attributes:
       exit_code: 128 plus the signal's number, as shells report it: 130 or 143.
-      agreed: whether every process of the run stops here.
     """
 
-    def __init__(self, message: str, signum: int, agreed: bool):
+    def __init__(self, message: str, signum: int):
         super().__init__(message)
         self.exit_code = 128 + signum
-        self.agreed = agreed

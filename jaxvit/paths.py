@@ -1,4 +1,4 @@
-"""The names of files and directories that a user gives."""
+"""Names of files and directories that come from the user."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,15 @@ from jaxvit.errors import UserError
 
 
 def user_path(option: str, value: str) -> Path:
-    """The path, with ~ written out, in a state to be asked about.
+    """The path with ~ expanded, checked to be accessible; it need not exist.
+
+    Args:
+      option: without dashes, for the message.
+      value: of the option.
 
     Raises:
-      UserError: ~ names nobody, the name is not UTF-8, or the system refuses to look there.
+      UserError: the user after ~ does not exist, the name is not UTF-8, or the system denies
+        access.
     """
     try:
         if legible(value) != value:
@@ -27,5 +32,5 @@ def user_path(option: str, value: str) -> Path:
 
 
 def legible(name: str | Path) -> str:
-    """A file's name as text: what is not UTF-8 is legal on disk and nowhere else."""
+    """A file's name as text, with bytes that are not UTF-8 written as backslash escapes."""
     return os.fsencode(name).decode(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""The vocabulary of array shapes: `Float[Array, "B H W C"]` in a signature.
+"""Types of arrays with their shapes, for signatures: `Float[Array, "B H W C"]`.
 
 Axes: B batch, H W C image, N tokens, D embedding, h heads, k head size, K classes.
 The tests check every annotated call (jaxtyping with beartype); a normal run does not. On an
@@ -8,7 +8,7 @@ accelerator image without jaxtyping the annotations fall back to plain `jax.Arra
 import jax
 import numpy as np
 
-Array = jax.Array | np.ndarray  # whatever jax.numpy takes
+Array = jax.Array | np.ndarray  # what jax.numpy accepts
 
 try:
     from jaxtyping import Bool, Float, Int, Num, UInt8

@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from parity_tests.mutations import EQUIVALENT, MUTATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = ["-x", "-q", "--no-header", "-p", "no:cacheprovider"]
+TIMEOUT_SEC = 1200
 QUICK_TIER = ["parity_tests", "tests", "-m", "not slow"]
 
 
@@ -52,20 +54,24 @@ def run_with(name: str, tests: list[str]) -> int:
 
 def failing_test(name: str, tests: list[str]) -> str | None:
     """The first of these tests that fails under the mutation, or None."""
-    done = subprocess.run(
-        [sys.executable, "-m", "parity_tests.mutate", "--run", name, "--tests", *tests],
-        cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu")},
-        capture_output=True,
-        text=True,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "parity_tests.mutate", "--run", name, "--tests", *tests],
+            cwd=ROOT,
+            env=os.environ | {"JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu")},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SEC,
+        )
+    except subprocess.TimeoutExpired:
+        return f"{tests[0]} (more than {TIMEOUT_SEC} s)"
     failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
     if failed:
         return failed.group(1)
     # 0: all passed. A mutation may also end the process, or make collection fail.
     if done.returncode == 0:
         return None
-    if done.returncode in (1, 2, 3) or done.returncode < 0:
+    if done.returncode in (1, 2, 3) or done.returncode == -signal.SIGABRT:
         return f"{tests[0]} (exit code {done.returncode})"
     raise RuntimeError(f"{name}: pytest did not run\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
@@ -74,7 +80,10 @@ def try_out(mutation: Mutation) -> Outcome:
     began = time.perf_counter()
     test, first = failing_test(mutation.name, [mutation.seen_by]), True
     if test is None:
+        # Seen only by a test that passes without it.
         test, first = failing_test(mutation.name, QUICK_TIER), False
+        if test and failing_test("", [test.partition(" ")[0]]):
+            test = None
     return Outcome(test, first, time.perf_counter() - began)
 
 
@@ -82,6 +91,10 @@ def changed_modules(commit: str) -> set[str]:
     """Names of the modules whose files differ from those of a commit."""
     files = subprocess.run(
         ["git", "diff", "--name-only", commit, "--", "*.py"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    files += subprocess.run(
+        ["git", "ls-files", "--others", "--exclude-standard", "--", "*.py"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout.splitlines()  # fmt: skip
     return {file.removesuffix(".py").replace("/", ".") for file in files}
@@ -106,9 +119,12 @@ def main(args: list[str] | None = None) -> int:
         modules = changed_modules(options.changed)
         chosen = [mutation for mutation in chosen if mutation.module in modules]
     console = Console(markup=False)
+    if not chosen:
+        console.print("no mutation was chosen")
+        return 0
     console.print("without a mutation ...")
     tests = list(dict.fromkeys(mutation.seen_by for mutation in chosen))
-    if chosen and (failed := failing_test("", tests)):
+    if failed := failing_test("", tests):
         console.print(f"a test fails as it is ({failed}): correct that first", style="red")
         return 1
     found = {}

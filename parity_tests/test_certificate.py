@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +92,16 @@ def test_a_mutation_matches_its_module_once_and_compiles(each):
 def test_mutations_have_names_of_their_own():
     assert len(mutations.MUTATIONS) >= 180
     assert len({each.name for each in mutations.MUTATIONS}) == len(mutations.MUTATIONS)
+
+
+def test_without_torch_the_certificate_says_which_extra_to_install():
+    script = (
+        "import runpy, sys\n"
+        "sys.modules['torch'] = None\n"
+        "runpy.run_module('parity_tests.certificate', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: the certificate compares with PyTorch, which is not installed")
+    assert '".[torch]"' in line

@@ -1,8 +1,8 @@
-"""Kills a digits run at random moments, resumes it each time, and compares it with a whole run.
+"""Kills a digits run at random times, resumes it, and compares it with an uninterrupted run.
 
 python tests/kill_and_resume.py [--kills 10] [--devices 1] [--seed 0]
-Some kills fall into the start, before a step is taken, and the others onto random steps. Exits
-with 1 if the parameters' hash differs. Not part of pytest: it takes some minutes.
+About a third of the kills come at a random time within 20 s of the start, the others at a random
+step. Exits with 1 if the hash of the parameters differs. Not part of pytest: it takes some minutes.
 """
 
 import argparse
@@ -20,7 +20,7 @@ OPTIONS = ["--epochs", "15", "--model.dropout", "0.1", "--checkpoint.every-steps
 
 
 def last_step(run: Path) -> int:
-    """The last that the run has logged; a line may be half written."""
+    """The last step that the run has logged, or 0; the last line may be incomplete."""
     try:
         return json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"]
     except (OSError, IndexError, ValueError):
@@ -31,7 +31,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--devices", type=int, default=1, help="emulated CPU devices")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="of the random times")
     args = parser.parse_args()
     flags = f"--xla_force_host_platform_device_count={args.devices}"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
@@ -50,7 +50,7 @@ def main() -> int:
         expected = json.loads((whole / "summary.json").read_text())
         print(f"uninterrupted: {seconds:.0f} s, {expected['params_sha256']}", flush=True)
 
-        # Short of the end, so that no kill comes too late.
+        # At least 40 steps before the end, so that no kill comes after it.
         steps = sorted(chance.sample(range(1, expected["steps"] - 40), args.kills))
         for number, step in enumerate(steps, 1):
             process, began = start(killed), time.perf_counter()
@@ -67,7 +67,7 @@ def main() -> int:
         found = json.loads((killed / "summary.json").read_text())
         print(f"killed {args.kills} times: {found['params_sha256']}", flush=True)
         same = found["params_sha256"] == expected["params_sha256"]
-        print("the same to the bit" if same else "DIFFERENT")
+        print("bitwise the same" if same else "DIFFERENT")
         return 0 if same else 1
 
 

@@ -1,3 +1,5 @@
+"""The pipeline of augmentations: shapes, targets, keys, and the choice of Mixup or CutMix."""
+
 import itertools
 from dataclasses import replace
 
@@ -37,8 +39,8 @@ SWITCHES = ("crop_scale", "flip_p", "cutout_holes", "mixup_alpha", "cutmix_alpha
 
 
 @pytest.mark.parametrize("names", [(), *itertools.combinations(SWITCHES, 2), SWITCHES])
-def test_any_subset_keeps_shapes_and_rows_that_sum_to_one(names):
-    """Rectangular images and an odd batch; every pair of augmentations, none, and all."""
+def test_any_subset_of_augmentations_keeps_shapes_and_targets_that_sum_to_one(names):
+    """With rectangular images and an odd batch size: every pair of augmentations, none, and all."""
     images, targets = batch()
     config = AugmentConfig(cutout_length=3, **{n: getattr(EVERYTHING, n) for n in names})
     out, soft = make_augment(config, MEAN, STD)(jax.random.key(1), images, targets)
@@ -51,7 +53,7 @@ def test_any_subset_keeps_shapes_and_rows_that_sum_to_one(names):
 
 
 def expected_batch(name, key, images, targets):
-    """What one augmentation alone makes of a normalised batch, from the pipeline's own key."""
+    """A normalised batch after one augmentation, drawn with the key that the pipeline gives it."""
     shape = images.shape[:3]
     config = EVERYTHING
     crop, flip, cutout, mixup, cutmix, _ = jax.random.split(key, 6)
@@ -69,7 +71,7 @@ def expected_batch(name, key, images, targets):
 
 
 @pytest.mark.parametrize("name", SWITCHES)
-def test_each_one_alone_is_its_draw_applied_to_normalised_images(name):
+def test_each_augmentation_alone_is_its_draw_applied_to_normalised_images(name):
     images, targets = batch()
     config = AugmentConfig(cutout_length=3, **{name: getattr(EVERYTHING, name)})
     found = make_augment(config, MEAN, STD)(jax.random.key(1), images, targets)
@@ -78,14 +80,14 @@ def test_each_one_alone_is_its_draw_applied_to_normalised_images(name):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_a_hole_is_the_mean_colour():
-    config = AugmentConfig(cutout_holes=1, cutout_length=99)  # covers the image from anywhere
+def test_a_cutout_hole_has_the_mean_colour():
+    config = AugmentConfig(cutout_holes=1, cutout_length=99)  # covers the image from any centre
     out, _ = make_augment(config, MEAN, STD)(jax.random.key(0), *batch())
     middle = np.asarray(out)[:, 6, 10]
     np.testing.assert_array_equal(middle, 0)
 
 
-def test_the_same_key_gives_the_same_batch_and_another_key_another():
+def test_equal_keys_give_equal_batches_and_different_keys_different_ones():
     augment = jax.jit(make_augment(EVERYTHING, MEAN, STD))
     first, second, third = (augment(jax.random.key(k), *batch())[0] for k in (0, 0, 1))
     np.testing.assert_array_equal(first, second)
@@ -95,7 +97,7 @@ def test_the_same_key_gives_the_same_batch_and_another_key_another():
 def test_a_batch_gets_mixup_or_cutmix_never_both_nor_neither():
     config = AugmentConfig(mixup_alpha=1.0, cutmix_alpha=1.0, cutmix_p=1.0, cutmix_share=0.5)
     augment = jax.jit(make_augment(config, (0.0,), (1.0,)))
-    # Each image is one grey level, its own number: a blend shows other levels, a paste does not.
+    # Image i has the grey level 16 i in every pixel: Mixup gives other levels, CutMix does not.
     levels = jnp.arange(16, dtype=jnp.uint8) * 16
     images = jnp.broadcast_to(levels[:, None, None, None], (16, 8, 8, 1))
     kinds = []
@@ -108,7 +110,7 @@ def test_a_batch_gets_mixup_or_cutmix_never_both_nor_neither():
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_cutmix_share_decides_between_the_two(share):
+def test_cutmix_share_0_is_mixup_alone_and_1_is_cutmix_alone(share):
     config = AugmentConfig(mixup_alpha=1.0, cutmix_alpha=1.0, cutmix_p=1.0, cutmix_share=share)
     alone = replace(config, **{"mixup_alpha" if share else "cutmix_alpha": 0.0})
     for seed in range(5):
@@ -118,8 +120,8 @@ def test_cutmix_share_decides_between_the_two(share):
             np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_the_whole_batch_is_one_compiled_call_without_a_loop():
-    """No Python loop and no host round trip: tracing with abstract values must succeed."""
+def test_augmentation_is_traced_without_a_loop_over_examples():
+    """The number of operations does not depend on the batch size, and none runs on the host."""
     augment = make_augment(EVERYTHING, MEAN, STD)
     small, large = (
         jax.make_jaxpr(augment)(jax.random.key(0), *batch(size)).jaxpr.eqns for size in (4, 64)

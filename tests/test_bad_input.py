@@ -1,4 +1,4 @@
-"""What each kind of strange picture gets: it is read, or it stops the run, or it is left out."""
+"""Unusual and damaged images: each is read, or stops the run, or is left out."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def sixteen_bits() -> bytes:
 
 def rotated_by_exif() -> bytes:
     exif = Image.Exif()
-    exif[0x0112] = 6  # Orientation: turn it a quarter
+    exif[0x0112] = 6  # Orientation: to be shown rotated by 90 degrees
     return encoded(Image.fromarray(COLOURS), "JPEG", quality=95, exif=exif)
 
 
@@ -53,7 +53,7 @@ def animated(kind: str) -> bytes:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """Claims a size; that is refused before any memory is asked for it."""
+    """A PNG without pixels that claims this size; it is refused before memory is allocated."""
     chunks = b"\x89PNG\r\n\x1a\n"
     size = width.to_bytes(4, "big") + height.to_bytes(4, "big")
     for kind, data in ((b"IHDR", size + b"\x08\x02\0\0\0"), (b"IDAT", b"")):
@@ -64,7 +64,7 @@ def png_header(width: int, height: int) -> bytes:
 
 PHOTO = encoded(Image.fromarray(COLOURS), "JPEG")
 
-# Read: the bytes, and the RGB pixels that they stand for, before the resizing.
+# Images that are read: the bytes, and their RGB pixels before resizing.
 READ = {
     "cmyk.jpg": (
         encoded(Image.fromarray(COLOURS).convert("CMYK"), "JPEG"),
@@ -89,7 +89,7 @@ READ = {
         lambda _: Image.new("RGB", (20_000, 40), (1, 2, 3)),
     ),
 }
-# Stop, or skip: the bytes, and what is said.
+# Images that are not: the bytes, and a part of the message.
 UNREADABLE = {
     "empty.jpg": (b"", "cannot be read as an image (not JPEG"),
     "truncated.jpg": (PHOTO[: len(PHOTO) // 2], "truncated"),
@@ -102,7 +102,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("name", READ)
-def test_it_is_read(name):
+def test_an_unusual_image_is_read_as_its_rgb_pixels(name):
     data, rgb = READ[name]
     found = decode_image(data, 10, name)
     expected = rgb(data).convert("RGB").resize((10, 10), Image.Resampling.BILINEAR)
@@ -110,7 +110,7 @@ def test_it_is_read(name):
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-def test_it_is_refused_by_name(name):
+def test_an_unreadable_image_is_refused_in_one_line_that_names_it(name):
     data, message = UNREADABLE[name]
     with pytest.raises(UnreadableImage) as error:
         decode_image(data, 10, name)
@@ -133,7 +133,7 @@ def load(root: Path, on_error: str):
     return load_dataset(config, 8, 3)
 
 
-@pytest.mark.filterwarnings("error")  # nor does Pillow warn of what has been decided
+@pytest.mark.filterwarnings("error")  # Pillow's warnings are suppressed
 def test_every_bad_file_of_a_folder_is_left_out_and_counted_or_stops_the_run(tmp_path):
     root = make_folder(tmp_path / "images")
     for name, (data, _) in (READ | UNREADABLE).items():
@@ -149,23 +149,23 @@ def test_every_bad_file_of_a_folder_is_left_out_and_counted_or_stops_the_run(tmp
         }
         for split in (data.train, data.val, data.test):
             batch = split.take(np.arange(len(split)))
-            assert batch["image"].any(axis=(1, 2, 3)).all()  # no black hole is trained on
+            assert batch["image"].any(axis=(1, 2, 3)).all()  # none is an unreadable one's
     with pytest.raises(UserError, match=r"/ant/.* --data.on-error skip$"):
-        load(root, "stop")  # what was skipped is not forgotten
+        load(root, "stop")  # the cache records the skipped images
 
 
 def test_a_class_or_a_split_that_skipping_leaves_empty_is_refused(tmp_path):
     root = make_folder(tmp_path / "images")
     for path in (root / "bee").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(UserError, match="no training image of class 'bee' can be read, as"):
+    with pytest.raises(UserError, match="no training image of class 'bee' can be read; the"):
         load(root, "skip")
     other = tmp_path / "splits"
     make_folder(other / "train")
     make_folder(other / "test", size=1)
     for path in (other / "test").rglob("*.png"):
         path.write_bytes(b"")
-    with pytest.raises(UserError, match="no image of the test split can be read, as"):
+    with pytest.raises(UserError, match="no image of the test split can be read; the first"):
         load(other, "skip")
 
 
@@ -205,7 +205,7 @@ def test_a_listed_file_that_is_missing_is_left_out_when_asked(tmp_path):
     assert "trainval_breed2_3.jpg is listed but cannot be read" in data.skipped[0]
 
 
-def test_links_are_followed_and_what_is_no_file_is_not_waited_for(tmp_path):
+def test_links_are_followed_and_a_pipe_does_not_block(tmp_path):
     root = make_folder(tmp_path / "images")
     elsewhere = make_folder(tmp_path / "elsewhere", classes=("more",), size=3)
     (root / "ant" / "link").symlink_to(elsewhere / "more")
@@ -217,13 +217,13 @@ def test_links_are_followed_and_what_is_no_file_is_not_waited_for(tmp_path):
     assert {name for name in source.names if "link" in name} == {
         f"ant/link/{number:02d}.png" for number in range(3)
     }
-    assert len(source.names) == 24 + 3 + 1  # a link to a pipe is passed over
+    assert len(source.names) == 24 + 3 + 1  # a link to a pipe is ignored
     (reason,) = source.unreadable.values()
     assert "bee/nowhere.jpg is listed but cannot be read" in reason
 
 
-def test_a_folder_that_cannot_be_looked_into_is_not_left_out_in_silence(tmp_path, monkeypatch):
-    """Root can look into every folder."""
+def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path, monkeypatch):
+    """The error is simulated, because root can list every folder."""
     root = make_folder(tmp_path / "images")
     scandir = os.scandir
 
@@ -233,7 +233,7 @@ def test_a_folder_that_cannot_be_looked_into_is_not_left_out_in_silence(tmp_path
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(UserError, match=r"bee cannot be looked into \(Permission denied\)"):
+    with pytest.raises(UserError, match=r"bee cannot be listed \(Permission denied\)"):
         find_source(DataConfig(name="folder", dir=str(root)))
 
 
@@ -248,14 +248,14 @@ def test_names_that_are_not_utf8_are_written_with_backslashes(tmp_path):
 
 
 @pytest.mark.parametrize("option", ["--out", "--data.cache-dir"])
-def test_what_a_run_writes_cannot_lie_among_its_images(tmp_path, option):
+def test_out_and_cache_dir_inside_the_image_folder_are_refused(tmp_path, option):
     root = make_folder(tmp_path / "images")
     folder = ["pets-small", "--data.name", "folder", "--data.dir", str(root)]
     with pytest.raises(UserError, match=f"{option} .* lies in --data.dir"):
         parse([*folder, option, str(root / "new")])
 
 
-def test_a_signal_while_decoding_leaves_nothing_behind(tmp_path):
+def test_a_signal_while_decoding_leaves_no_partial_files(tmp_path):
     root = make_folder(tmp_path / "images")
     script = (
         "import os, runpy, signal, sys, time\n"
@@ -278,7 +278,7 @@ def test_a_signal_while_decoding_leaves_nothing_behind(tmp_path):
     assert list((tmp_path / "out").iterdir()) == []  # nor is the lock of --out left there
 
 
-def test_a_reader_that_goes_away_does_not_end_the_run(tmp_path):
+def test_a_closed_standard_output_does_not_end_the_run(tmp_path):
     """As in `python train_jax.py | head -1`."""
     script = (
         "import os, sys; from jaxvit.runs.progress import make_console; console = make_console()\n"
@@ -292,8 +292,11 @@ def test_a_reader_that_goes_away_does_not_end_the_run(tmp_path):
     assert process.wait() == 7
 
 
-def test_a_file_that_cannot_be_opened_stops_the_run_and_is_not_remembered(tmp_path, monkeypatch):
-    """It may be readable tomorrow, and the cache would not know. (Root can open every file.)"""
+def test_a_file_that_cannot_be_opened_stops_the_run_and_is_not_recorded(tmp_path, monkeypatch):
+    """A later run may be able to open it.
+
+    The error is simulated, because root can open every file.
+    """
     root = make_folder(tmp_path / "images")
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", lambda path: path.joinpath("x").open("rb").read())
@@ -302,7 +305,7 @@ def test_a_file_that_cannot_be_opened_stops_the_run_and_is_not_remembered(tmp_pa
     assert load(root, "stop").skipped == ()
 
 
-def test_the_count_is_in_the_summary_and_the_names_in_the_split(tmp_path, capsys):
+def test_skipped_images_are_counted_in_the_summary_and_named_in_split_json(tmp_path, capsys):
     root = make_folder(tmp_path / "images")
     (root / "ant" / "text.jpg").write_text("no picture")
     out = tmp_path / "run"
@@ -321,8 +324,8 @@ def test_the_count_is_in_the_summary_and_the_names_in_the_split(tmp_path, capsys
     assert "ant/text.jpg" in skipped
 
 
-def test_large_images_wait_for_each_other(monkeypatch):
-    """Eight threads, and room for two of these images: never are three decoded at once."""
+def test_no_more_pixels_than_the_budget_are_decoded_at_once(monkeypatch):
+    """Eight threads and a budget of two images: at most two are decoded at once."""
     budget = PixelBudget(2 * 240)
     monkeypatch.setattr(images, "_budget", budget)
     at_once, most, lock = 0, 0, threading.Lock()
@@ -345,5 +348,5 @@ def test_large_images_wait_for_each_other(monkeypatch):
     for thread in threads:
         thread.join()
     assert most == 2
-    with budget.spend(10**9):  # larger than all of it: alone, but not never
+    with budget.spend(10**9):  # an image above the limit does not wait forever
         pass

@@ -1,4 +1,4 @@
-"""The cache of decoded images: made once, mapped, and made anew where it is not whole."""
+"""The cache of decoded images: written once, memory-mapped, and written again if damaged."""
 
 import errno
 import pickle
@@ -32,7 +32,7 @@ def test_each_image_is_decoded_once_and_mapped_afterwards(tmp_path):
     np.testing.assert_array_equal(first[:, 0, 0, 0], np.arange(5))
 
 
-def test_another_size_or_source_is_another_cache(tmp_path):
+def test_each_size_and_each_source_has_its_own_cache(tmp_path):
     calls = []
     load_pixels(counting_examples(calls), 4, 3, tmp_path)
     load_pixels(counting_examples(calls), 5, 3, tmp_path)
@@ -41,7 +41,7 @@ def test_another_size_or_source_is_another_cache(tmp_path):
     assert len(list(tmp_path.glob("*/pixels.npy"))) == 3
 
 
-def test_a_decoding_that_fails_leaves_nothing_behind(tmp_path):
+def test_an_error_while_decoding_leaves_no_cache(tmp_path):
     def pixels(index, img_size):
         raise UserError("bad image")
 
@@ -67,7 +67,7 @@ class Bomb:
         lambda path: path.write_bytes(pickle.dumps(Bomb())),
     ],
 )
-def test_a_damaged_cache_is_made_anew(tmp_path, file, damage):
+def test_a_damaged_cache_is_decoded_again(tmp_path, file, damage):
     calls = []
     first = np.array(load_pixels(counting_examples(calls), 4, 3, tmp_path).pixels)
     (entry,) = (path for path in tmp_path.iterdir() if path.is_dir())
@@ -77,7 +77,7 @@ def test_a_damaged_cache_is_made_anew(tmp_path, file, damage):
     assert len(calls) == 10
 
 
-def test_what_a_killed_process_left_half_written_is_not_used(tmp_path):
+def test_a_partial_cache_of_a_killed_process_is_not_used(tmp_path):
     calls = []
     load_pixels(counting_examples(calls), 4, 3, tmp_path)
     (entry,) = (path for path in tmp_path.iterdir() if path.is_dir())
@@ -95,8 +95,8 @@ def test_the_cache_of_another_version_is_not_used(tmp_path, monkeypatch):
     assert len(calls) == 10
 
 
-def test_a_cache_is_read_where_nothing_can_be_written(tmp_path, monkeypatch):
-    """As root every directory can be written, so the refusal is made here."""
+def test_a_cache_is_read_from_a_read_only_disk(tmp_path, monkeypatch):
+    """The error is simulated, because root can write to every directory."""
     calls = []
     load_pixels(counting_examples(calls), 4, 3, tmp_path)
 
@@ -111,20 +111,20 @@ def test_a_cache_is_read_where_nothing_can_be_written(tmp_path, monkeypatch):
         load_pixels(counting_examples(calls, "two"), 4, 3, tmp_path)
 
 
-def test_two_processes_decode_once_between_them(tmp_path):
+def test_two_concurrent_loads_decode_each_image_once(tmp_path):
     calls = []
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda _: load_pixels(counting_examples(calls), 4, 3, tmp_path), range(2)))
     assert len(calls) == 5
 
 
-def test_a_cache_that_cannot_be_written_is_named(tmp_path):
+def test_a_cache_that_cannot_be_written_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"cannot be written .*: choose another place with"):
         load_pixels(counting_examples([]), 4, 3, tmp_path / "file" / "cache")
 
 
-def test_a_byte_that_changed_on_disk_is_decoded_again(tmp_path):
+def test_a_cache_with_a_changed_byte_is_decoded_again(tmp_path):
     calls = []
     first = np.array(load_pixels(counting_examples(calls), 4, 3, tmp_path).pixels)
     (path,) = tmp_path.glob("*/pixels.npy")

@@ -1,4 +1,4 @@
-"""The options that XLA is given, and programs kept for a later process."""
+"""XLA's compiler options, and programs cached for later processes."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 from jaxvit.runtime import compiler
 from jaxvit.runtime.compiler import jit, xla_options
 
-# Compiles one program and prints how many were compiled, how many found, and what came of it.
+# Runs one program; prints whether programs are cached, the number of cache hits, and the result.
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -28,8 +28,8 @@ print(int(kept), found, float(out).hex())
 
 
 def process(directory, **environment: str) -> tuple[bool, int, str]:
-    """Whether programs are kept, how many were found, and the result."""
-    # conftest.py silences XLA, which would complain of programs that it cannot use.
+    """Whether programs are cached, the number of cache hits, and the result."""
+    # Without conftest.py's log level, XLA prints a warning for a program that it cannot use.
     ours = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     left_out = ("JAX_COMPILATION_CACHE_DIR", "TF_CPP_MIN_LOG_LEVEL")
     clean = {k: v for k, v in os.environ.items() if k not in left_out} | ours
@@ -45,7 +45,7 @@ def process(directory, **environment: str) -> tuple[bool, int, str]:
     return kept == "1", int(found), out
 
 
-def test_a_later_process_finds_the_programs_of_an_earlier_one(tmp_path):
+def test_a_later_process_loads_the_programs_of_an_earlier_one(tmp_path):
     kept, found, out = process(tmp_path)
     assert kept
     assert found == 0
@@ -55,24 +55,24 @@ def test_a_later_process_finds_the_programs_of_an_earlier_one(tmp_path):
     assert again == out
 
 
-def test_a_process_of_another_number_of_threads_compiles_its_own(tmp_path):
+def test_a_process_with_another_number_of_threads_compiles_its_own_programs(tmp_path):
     assert process(tmp_path, NPROC="1")[:2] == (True, 0)
     assert process(tmp_path, NPROC="2")[:2] == (True, 0)
 
 
-def test_a_place_that_the_user_names_is_used(tmp_path):
+def test_a_directory_in_jax_compilation_cache_dir_is_used_instead(tmp_path):
     process(tmp_path / "ours", JAX_COMPILATION_CACHE_DIR=str(tmp_path / "named"))
     assert any((tmp_path / "named").iterdir())
     assert not (tmp_path / "ours").exists()
 
 
-def test_where_nothing_can_be_written_nothing_is_kept(tmp_path):
+def test_no_program_is_cached_where_the_directory_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     assert process(tmp_path / "file")[:2] == (False, 0)
 
 
-@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the options are a CPU's")
-def test_options_change_the_program_and_not_its_result():
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the options are for CPUs")
+def test_the_options_change_the_program_but_not_its_result():
     x = jax.random.normal(jax.random.key(0), (96, 96))
     plain, ours = jax.jit(jnp.matmul), jit(jnp.matmul)
     assert jnp.allclose(plain(x, x), ours(x, x), atol=1e-4)
@@ -80,7 +80,7 @@ def test_options_change_the_program_and_not_its_result():
         assert "ynn_fusion" not in ours.lower(x, x).compile().as_text()
 
 
-def test_the_oldest_programs_go_when_there_are_too_many(tmp_path, monkeypatch):
+def test_the_oldest_programs_are_evicted_above_the_limit(tmp_path, monkeypatch):
     for age, name in enumerate(["new-cache", "older-cache", "oldest-cache"]):
         (tmp_path / name).write_bytes(bytes(10))
         os.utime(tmp_path / name, (1000 - age, 1000 - age))

@@ -1,3 +1,5 @@
+"""Presets, the command line, its help, and the checks of its options."""
+
 from dataclasses import fields, is_dataclass, replace
 
 import pytest
@@ -16,18 +18,46 @@ def test_every_preset_passes_its_own_checks(tmp_path):
         if name == "folder":
             config = replace(config, data=replace(config.data, dir=str(tmp_path)))
         for images in (6, 50, 300, 3_000, 30_000, 1_000_000):
-            complete_config = complete(config, images, 3)
+            complete_config = complete(config, images, images // 9)
             check(complete_config)
             assert not complete_config.follows_images
 
 
-def test_what_is_given_is_not_filled_in():
+def test_a_given_value_is_not_replaced():
     given = replace(PRESETS["folder"], epochs=3)
-    assert complete(given, 300, 3).epochs == 3
+    assert complete(given, 300, 30).epochs == 3
     assert PRESETS["folder"].epochs is None
+    assert complete(PRESETS["folder"]).follows_images  # until the images are counted
 
 
-def test_pets_lab_has_the_labs_numbers():
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        (30, (333, 32, 96)),
+        (300, (93, 32, 96)),
+        (2_000, (40, 64, 128)),
+        (30_000, (10, 64, 128)),
+    ],
+)
+def test_the_folder_preset_follows_the_number_of_training_images(tmp_path, images, expected):
+    for name in ("ant", "bee"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        (tmp_path / "val" / name).mkdir(parents=True)
+        (tmp_path / "test" / name).mkdir(parents=True)
+        for split, count in (("train", images // 2), ("val", 2), ("test", 2)):
+            for number in range(count):
+                (tmp_path / split / name / f"{number}.jpg").touch()
+    _, config = parse(["folder", "--data.dir", str(tmp_path)])
+    assert (config.epochs, config.batch_size, config.model.embed_dim) == expected
+    assert not config.follows_images
+    assert config.select == "last"
+    assert complete(PRESETS["folder"], images, 100).select == "best"
+    _, config = parse(["folder", "--data.dir", str(tmp_path), "--epochs", "7"])
+    assert config.epochs == 7
+    assert config.batch_size == expected[1]
+
+
+def test_pets_lab_has_the_labs_hyperparameters():
     config = PRESETS["pets-lab"]
     assert (config.epochs, config.batch_size, config.label_smoothing) == (10, 32, 0.1)
     assert (config.optim.lr, config.optim.weight_decay, config.optim.schedule) == (
@@ -45,7 +75,7 @@ def test_pets_lab_has_the_labs_numbers():
         (["--model.num-heads", "7"], "embed-dim 64 is not divisible by --model.num-heads 7"),
         (["--model.patch-size", "3"], "img-size 8 is not divisible by --model.patch-size 3"),
         (["--epochs", "0"], "--epochs 0 is too small: it must be at least 1"),
-        (["--epochs", "many"], "Error parsing --epochs"),
+        (["--epochs", "many"], "Error parsing --epochs: no type matching {None}|INT could be"),
         (["--no-such-option", "1"], "--no-such-option"),
         (["--model.dtype", "float16"], "float16"),
         (
@@ -70,7 +100,7 @@ def test_pets_lab_has_the_labs_numbers():
         (["--model.mlp-ratio", "0.001"], "--model.mlp-ratio 0.001 leaves the MLP no hidden unit"),
     ],
 )
-def test_a_wrong_value_is_one_clear_line(args, message):
+def test_a_wrong_value_is_refused_in_one_line_that_names_it(args, message):
     with pytest.raises(UserError) as error:
         parse(args)
     assert message in str(error.value)
@@ -110,7 +140,7 @@ def options_of(cls, prefix="") -> list[str]:
     return found
 
 
-def test_help_all_describes_every_option_and_every_group_by_its_own_words(capsys):
+def test_help_all_lists_every_option_and_describes_every_group_once(capsys):
     with pytest.raises(SystemExit) as stop:
         parse(["pets-small", "--help-all"])
     assert stop.value.code == 0
@@ -130,7 +160,7 @@ def test_help_all_describes_every_option_and_every_group_by_its_own_words(capsys
 
 
 @pytest.mark.parametrize("args", [["--lr", "1"], ["pets-small", "--optim.lrr", "1"]])
-def test_the_option_that_was_meant_is_suggested(args):
+def test_a_similar_option_is_suggested_for_an_unknown_one(args):
     with pytest.raises(UserError, match="perhaps you meant --optim.lr"):
         parse(args)
 
@@ -138,10 +168,11 @@ def test_the_option_that_was_meant_is_suggested(args):
 @pytest.mark.parametrize(
     ("data", "preset"), [("folder", "folder"), ("oxford_iiit_pet", "pets-small")]
 )
-def test_without_a_preset_it_follows_the_data_set(tmp_path, data, preset):
+def test_without_a_preset_the_data_set_determines_it(tmp_path, data, preset):
     for name in ("a", "b"):
         (tmp_path / "photos" / name).mkdir(parents=True)
-        (tmp_path / "photos" / name / "x.jpg").write_bytes(b"")
+        for number in range(3):
+            (tmp_path / "photos" / name / f"{number}.jpg").touch()
     for args in (["--data.name", data], [f"--data.name={data}"]):
         name, config = parse([*args, "--data.dir", str(tmp_path / "photos")])
         assert name == preset
@@ -152,7 +183,7 @@ def test_without_a_preset_it_follows_the_data_set(tmp_path, data, preset):
         assert config.data.exif == (data == "folder")
 
 
-def test_what_follows_the_data_set_does_so_under_any_preset(tmp_path):
+def test_size_channels_and_mean_follow_the_data_set_under_any_preset(tmp_path):
     _, config = parse(["digits", "--data.name", "oxford_iiit_pet"])
     assert config.model.in_channels == 3
     assert config.data.mean == IMAGENET_MEAN

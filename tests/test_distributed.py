@@ -1,4 +1,4 @@
-"""Many processes are one program: two on localhost, with two emulated devices each."""
+"""Two processes on localhost, with two emulated devices each, train as one with four devices."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ ROOT = Path(train_jax.__file__).parent
 
 @contextlib.contextmanager
 def two_processes(*args: list[str]):
-    """The same options for both, or those of each; none outlives the test."""
+    """Starts two processes with the same options or with one list each; kills them at the end."""
     processes = start_two(*args)
     try:
         yield processes
@@ -41,7 +41,7 @@ def two_processes(*args: list[str]):
 
 
 def finish(processes: list[subprocess.Popen]) -> tuple[list[int], list[str]]:
-    """Exit codes and what was printed; a deadlock is a failure, not a wait."""
+    """Exit codes and outputs; a deadlock raises after 280 s."""
     with ThreadPoolExecutor(2) as pool:
         printed = list(pool.map(lambda p: p.communicate(timeout=280)[0], processes))
     return [process.returncode for process in processes], printed
@@ -54,7 +54,7 @@ def start_two(args: list[str], others: list[str] | None = None) -> list[subproce
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        # Quick compilation changes rounding: compile as this process does.
+        # Optimisations change rounding, so the processes compile as this one does.
         "JAX_DISABLE_MOST_OPTIMIZATIONS": str(
             int(jax.config.read("jax_disable_most_optimizations"))
         ),
@@ -79,7 +79,7 @@ def lines_of(out: Path) -> list[dict]:
 
 
 def assert_same_run(out: Path, reference: Path) -> None:
-    """Every line that the reference has, its losses to float32 rounding, and the test scores."""
+    """The same logged steps and epochs; losses equal to relative 1e-5; as many steps."""
     found, expected = lines_of(out), lines_of(reference)
     keys = ("step", "epoch", "train/loss", "val/loss")
     for line, like in zip(found, expected, strict=True):
@@ -92,23 +92,23 @@ def assert_same_run(out: Path, reference: Path) -> None:
 
 
 def test_two_processes_give_the_losses_of_one_with_as_many_devices(uninterrupted, tiny, tmp_path):
-    """With the state cut over all four devices, which no process then holds whole."""
+    """With the state sharded over all four devices, so that no process holds it whole."""
     out = tmp_path / "run"
     with two_processes([*tiny, "--out", str(out), "--parallel.shard-params"]) as processes:
         codes, printed = finish(processes)
     assert codes == [0, 0], printed
     assert_same_run(out, uninterrupted)
     assert json.loads((out / "summary.json").read_text())["device"]["processes"] == 2
-    # One process speaks and writes.
+    # Only process 0 prints and writes.
     assert "test accuracy" in printed[0]
     assert "test accuracy" not in printed[1]
     assert len(list(out.glob("events.out.tfevents.*"))) == 1
 
 
-def test_a_signal_to_one_process_stops_both_and_another_topology_goes_on(
+def test_a_signal_to_one_process_stops_both_and_another_topology_resumes(
     uninterrupted, tiny, tmp_path
 ):
-    """Two processes are stopped, with the state cut; one goes on, with the state whole."""
+    """Two processes stop, with a sharded state; one process resumes, with a replicated state."""
     out = tmp_path / "run"
     with two_processes([*tiny, "--out", str(out), "--parallel.shard-params"]) as processes:
         while len(lines_of(out)) < 2 and processes[0].poll() is None:
@@ -122,7 +122,7 @@ def test_a_signal_to_one_process_stops_both_and_another_topology_goes_on(
 
 
 def test_processes_that_were_started_differently_are_refused(tiny, tmp_path):
-    """They would train on without a word, each on parameters of its own."""
+    """Otherwise each would train different parameters without an error."""
     common = [*tiny, "--out", str(tmp_path / "run")]
     with two_processes([*common, "--seed", "0"], [*common, "--seed", "1"]) as processes:
         codes, printed = finish(processes)
@@ -131,7 +131,7 @@ def test_processes_that_were_started_differently_are_refused(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_processes_agree_on_a_signal_at_the_steps_they_ask_each_other():
+def test_processes_agree_on_a_signal_only_every_few_steps():
     asked = []
 
     def agree(number: int) -> int:
@@ -153,13 +153,13 @@ def test_processes_agree_on_a_signal_at_the_steps_they_ask_each_other():
         ({"coordinator": "here:1", "num_processes": 2, "process_id": 2}, "must lie in [0, 2)"),
     ],
 )
-def test_processes_that_cannot_find_each_other_are_refused(distributed, message):
+def test_inconsistent_distributed_options_are_refused(distributed, message):
     with pytest.raises(UserError) as error:
         check(replace(PRESETS["digits"], distributed=DistributedConfig(**distributed)))
     assert message in str(error.value)
 
 
-def test_slurm_and_tpu_pods_are_found_and_nothing_else(monkeypatch):
+def test_without_a_coordinator_only_slurm_steps_and_tpu_pods_are_joined(monkeypatch):
     calls = []
     monkeypatch.setattr(jax.distributed, "initialize", lambda *a, **k: calls.append((a, k)))
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
@@ -169,36 +169,36 @@ def test_slurm_and_tpu_pods_are_found_and_nothing_else(monkeypatch):
     monkeypatch.setenv("SLURM_NTASKS", "2")
     monkeypatch.setenv("SLURM_PROCID", "0")
     connect(DistributedConfig())
-    assert calls == []  # a batch script outside of srun has these two, and is alone
+    assert calls == []  # a batch script outside srun has only these two, and runs alone
     for name in SLURM:
         monkeypatch.setenv(name, "2")
     connect(DistributedConfig())
     assert calls.pop() == ((), {"cluster_detection_method": "slurm"})
     connect(DistributedConfig("here:1", 2, 0))
-    assert calls.pop()[0] == ("here:1", 2, 0)  # what was said goes before what was found
+    assert calls.pop()[0] == ("here:1", 2, 0)  # options override what is detected
     monkeypatch.setenv("SLURM_NTASKS", "1")
     monkeypatch.delenv("JAX_PLATFORMS")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     connect(DistributedConfig())
-    assert calls.pop() == ((), {})  # libtpu is there: JAX looks for a pod
+    assert calls.pop() == ((), {})  # libtpu is installed: JAX looks for a pod
 
 
-def test_a_coordinator_that_does_not_answer_is_one_line():
-    with socket.socket() as taken:  # bound and not listening: nobody answers
+def test_a_coordinator_that_does_not_answer_is_a_user_error():
+    with socket.socket() as taken:  # bound but not listening
         taken.bind(("localhost", 0))
         address = f"localhost:{taken.getsockname()[1]}"
         with pytest.raises(UserError, match=rf"cannot join the others of the run \({address} does"):
             connect(DistributedConfig(address, 2, 1), timeout_sec=1)
 
 
-def test_a_coordinator_that_is_no_host_is_refused_at_once():
+def test_a_coordinator_whose_host_does_not_exist_is_refused_at_once():
     with pytest.raises(UserError, match="nowhere.invalid is not the name of a host"):
         connect(DistributedConfig("nowhere.invalid:1234", 2, 1), timeout_sec=100)
 
 
-def test_pmap_serves_one_process(monkeypatch):
+def test_pmap_with_several_processes_is_refused(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    with pytest.raises(UserError, match="pmap serves one process, and there are 2"):
+    with pytest.raises(UserError, match="pmap supports one process, and there are 2"):
         make_devices(Config(parallel=ParallelConfig(mode="pmap")))
 
 
@@ -209,7 +209,7 @@ def test_processes_with_unequal_numbers_of_devices_are_refused(monkeypatch):
         make_devices(Config())
 
 
-def test_a_process_that_does_not_write_leaves_nothing(tmp_path):
+def test_a_run_directory_that_does_not_write_creates_no_files(tmp_path):
     run = RunDirectory(Config(out=str(tmp_path / "run")), writes=False)
     run.open({})
     run.log(1, 1, {"train/loss": 1.0})

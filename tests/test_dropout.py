@@ -1,4 +1,4 @@
-"""The masks of dropout have no pattern that training could meet."""
+"""Dropout's masks have the statistics of independent Bernoulli draws."""
 
 import jax
 import jax.numpy as jnp
@@ -20,18 +20,18 @@ def masks(request) -> tuple[float, np.ndarray]:
 
 
 def z_of(found: np.ndarray, p: float, count: int) -> np.ndarray:
-    """Standard errors from the number that is expected."""
+    """The deviation of a count from its expectation, in standard deviations."""
     return (found - count * p) / np.sqrt(count * p * (1 - p))
 
 
 def test_the_share_kept_of_each_mask_example_token_and_unit_is_binomial(masks):
-    """Neither too far from the law nor too near it, as evenly spread draws would be."""
+    """The counts spread as binomial ones: not more, and not less, as evenly spaced draws would."""
     p, kept = masks
     for axes in ((1, 2, 3), (2, 3), (0, 1, 3), (0, 1, 2), (0,)):
         counts = kept.sum(axis=axes).ravel()
         number = kept.size // counts.size
         assert abs(z_of(kept.sum(), p, kept.size)) < 5
-        if number * p * (1 - p) > 5:  # where the normal law is a fair one
+        if number * p * (1 - p) > 5:  # where the normal distribution approximates it
             z = z_of(counts, p, number)
             assert abs(z.std() - 1) < 6 / np.sqrt(2 * counts.size), axes
 
@@ -49,14 +49,14 @@ def test_units_at_any_distance_and_masks_of_any_two_keys_are_independent(masks):
     assert abs(between.std() - 1) < 0.15
 
 
-def test_runs_of_eight_units_are_equally_frequent_at_one_half():
+def test_all_patterns_of_eight_units_are_equally_frequent_at_one_half():
     draw = jax.jit(lambda key: draw_kept(key, SHAPE, 0.5))
     bits = np.concatenate([np.asarray(draw(key)).reshape(-1, 8) for key in KEYS])
     counts = np.bincount(bits @ (1 << np.arange(8)), minlength=256)
     assert stats.chisquare(counts).pvalue > 1e-4
 
 
-def test_what_is_kept_is_scaled_and_nothing_is_dropped_in_evaluation():
+def test_kept_units_are_scaled_and_evaluation_drops_none():
     x = jnp.ones(SHAPE)
     out = Dropout(0.25).apply({}, x, False, rngs={"dropout": KEYS[0]})
     np.testing.assert_allclose(np.unique(out), [0, 1 / 0.75], rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Every fast path is the same function as its reference, in value and in every derivative."""
+"""Every fast path computes the same values and derivatives as its reference."""
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ def close(a, b) -> None:
 
 @pytest.mark.parametrize("name", PATHS)
 def test_a_fast_path_has_its_references_values_and_derivatives(name):
-    """Forward and reverse mode, and forward over reverse, as Hessians want it."""
+    """In forward mode, in reverse mode, and in forward over reverse mode, which Hessians use."""
     fast, reference, args = PATHS[name]
     close(jax.jit(fast)(*args), reference(*args))
     tangents = tuple(normal(*x.shape, seed=9) for x in args)
@@ -68,7 +68,7 @@ MODEL = VisionTransformer(
 
 
 def test_a_model_has_forward_mode_derivatives():
-    """Of logits in the image, against a difference quotient in float64."""
+    """Of the logits with respect to the image, against a central difference quotient."""
     images = jax.random.normal(jax.random.key(0), (1, 4, 4, 3))
     params = jax.jit(MODEL.init)(jax.random.key(1), images)
     direction = normal(1, 4, 4, 3, seed=4)
@@ -84,9 +84,7 @@ def test_a_model_has_forward_mode_derivatives():
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
-def test_a_step_is_lowered_for_another_platform_without_asking_for_the_backend(
-    platform, monkeypatch
-):
+def test_a_step_is_lowered_for_another_platform_without_querying_the_backend(platform, monkeypatch):
     task = make_classification(MODEL, *make_optimizer(Config().optim, 10), Config())
     state = jax.eval_shape(lambda: create_state(task, 0))
     batch = {
@@ -95,7 +93,7 @@ def test_a_step_is_lowered_for_another_platform_without_asking_for_the_backend(
     }
 
     def refuse():
-        pytest.fail("the backend was asked for while a step was traced")
+        pytest.fail("the backend was queried while a step was traced")
 
     monkeypatch.setattr(jax, "default_backend", refuse)
     traced = jax.jit(make_train_step(task, seed=0)).trace(state, batch)

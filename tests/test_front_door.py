@@ -1,8 +1,10 @@
-"""What a first user meets: warnings before training, more epochs, predictions, loaded runs."""
+"""What a new user sees: warnings before training, more epochs, predictions, loaded runs."""
 
 import json
 import os
+import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from jaxvit.errors import UserError
 from jaxvit.interop.saved_run import classify, load_run
 from jaxvit.runs.directory import RunDirectory
 from jaxvit.runs.progress import TrainingProgress, announce
+from jaxvit.runtime.interrupt import StopSignals
 from jaxvit.training.fit import Plan
 from tests.test_resume import outcome, stop_at
 
@@ -34,21 +37,21 @@ def announced(args: list[str], data: Dataset, plan: Plan) -> str:
     return console.export_text()
 
 
-def test_it_says_what_it_has_before_it_trains():
+def test_data_plan_and_warnings_are_printed_before_training():
     data = Dataset(("ant", "bee"), split([0] * 30 + [1] * 8), split([0, 1] * 4), split([0, 1]))
     data = data._replace(passed_over={".heic": 3}, skipped=("x.jpg is text",))
     shown = announced(["--optim.warmup", "0.4"], data, Plan(38, 8, 2))
     assert "2 classes: 38 images to train on, 8 for validation, 2 for the test" in shown
     assert "smallest class to train on: 'bee' with 8" in shown
     assert "warning: 8 validation images are few to choose an epoch by" in shown
-    assert "+-35 points" in shown
+    assert "+-35 points; or give --select last" in shown
     assert "warning: 4 of 10 steps are warm-up" in shown
     assert "passed over 3 .heic" in shown
     assert "left out 1 image(s); the first: x.jpg is text" in shown
     assert "folder: 7 parameters, 10 steps in 2 epochs" in shown
 
 
-def test_it_does_not_warn_where_there_is_no_reason():
+def test_a_run_without_problems_gives_no_warning():
     data = Dataset(("ant", "bee"), split([0, 1] * 50), split([0, 1] * 50), split([0, 1]))
     shown = announced(["--optim.warmup", "0.33"], data, Plan(100, 8, 8))
     assert "warning" not in shown
@@ -75,7 +78,7 @@ def finished(tiny, tmp_path_factory, _quick_compilation) -> Path:
     return out
 
 
-def test_the_closing_line_has_the_interval_and_fits_80_columns(tiny, tmp_path, capsys):
+def test_the_last_line_has_the_interval_and_the_output_fits_100_columns(tiny, tmp_path, capsys):
     out = tmp_path / "r"
     assert train_jax.main([*tiny, "--out", str(out)]) == 0
     printed = capsys.readouterr().out.splitlines()
@@ -88,7 +91,7 @@ def test_the_closing_line_has_the_interval_and_fits_80_columns(tiny, tmp_path, c
     assert max(len(line) for line in printed if str(tmp_path) not in line) <= 100
 
 
-def test_a_finished_run_is_given_more_epochs_by_an_explicit_option(tiny, tmp_path, capsys):
+def test_only_extend_gives_a_finished_run_more_epochs(tiny, tmp_path, capsys):
     out = tmp_path / "run"
     args = [*tiny, "--out", str(out)]
     assert train_jax.main(args) == 0
@@ -123,7 +126,7 @@ def test_a_finished_run_is_given_more_epochs_by_an_explicit_option(tiny, tmp_pat
     assert "is finished" in capsys.readouterr().err
 
 
-def test_an_extension_that_is_stopped_is_resumed(tiny, tmp_path, monkeypatch):
+def test_an_extension_that_is_stopped_resumes_with_the_same_result(tiny, tmp_path, monkeypatch):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     for out in (whole, stopped):
         assert train_jax.main([*tiny, "--out", str(out)]) == 0
@@ -137,7 +140,7 @@ def test_an_extension_that_is_stopped_is_resumed(tiny, tmp_path, monkeypatch):
     assert outcome(stopped) == outcome(whole)
 
 
-def test_a_run_whose_summary_alone_is_missing_keeps_its_rate(finished, tiny):
+def test_a_missing_summary_is_written_again_with_the_same_images_per_sec(finished, tiny):
     before = json.loads((finished / "summary.json").read_text())
     (finished / "summary.json").unlink()
     assert train_jax.main([*tiny, "--out", str(finished)]) == 0
@@ -147,7 +150,9 @@ def test_a_run_whose_summary_alone_is_missing_keeps_its_rate(finished, tiny):
     assert after["params_sha256"] == before["params_sha256"]
 
 
-def test_a_run_that_was_killed_in_its_first_epoch_says_so(tiny, tmp_path, monkeypatch, capsys):
+def test_loading_a_run_that_was_killed_before_its_first_checkpoint_is_refused(
+    tiny, tmp_path, monkeypatch, capsys
+):
     class Killed(BaseException):
         pass
 
@@ -169,7 +174,7 @@ def test_a_run_that_was_killed_in_its_first_epoch_says_so(tiny, tmp_path, monkey
     assert "None" not in str(error.value)
 
 
-def test_a_loaded_run_is_one_line(finished):
+def test_the_repr_of_a_loaded_run_is_short(finished):
     run = load_run(finished)
     assert len(repr(run)) < 200
     assert "10 classes" in repr(run)
@@ -181,7 +186,7 @@ def test_loading_a_run_writes_nothing(finished):
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
 
 
-def test_grey_runs_classify_photos_too_and_odd_arrays_are_refused(finished):
+def test_a_grey_run_classifies_colour_photos_and_refuses_other_arrays(finished):
     run = load_run(finished)
     photo = Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
     found = classify(run, [photo, np.asarray(photo), np.zeros((9, 5), np.uint8)])
@@ -221,3 +226,112 @@ def test_a_wrong_command_is_one_line(args, message, capsys):
     assert jaxvit_command.main(args) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+def test_a_run_is_loaded_by_a_relative_path(finished, monkeypatch):
+    monkeypatch.chdir(finished.parent)
+    assert load_run(finished.name, warn=pytest.fail).step == load_run(finished).step
+
+
+def test_a_directory_may_be_called_like_a_preset(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("ant", "bee"):
+        for number in range(3):
+            path = tmp_path / "folder" / name / f"{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    name, config = parse(["folder", "--data.dir", "folder", "--out", "pets-small"])
+    assert (name, config.data.dir, config.out) == ("folder", "folder", "pets-small")
+    with pytest.raises(UserError, match="the preset 'pets-small' comes first"):
+        parse(["folder", "--data.dir", "folder", "pets-small"])
+
+
+def test_averages_that_are_missing_are_damage_and_not_raw_weights(tiny, tmp_path):
+    out, warnings = tmp_path / "run", []
+    assert train_jax.main([*tiny, "--out", str(out), "--optim.ema-decay", "0.5"]) == 0
+    for path in out.glob("checkpoints/*/averages"):
+        shutil.rmtree(path)
+    with pytest.raises(UserError, match="no checkpoint under"):
+        load_run(out, warn=warnings.append)
+    assert warnings
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--out", "/"], "--out / is no place for a run"),
+        (["--data.cache-dir", "{out}/cache"], "lies in --out"),
+    ],
+)
+def test_places_that_cannot_work_are_one_line(tiny, tmp_path, args, message, capsys):
+    out = tmp_path / "run"
+    args = [arg.replace("{out}", str(out)) for arg in args]
+    assert train_jax.main([*tiny, "--out", str(out), *args]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_what_came_into_out_while_the_data_was_read_is_not_deleted(tiny, tmp_path):
+    _, config = parse([*tiny, "--out", str(tmp_path / "run")])
+    with RunDirectory(config) as directory:
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "thesis.txt").write_text("two years of work")
+        with pytest.raises(UserError, match="holds 'thesis.txt', which no run has made"):
+            directory.open({"class_names": []})
+    assert (tmp_path / "run" / "thesis.txt").exists()
+
+
+def test_a_run_that_is_replaced_is_there_until_the_new_one_is(tiny, tmp_path, monkeypatch):
+    _, config = parse([*tiny, "--out", str(tmp_path / "run"), "--overwrite"])
+    with RunDirectory(config) as directory:
+        directory.open({"class_names": []})
+        (tmp_path / "run" / "summary.json").write_text("{}")
+    rename = Path.rename
+
+    def fail_to_come(self, target):
+        if Path(target) == tmp_path / "run" and not str(self).endswith(".old"):
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_to_come)
+    with RunDirectory(config) as directory, pytest.raises(UserError, match="cannot be written"):
+        directory.open({"class_names": []})
+    assert (tmp_path / "run" / "summary.json").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_signal_in_the_last_validation_is_not_lost(tiny, tmp_path, monkeypatch, capsys):
+    log, args = RunDirectory.log, [*tiny, "--out", str(tmp_path / "run")]
+
+    def log_and_signal(self, at, epoch, metrics):
+        log(self, at, epoch, metrics)
+        if at == 39 and "val/loss" in metrics:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "log", log_and_signal)
+        assert train_jax.main(args) == 143
+    assert "stopped after step 39 of 39" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "summary.json").exists()
+    assert train_jax.main(args) == 0
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
+def test_inside_another_program_a_signal_before_the_first_step_is_that_programs():
+    with pytest.raises(KeyboardInterrupt), StopSignals():
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_photos_are_turned_as_the_run_was_trained(finished):
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[:, :4] = 255
+    photo = Image.fromarray(pixels)
+    photo.getexif()[0x0112] = 6
+    run = load_run(finished)
+    upright, stored = classify(run, np.rot90(pixels, -1).copy()), classify(run, pixels)
+    assert upright != stored
+    assert classify(run, photo) == upright == classify(run, photo, upright=True)
+    assert classify(run, photo, upright=False) == stored
+    folder = replace(run.config.data, name="folder", exif=False)
+    trained_as_stored = run._replace(config=replace(run.config, data=folder))
+    assert classify(trained_as_stored, photo) == stored

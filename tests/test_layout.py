@@ -1,4 +1,4 @@
-"""The house keeps its shape: twins stand beside each other, and the core travels light."""
+"""The layout of the repository: every PyTorch file has a twin, and the core needs few packages."""
 
 import ast
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# What the lab has and jaxvit spreads over several rooms, or has in another form.
+# Files of torch_ref whose counterpart in jaxvit is several modules or has another form.
 WITHOUT_A_TWIN = {"training_pipeline", "demonstration", "speed"}
 
 
@@ -28,14 +28,14 @@ def test_every_file_of_torch_ref_has_a_twin_of_the_same_name():
     assert stems("torch_ref") - WITHOUT_A_TWIN <= twins
 
 
-def test_modules_have_the_same_names_on_both_sides():
+def test_twin_files_define_classes_of_the_same_names():
     for stem in ("patch_embedding", "multi_head_attention", "transformer"):
         theirs = classes(ROOT / "torch_ref" / f"{stem}.py")
         assert theirs == classes(ROOT / "jaxvit" / "models" / f"{stem}.py")
 
 
 def test_the_core_needs_only_jax_flax_optax_and_numpy():
-    """So it runs on a bare accelerator image: everything else is hidden from it here."""
+    """As on an accelerator image without other packages, which are hidden from the imports here."""
     script = """
 import sys
 from importlib.machinery import PathFinder

@@ -1,4 +1,4 @@
-"""The stream of batches: every example once an epoch, from any step, shared by processes."""
+"""The stream of batches: every example once an epoch, from any step, divided among processes."""
 
 import numpy as np
 
@@ -17,32 +17,32 @@ def stream(split, steps, **options):
     return np.array([next(batches)["label"] for _ in range(steps)])
 
 
-def test_every_example_is_seen_once_an_epoch_and_orders_differ():
+def test_every_example_is_seen_once_an_epoch_in_a_new_order():
     seen = stream(numbered(10), 10).ravel().reshape(4, 10)
     np.testing.assert_array_equal(np.sort(seen, axis=1), np.tile(np.arange(10), (4, 1)))
     assert len({tuple(epoch) for epoch in seen}) == 4
 
 
-def test_images_and_labels_stay_together():
+def test_every_image_has_its_own_label():
     batches = train_batches(numbered(10), 4, seed=0)
     for _ in range(5):
         batch = next(batches)
         np.testing.assert_array_equal(batch["image"].ravel(), batch["label"])
 
 
-def test_a_stream_can_start_anywhere():
+def test_a_stream_can_start_at_any_step():
     np.testing.assert_array_equal(
         stream(numbered(10), 6, start_step=3), stream(numbered(10), 9)[3:]
     )
 
 
-def test_processes_share_each_batch_between_them():
+def test_the_rows_of_all_processes_form_the_whole_batch():
     whole = stream(numbered(10), 6)
     shares = [stream(numbered(10), 6, own=slice(2 * i, 2 * i + 2)) for i in range(2)]
     np.testing.assert_array_equal(np.concatenate(shares, axis=1), whole)
 
 
-def test_prefetching_keeps_the_order_and_places_ahead():
+def test_prefetching_keeps_the_order_and_places_batches_ahead():
     placed = []
 
     def place(batch):
@@ -55,7 +55,7 @@ def test_prefetching_keeps_the_order_and_places_ahead():
     assert list(ahead) == [1, 2, 3, 4, 5]
 
 
-def test_the_index_is_the_row_in_the_split_and_comes_only_where_it_is_asked_for():
+def test_the_index_is_the_position_in_the_split_and_is_given_on_request_only():
     split = Split(
         np.zeros((9, 1, 1, 1), np.uint8), np.arange(4, 9), np.arange(5, dtype=np.int32), ()
     )

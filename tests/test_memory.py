@@ -1,4 +1,4 @@
-"""Freed memory that stays: counted in the pages that the kernel has to make."""
+"""Freed memory stays in the process: measured by the page faults of the next allocation."""
 
 import os
 import platform
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-# A block of 256 MiB, taken, written and freed in a thread, as XLA does with its temporaries.
+# Allocates, writes and frees 256 MiB in a thread, four times, as XLA does with its temporaries.
 PROGRAM = """
 import resource, sys, threading
 from jaxvit.runtime.memory import keep_freed_memory
@@ -32,7 +32,7 @@ print(int(kept), made[-1])
 
 
 def pages_made(*args: str, **environment: str) -> tuple[bool, int]:
-    """Whether memory was kept, and the pages made for the fourth block."""
+    """Whether freed memory is kept, and the page faults of the fourth block."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *args],
         env=os.environ | environment,
@@ -44,12 +44,12 @@ def pages_made(*args: str, **environment: str) -> tuple[bool, int]:
     return bool(kept), made
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator is what is asked")
-def test_a_block_that_was_freed_is_used_again_without_new_pages():
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc's allocator")
+def test_a_freed_block_is_reused_with_a_tenth_of_the_page_faults():
     kept, made = pages_made("keep", JAX_PLATFORMS="cpu")
     assert kept
     assert made < pages_made("leave")[1] / 10
 
 
-def test_nothing_is_asked_where_there_may_be_an_accelerator():
+def test_memory_is_not_kept_where_jax_may_use_an_accelerator():
     assert not pages_made("keep", JAX_PLATFORMS="cuda,cpu")[0]

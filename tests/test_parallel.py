@@ -86,20 +86,20 @@ def test_four_devices_give_the_gradients_and_losses_of_one(mode):
     assert_same(gradients_and_losses(4, mode, EVERYTHING, dropout=0.0), expected)
 
 
-def test_parameters_cut_over_devices_give_the_gradients_and_losses_of_one():
+def test_sharded_parameters_give_the_gradients_and_losses_of_one_device():
     expected = gradients_and_losses(1, "jit", EVERYTHING, dropout=0.0)
     assert_same(gradients_and_losses(4, "jit", EVERYTHING, 0.0, shard_params=True), expected)
 
 
-def test_with_parameters_cut_the_batch_stays_where_it_is():
-    """XLA would rather gather the images and cut the layers' products, if it were let."""
+def test_with_sharded_parameters_the_batch_is_not_moved():
+    """Without constraints XLA gathers the images and shards the layers' matmuls."""
     devices = on(4, "jit", shard_params=True)
     model = VisionTransformer(
         img_size=8, patch_size=4, num_classes=5, embed_dim=16, num_heads=2, num_layers=1
     )
     task = make_classification(model, *make_optimizer(OptimConfig(), 10), Config(data=HALVES))
     state = devices.create(lambda: create_state(task, 0))
-    examples = 24  # no axis of a parameter has this length
+    examples = 24  # no parameter has an axis of this length
     batch = {
         "image": np.zeros((examples, 8, 8, 3), np.uint8),
         "label": np.zeros(examples, np.int32),
@@ -107,7 +107,7 @@ def test_with_parameters_cut_the_batch_stays_where_it_is():
     step = compile_train_step(task, devices, Config())
     compiled = step.lower(state, devices.place_batch(batch)).compile().as_text()
     moved = re.findall(r"= \S*\[([0-9,]*)\]\S* (all-gather|all-to-all)\(", compiled)
-    assert any(kind == "all-gather" for _, kind in moved)  # the parameters are
+    assert any(kind == "all-gather" for _, kind in moved)  # of the parameters
     assert not [shape for shape, kind in moved if shape.startswith(f"{examples},")]
     assert not [kind for _, kind in moved if kind == "all-to-all"]
 
@@ -121,8 +121,8 @@ def bytes_on(device: jax.Device, tree) -> int:
     )
 
 
-def test_the_state_cut_over_four_devices_takes_a_quarter_of_the_memory_on_each():
-    """Before the first step, after it, and for the average as for the moments."""
+def test_the_state_sharded_over_four_devices_takes_a_quarter_of_the_memory_on_each():
+    """Before and after the first step. The state includes the average and Adam's moments."""
     model = VisionTransformer(
         img_size=8, patch_size=4, num_classes=5, embed_dim=16, num_heads=2, num_layers=1
     )
@@ -145,7 +145,7 @@ def test_the_state_cut_over_four_devices_takes_a_quarter_of_the_memory_on_each()
 @pytest.mark.parametrize(
     ("num_devices", "mode", "augment", "steps"),
     [
-        (1, "jit", EVERYTHING, 4),  # even with mixing: the batch is augmented before it is cut
+        (1, "jit", EVERYTHING, 4),  # even with Mixup: the batch is augmented before it is split
         (4, "jit", PLAIN, 2),
         (4, "jit", PLAIN, 4),
         (4, "pmap", PLAIN, 4),
@@ -159,13 +159,13 @@ def test_micro_batches_give_the_gradients_and_losses_of_the_batch(
     assert_same(found, expected)
 
 
-def test_under_jit_dropout_masks_do_not_depend_on_the_devices():
+def test_under_jit_dropout_masks_do_not_depend_on_the_number_of_devices():
     expected = gradients_and_losses(1, "jit", PLAIN, dropout=0.3)
     assert_same(gradients_and_losses(4, "jit", PLAIN, dropout=0.3), expected)
 
 
-def test_under_pmap_every_device_draws_masks_of_its_own():
-    """Four devices are given the same examples and parameters: only their keys can differ."""
+def test_under_pmap_every_device_has_its_own_key():
+    """The loss reports a draw from its key: the mean over the devices shows their four keys."""
 
     def loss(params, extra, key, inputs):
         return params["a"].sum(), (extra, {"low": jax.random.uniform(key), "index": inputs.mean()})
@@ -183,13 +183,13 @@ def test_under_pmap_every_device_draws_masks_of_its_own():
         step = compile_train_step(task, devices, Config(seed=5))
         _, metrics = step(state, devices.place_batch(batch))
         draws.append(float(metrics["low"]))
-        assert metrics["index"] == 1.5  # every device took its own share, and they were averaged
+        assert metrics["index"] == 1.5  # the mean over the devices' own shards
     key = step_keys(5, jnp.int32(0))[1]
     uniforms = [float(jax.random.uniform(jax.random.fold_in(key, index))) for index in range(4)]
     assert draws == pytest.approx([uniforms[0], np.mean(uniforms)])
 
 
-def test_each_device_holds_its_share_of_a_batch():
+def test_each_device_holds_its_shard_of_a_batch():
     batch = on(4).place_batch({"label": np.arange(8, dtype=np.int32)})
     shares = [shard.data.tolist() for shard in batch["label"].addressable_shards]
     assert shares == [[0, 1], [2, 3], [4, 5], [6, 7]]
@@ -215,7 +215,7 @@ def test_the_step_donates_the_state():
     assert state.params["cls_token"].is_deleted()
 
 
-def test_every_micro_batch_has_a_key_of_its_own_and_hands_extra_on():
+def test_every_micro_batch_has_its_own_key_and_receives_extra_from_the_previous_one():
     def loss(params, extra, key, inputs):
         metrics = {"low": jax.random.uniform(key), "index": inputs.mean()}
         return params["a"].sum(), (extra + 1, metrics)

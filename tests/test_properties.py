@@ -1,4 +1,4 @@
-"""All that is asked for works or is refused in one line: hypothesis looks for what does neither."""
+"""Property tests: every input works or is refused in one line."""
 
 from dataclasses import fields, is_dataclass, replace
 from io import BytesIO
@@ -65,7 +65,7 @@ def options(cls: type = Config, prefix: str = "") -> dict[str, object]:
 
 
 def texts_for(kind: object) -> st.SearchStrategy[list[str]]:
-    """What somebody might write after an option of this type."""
+    """What a user might write after an option of this type."""
     words = st.one_of(numbers.map(str), st.text(max_size=8), st.sampled_from(["None", "True", ""]))
     if get_origin(kind) is tuple:
         return st.lists(words, max_size=4)
@@ -85,7 +85,7 @@ command_lines = st.lists(
 
 @quick
 @given(preset=st.sampled_from([[], *([name] for name in PRESETS)]), chosen=command_lines)
-def test_a_command_line_is_a_checked_config_or_one_line(preset, chosen):
+def test_a_command_line_gives_a_config_or_an_error_of_one_line(preset, chosen):
     arguments = preset + [word for words in chosen for word in words]
     try:
         _, config = parse(arguments)
@@ -139,8 +139,10 @@ augmentations = st.fixed_dictionaries(
         }
     ),
 )
-def test_whatever_passes_the_checks_makes_a_step(model, augment, each, accumulate, classes, optim):
-    """Traced with its shapes and not run, so that any number of them can be tried."""
+def test_every_configuration_that_passes_the_checks_gives_a_step(
+    model, augment, each, accumulate, classes, optim
+):
+    """The step is traced and not run, so that many configurations can be tried."""
     base = complete(PRESETS["digits"])
     model["img_size"] = model["patch_size"] * model.pop("grid")
     model["embed_dim"] = model["num_heads"] * model.pop("head_size")
@@ -184,7 +186,7 @@ def test_whatever_passes_the_checks_makes_a_step(model, augment, each, accumulat
     cut=st.one_of(st.none(), st.floats(0, 1)),
     flips=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=3),
 )
-def test_a_picture_whole_or_damaged_has_the_asked_size_or_is_named(
+def test_an_intact_or_damaged_image_is_decoded_at_its_size_or_named_in_an_error(
     width, height, size, mode, kind, cut, flips
 ):
     file = BytesIO()
@@ -216,7 +218,7 @@ def test_a_picture_whole_or_damaged_has_the_asked_size_or_is_named(
     fraction=st.floats(0.001, 0.999),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_a_split_parts_the_examples_and_keeps_one_of_every_class(labels, fraction, seed):
+def test_a_split_partitions_the_examples_and_keeps_one_of_every_class(labels, fraction, seed):
     labels = np.asarray(labels, np.int32)
     kept, held_out = stratified_split(labels, [str(row) for row in labels], fraction, seed)
     assert sorted([*kept, *held_out]) == list(range(len(labels)))
@@ -257,7 +259,7 @@ def test_every_example_is_read_once_an_epoch_by_one_process(
 @quick
 @given(size=st.integers(1, 40), quarter=st.integers(1, 10))
 def test_every_example_is_scored_once_at_any_batch_size(size, quarter):
-    """A step that only counts: the labels where the mask is set."""
+    """Scored by a task that only counts the labels where the mask is set."""
     devices = make_devices(Config(batch_size=4 * quarter))
     rows = np.arange(size)
     split = Split(np.zeros((size, 1, 1, 1), np.uint8), rows, rows.astype(np.int32), ())

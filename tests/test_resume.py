@@ -1,4 +1,4 @@
-"""Training that survives: stopped anywhere, it ends as if it had never stopped."""
+"""Resuming: a run that is stopped at any step ends with the result of an uninterrupted run."""
 
 import json
 import os
@@ -22,7 +22,7 @@ ROOT = Path(train_jax.__file__).parent
 
 
 def outcome(path: Path):
-    """All that must be equal to the bit: parameters, scores, and every line but its speed."""
+    """What must be bitwise equal: parameters, scores, and every logged line except its speed."""
     summary = json.loads((path / "summary.json").read_text())
     scores = {k: v for k, v in summary.items() if k.startswith("test/")}
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
@@ -34,7 +34,7 @@ def outcome(path: Path):
 
 
 def stop_at(monkeypatch, step: int, number=signal.SIGTERM) -> None:
-    """Sends this process a real signal when that step is logged."""
+    """Sends this process the signal when that step is logged."""
     log = RunDirectory.log
 
     def log_and_stop(self, at, epoch, metrics):
@@ -45,7 +45,7 @@ def stop_at(monkeypatch, step: int, number=signal.SIGTERM) -> None:
     monkeypatch.setattr(RunDirectory, "log", log_and_stop)
 
 
-def test_a_signal_saves_and_the_same_command_goes_on(
+def test_a_signal_saves_a_checkpoint_and_the_same_command_resumes(
     uninterrupted, tiny, tmp_path, monkeypatch, capsys
 ):
     args = [*tiny, "--out", str(tmp_path / "run")]
@@ -62,7 +62,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
 
 
 def full_at(monkeypatch, step: int) -> None:
-    """No room is left on the disk from the checkpoint of that step on."""
+    """Simulates a full disk from the checkpoint of that step on."""
     save = Checkpoints.save
 
     def save_with_no_room(self, state, metrics=None):
@@ -75,7 +75,7 @@ def full_at(monkeypatch, step: int) -> None:
 
 
 def damage(checkpoint: Path) -> None:
-    """Inverts a stretch in the middle of every larger file, as a failing disk might."""
+    """Inverts 99 bytes in the middle of every file above 1,000 bytes, as a failing disk might."""
     for path in checkpoint.rglob("*"):
         if path.is_file() and path.stat().st_size > 1000:
             data = bytearray(path.read_bytes())
@@ -94,17 +94,17 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     newest = tmp_path / "run" / "checkpoints" / "16"
     damage(newest)
     with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 17, "epoch": 1, "train/lo')  # a line cut short, too
+        file.write('{"step": 17, "epoch": 1, "train/lo')  # and a truncated line
     capsys.readouterr()
     assert train_jax.main(args) == 0
     printed = capsys.readouterr().out.replace("\n", "")
     assert "checkpoints/16 is damaged and not used" in printed
     assert "after step 12" in printed
-    assert (tmp_path / "run" / "damaged" / "16").is_dir()  # set aside, not thrown away
+    assert (tmp_path / "run" / "damaged" / "16").is_dir()  # moved, not deleted
     assert outcome(tmp_path / "run") == outcome(uninterrupted)
 
 
-def test_events_of_steps_that_are_taken_again_are_not_there_twice(tiny, tmp_path, monkeypatch):
+def test_repeated_steps_have_one_tensorboard_event_each(tiny, tmp_path, monkeypatch):
     event_accumulator = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator"
     )
@@ -112,7 +112,7 @@ def test_events_of_steps_that_are_taken_again_are_not_there_twice(tiny, tmp_path
     with monkeypatch.context() as patch:
         stop_at(patch, 15)
         train_jax.main(args)
-    damage(tmp_path / "run" / "checkpoints" / "16")  # steps 13 to 16 are taken again
+    damage(tmp_path / "run" / "checkpoints" / "16")  # steps 13 to 16 are repeated
     time.sleep(1.1)  # event files are named by the second
     assert train_jax.main(args) == 0
     events = event_accumulator.EventAccumulator(str(tmp_path / "run")).Reload()
@@ -121,11 +121,11 @@ def test_events_of_steps_that_are_taken_again_are_not_there_twice(tiny, tmp_path
     assert {15, 20, 39} <= set(steps)
 
 
-def test_a_killed_run_goes_on(uninterrupted, tiny, tmp_path):
-    """SIGKILL in a process of its own; tests/kill_and_resume.py does it ten times."""
+def test_a_killed_run_resumes_with_the_same_result(uninterrupted, tiny, tmp_path):
+    """One SIGKILL of a subprocess; tests/kill_and_resume.py sends ten."""
     out = tmp_path / "run"
     command = [sys.executable, str(ROOT / "train_jax.py"), *tiny, "--out", str(out)]
-    # Quick compilation changes rounding: the killed run must compile as the reference did.
+    # Optimisations change rounding, so the killed run compiles as the reference did.
     quick = str(int(jax.config.read("jax_disable_most_optimizations")))
     environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": quick}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
@@ -164,8 +164,8 @@ def test_another_configuration_is_refused_and_its_fields_named(tiny, tmp_path, m
         assert difference in error
 
 
-def test_a_directory_is_one_runs_at_a_time(tiny, tmp_path, capsys):
-    """A second one is refused at once, whatever it asks for, and leaves the first alone."""
+def test_a_run_directory_in_use_is_refused(tiny, tmp_path, capsys):
+    """A second run is refused at once, whatever its options, and does not change the first."""
     args = [*tiny, "--out", str(tmp_path / "run")]
     with RunDirectory(parse(args)[1]):
         for more in ([], ["--overwrite"], ["--seed", "1"]):
@@ -174,7 +174,7 @@ def test_a_directory_is_one_runs_at_a_time(tiny, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_damaged_in_the_records_does_not_end_the_run(
+def test_damaged_metrics_and_scores_do_not_stop_a_resumed_run(
     uninterrupted, tiny, tmp_path, monkeypatch, capsys
 ):
     args = [*tiny, "--out", str(tmp_path / "run")]
@@ -191,7 +191,7 @@ def test_what_is_damaged_in_the_records_does_not_end_the_run(
     assert outcome(tmp_path / "run")[-1] == outcome(uninterrupted)[-1]
 
 
-def test_resume_insists_on_a_run(tiny, tmp_path, capsys):
+def test_resume_without_a_run_is_refused(tiny, tmp_path, capsys):
     assert train_jax.main([*tiny, "--out", str(tmp_path / "none"), "--resume"]) == 2
     assert "holds no run to continue" in capsys.readouterr().err
     assert train_jax.main([*tiny, "--resume", "--overwrite"]) == 2
@@ -208,11 +208,11 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(tiny, tmp_path, cap
     assert "no checkpoint had been written yet" in error
     assert "--optim.clip-norm 1" in error
     lines = (tmp_path / "run" / "metrics.jsonl").exists()
-    assert not lines  # nothing was logged from a step that has no meaning
+    assert not lines  # a step whose loss is not finite is not logged
     assert not list((tmp_path / "run" / "checkpoints").glob("[0-9]*"))
 
 
-def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_when_there_is_room(
+def test_a_full_disk_ends_the_run_in_one_line_and_it_resumes_when_there_is_room(
     tiny, uninterrupted, tmp_path, monkeypatch, capsys
 ):
     args = [*tiny, "--out", str(tmp_path / "run")]
@@ -227,7 +227,7 @@ def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_when_there_is_room(
 
 
 def test_a_write_that_fails_half_way_is_named(tiny, uninterrupted, tmp_path):
-    """No file may grow past 99 kB: metrics still fit, a checkpoint no longer does."""
+    """With files limited to 99 kB, which metrics.jsonl does not reach and a checkpoint exceeds."""
     out, larger = tmp_path / "run", ["--model.embed-dim", "64"]
     command = [sys.executable, str(ROOT / "train_jax.py"), *tiny, *larger, "--out", str(out)]
     done = subprocess.run(
@@ -237,7 +237,7 @@ def test_a_write_that_fails_half_way_is_named(tiny, uninterrupted, tmp_path):
         text=True,
     )
     assert done.returncode == 2, done.stderr
-    # tensorstore's threads complain at length before our line.
+    # tensorstore's threads print their own errors before ours.
     error = done.stderr.splitlines()[-1]
     assert error.startswith("error: a checkpoint under")
     assert "could not be written (Failed to write" in error

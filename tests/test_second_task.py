@@ -1,7 +1,8 @@
 """The trainer, the run directory and the devices serve a task that is unlike classification.
 
-Two networks updated in alternation, each with its optimiser; running statistics; no accuracy; a
-metric that is to fall; and a score that is no sum over batches. See tests/toy_tasks.py.
+It has two networks that are updated alternately, each with its own optimiser; running statistics;
+no accuracy; a metric to be minimised; and a score that is not a sum over batches. See
+tests/toy_tasks.py.
 """
 
 import json
@@ -18,7 +19,7 @@ import train_jax
 from jaxvit.command_line import parse
 from jaxvit.data.datasets import load_dataset
 from jaxvit.errors import Interrupted, UserError
-from jaxvit.runs.checkpoint import best_weights
+from jaxvit.runs.checkpoint import read_weights
 from jaxvit.runs.directory import RunDirectory
 from jaxvit.runs.progress import make_console
 from jaxvit.runtime.devices import AXIS, Devices
@@ -48,7 +49,7 @@ def validations(path: Path) -> list[dict]:
 
 
 @pytest.mark.parametrize("how", MODES)
-def test_it_trains_and_reports_in_every_mode(runs, how):
+def test_the_task_trains_and_reports_in_every_mode(runs, how):
     path, summary = runs[how]
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     train = [line for line in lines if "train/loss/encoder" in line]
@@ -66,14 +67,14 @@ def test_it_trains_and_reports_in_every_mode(runs, how):
 
 
 @pytest.mark.parametrize("how", ["one", "pmap", "sharded"])
-def test_every_mode_computes_the_same(runs, how):
+def test_every_mode_gives_the_same_scores(runs, how):
     for key in ("test/error", "test/median_error"):
         assert runs[how][1][key] == pytest.approx(runs["jit"][1][key], rel=1e-4)
 
 
-def test_what_it_reports_is_what_the_saved_weights_score(runs, tiny):
+def test_the_reported_scores_are_those_of_the_saved_weights(runs, tiny):
     path, summary = runs["jit"]
-    step, weights = best_weights(path / "checkpoints", (("median_error", False),), warn=pytest.fail)
+    step, weights = read_weights(path / "checkpoints", (("median_error", False),), warn=pytest.fail)
     assert step == summary["best"]["step"]
     _, config = parse(tiny)
     data = load_dataset(config.data, 8, 1)
@@ -83,12 +84,12 @@ def test_what_it_reports_is_what_the_saved_weights_score(runs, tiny):
     errors = ((decoded - centred) ** 2).mean(axis=1)
     assert summary["test/error"] == pytest.approx(errors.mean(), rel=0.01)  # scoring adds noise
     assert summary["test/median_error"] == pytest.approx(np.median(errors), rel=0.01)
-    # An integer is taken over by the average as it is: two phases a step count one each.
+    # Integers are copied and not averaged; each of the two phases of a step adds 1.
     assert weights["statistics"]["updates"].dtype == np.int32
     assert weights["statistics"]["updates"] == 2 * step
 
 
-def test_it_resumes_to_the_bit(runs, tiny, tmp_path, monkeypatch):
+def test_a_resumed_run_has_bitwise_the_same_result(runs, tiny, tmp_path, monkeypatch):
     log = RunDirectory.log
 
     def log_and_stop(self, at, epoch, metrics):
@@ -114,15 +115,15 @@ def test_pmap_is_refused_where_a_task_does_not_gather_its_examples(tiny, tmp_pat
         run(tiny, tmp_path / "run", "pmap", make)
 
 
-def test_the_trainer_knows_no_metric_by_name():
+def test_training_runs_and_runtime_do_not_name_a_metric():
     root = Path(train_jax.__file__).parent / "jaxvit"
     for room in ("training", "runs", "runtime"):
         for path in (root / room).glob("*.py"):
             assert "accuracy" not in path.read_text(), path
 
 
-def test_one_state_is_replaced_by_one_of_the_same_structure():
-    """A step that changes the type of what it carries is refused as it is traced."""
+def test_a_step_that_changes_a_dtype_of_the_state_is_refused():
+    """It is refused when it is traced."""
     from jaxvit.training.state import create_state
     from jaxvit.training.steps import make_train_step
 

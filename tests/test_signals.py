@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM at any moment of the start: one line, exit code 130 or 143, nothing lost."""
+"""Ctrl-C and SIGTERM at any moment of start-up: one line, exit code 130 or 143, nothing lost."""
 
 import json
 import os
@@ -44,9 +44,9 @@ def seconds_to_the_first_step(out: Path, programs: Path, cache: Path) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
 def test_a_signal_at_any_of_20_moments_is_one_line(tmp_path, warm):
-    """Twenty moments, evenly from the program's first line to its first steps.
+    """Twenty moments, evenly spaced from the program's first line to its first steps.
 
-    Warm: compiled programs are cached. Cold: none is, so that most moments fall into compiling.
+    Warm: compiled programs are cached. Cold: none is, so most moments fall into compilation.
     """
     programs, cache = tmp_path / "programs", tmp_path / "cache"
     total = seconds_to_the_first_step(tmp_path / "first", programs, cache)
@@ -58,7 +58,7 @@ def test_a_signal_at_any_of_20_moments_is_one_line(tmp_path, warm):
         number = (signal.SIGINT, signal.SIGTERM)[moment % 2]
         where = programs if warm else tmp_path / f"programs{moment}"
         process = start(out, where, cache)
-        # Python itself has not read the program's first line before 0.1 s.
+        # Python takes more than 0.1 s to reach the program's first line.
         time.sleep(0.15 + moment / 19 * (total + 0.5 - 0.15))
         process.send_signal(number)
         printed, error = process.communicate(timeout=60)
@@ -69,7 +69,7 @@ def test_a_signal_at_any_of_20_moments_is_one_line(tmp_path, warm):
         assert "Traceback" not in printed
         assert "Traceback" not in error
         assert not list(tmp_path.glob(".run.*")), "a lock or a half-written run is left"
-    # What was there is resumed: the run is whole.
+    # The same command resumes the run, so its files are intact.
     process = start(out, programs, cache)
     while "resuming" not in (line := process.stdout.readline()):
         if line.startswith("epoch"):
@@ -81,8 +81,8 @@ def test_a_signal_at_any_of_20_moments_is_one_line(tmp_path, warm):
     assert all(json.loads(line)["step"] for line in lines[:-1])
 
 
-def test_a_second_signal_in_training_does_not_wait(tmp_path):
-    """The first is held back here: a step that never ends."""
+def test_a_second_signal_in_training_exits_at_once(tmp_path):
+    """The first signal waits for the end of its step, which does not end here."""
     script = (
         "import os, runpy, signal, sys, time\n"
         "from jaxvit.runs.directory import RunDirectory\n"

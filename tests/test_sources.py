@@ -57,7 +57,7 @@ def test_a_folders_own_splits_are_kept(folder, tmp_path):
     assert len(data.train) == len(data.val) == len(data.test) == 30
 
 
-def test_a_grey_level_says_which_label_belongs_to_which_image(folder, tmp_path):
+def test_every_image_of_a_folder_has_the_label_of_its_class(folder, tmp_path):
     data = load(folder, tmp_path)
     batch = data.train.take(np.arange(len(data.train)))
     np.testing.assert_array_equal(batch["image"].mean((1, 2, 3)) // 40, batch["label"])
@@ -90,7 +90,7 @@ def test_files_come_in_the_order_of_their_names(folder, monkeypatch):
 
 
 def test_a_file_edited_without_a_change_of_size_is_decoded_again(folder, tmp_path):
-    path = folder / "cat" / "last.bmp"  # as large whatever it shows
+    path = folder / "cat" / "last.bmp"  # its size does not depend on its pixels
     picture(path, 100)
     before, stat = load(folder, tmp_path), path.stat()
     picture(path, 200)
@@ -99,11 +99,13 @@ def test_a_file_edited_without_a_change_of_size_is_decoded_again(folder, tmp_pat
     assert describe(load(folder, tmp_path)) != describe(before)
 
 
-def test_photos_are_turned_upright_in_a_users_folder_and_nowhere_else(tmp_path, pets_like):
+def test_exif_rotates_photos_of_a_folder_by_default_and_those_of_pets_on_request(
+    tmp_path, pets_like
+):
     pixels = np.zeros((8, 8, 3), np.uint8)
     pixels[:, :4] = 255
     exif = Image.Exif()
-    exif[0x0112] = 6  # shown turned a quarter clockwise: the left half comes up
+    exif[0x0112] = 6  # shown rotated clockwise by 90 degrees: the left half is on top
     for name in ("ant", "bee"):
         for number in range(4):
             path = tmp_path / "images" / name / f"{number}.png"
@@ -126,7 +128,7 @@ def test_photos_are_turned_upright_in_a_users_folder_and_nowhere_else(tmp_path, 
 
 @pytest.fixture
 def pets_like(tmp_path) -> Path:
-    """The original layout with one image that is stored turned."""
+    """The original layout with one image that is stored rotated."""
     root = make_pets(tmp_path / "pets")
     pixels = np.zeros((8, 8, 3), np.uint8)
     pixels[:, :4] = 255
@@ -136,7 +138,7 @@ def pets_like(tmp_path) -> Path:
     return root
 
 
-def test_images_that_are_passed_over_are_counted_by_kind(folder, tmp_path):
+def test_images_of_other_formats_are_counted_by_suffix(folder, tmp_path):
     for name in ("a.heic", "b.HEIC", "c.tiff", "notes.txt"):
         (folder / "bee" / name).write_bytes(b"x")
     data = load(folder, tmp_path)
@@ -155,7 +157,7 @@ def test_images_that_are_passed_over_are_counted_by_kind(folder, tmp_path):
         (lambda root: (root / "cat/3.jpg").write_bytes(b""), "3.jpg cannot be read"),
     ],
 )
-def test_a_broken_folder_is_one_clear_line(folder, tmp_path, break_it, message):
+def test_a_broken_folder_is_refused_with_the_reason(folder, tmp_path, break_it, message):
     break_it(folder)
     with pytest.raises(UserError, match=message):
         load(folder, tmp_path)
@@ -163,7 +165,7 @@ def test_a_broken_folder_is_one_clear_line(folder, tmp_path, break_it, message):
         assert not list((tmp_path / "cache").glob("*/pixels.npy"))
 
 
-def test_hidden_files_and_directories_are_passed_over(folder, tmp_path):
+def test_hidden_files_and_directories_are_ignored(folder, tmp_path):
     picture(folder / "ant" / ".ipynb_checkpoints" / "0-checkpoint.jpg", 5)
     picture(folder / "ant" / ".0.jpg", 5)
     (folder / "ant" / "album.jpg").mkdir()
@@ -232,15 +234,15 @@ def test_a_listed_image_that_is_missing_is_named(tmp_path):
     config = replace(PETS, dir=str(root), cache_dir=str(tmp_path / "cache"))
     with pytest.raises(UserError, match=r"Abyssinian_2\.jpg is listed but cannot be read"):
         load_dataset(config, 8, 3)
-    assert not (tmp_path / "cache").exists()  # it is said before anything is decoded
+    assert not (tmp_path / "cache").exists()  # refused before anything is decoded
 
 
-def test_a_folder_of_ones_own_pictures_is_not_taken_for_tfds(folder):
+def test_a_folder_of_images_given_as_pets_is_refused_with_the_option_to_add(folder):
     with pytest.raises(UserError, match="add --data.name folder"):
         find_source(replace(PETS, dir=str(folder)))
 
 
-def test_a_directory_that_is_not_there_is_an_error(tmp_path):
+def test_a_missing_directory_is_refused(tmp_path):
     with pytest.raises(UserError, match="is not a directory"):
         find_source(replace(PETS, dir=str(tmp_path / "nowhere")))
 
@@ -251,7 +253,7 @@ def test_a_changed_file_is_decoded_again(folder, tmp_path):
     assert load(folder, tmp_path).train.pixels.mean() > before
 
 
-def test_the_split_is_written_down(tmp_path):
+def test_describe_lists_every_example_of_every_split(tmp_path):
     data = load_dataset(replace(PRESETS["digits"].data, cache_dir=str(tmp_path)), 8, 1)
     written = describe(data)
     assert list(written["val"]) == list(data.val.names)

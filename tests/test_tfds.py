@@ -50,7 +50,7 @@ def served(directory):
 
 
 def write_tar(path, files: dict[str, bytes], links: dict[str, str] | None = None) -> None:
-    with tarfile.open(path, "w") as tar:  # named .tar.gz and not compressed, as the real ones are
+    with tarfile.open(path, "w") as tar:  # named .tar.gz but not compressed, as the real archives
         for name, target in (links or {}).items():
             info = tarfile.TarInfo(name)
             info.type, info.linkname = tarfile.SYMTYPE, target
@@ -63,13 +63,13 @@ def write_tar(path, files: dict[str, bytes], links: dict[str, str] | None = None
 
 @pytest.fixture(scope="module")
 def images() -> dict[str, bytes]:
-    """Three trainval images and one test image of each breed, by name."""
+    """Name -> JPEG: three trainval images and one test image of each breed."""
     return {f"{b}_{n}": jpeg(10 * k + n) for k, b in enumerate(BREEDS) for n in range(1, 5)}
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory, images):
-    """A TFDS data_dir that load_oxford_iiit_pet itself downloaded into and prepared."""
+    """A TFDS data_dir that load_oxford_iiit_pet has downloaded and prepared."""
     pytest.importorskip("tensorflow", reason="preparing a TFDS set needs TensorFlow")
     from tensorflow_datasets.datasets.oxford_iiit_pet import oxford_iiit_pet_dataset_builder
 
@@ -120,7 +120,7 @@ def test_a_prepared_set_gives_the_bytes_of_the_archive(prepared, images):
 
 
 def test_both_layouts_are_split_alike(prepared, images, tmp_path):
-    """TFDS shuffles its records; the split goes by name, so it does not matter."""
+    """The split is made by name, so the shuffled order of TFDS's records does not matter."""
     (tmp_path / "images").mkdir()
     (tmp_path / "annotations").mkdir()
     for name, data in images.items():
@@ -143,7 +143,7 @@ def test_both_layouts_are_split_alike(prepared, images, tmp_path):
 
 
 def test_a_prepared_set_is_read_without_tensorflow(prepared):
-    """And a set that is not prepared is a message with the command that prepares it."""
+    """A data set that is not prepared is an error with the command that prepares it."""
     script = (
         "import sys\n"
         "from pathlib import Path\n"
@@ -173,7 +173,7 @@ def test_a_prepared_set_is_read_without_tensorflow(prepared):
     assert f"data_dir='{empty}'" in message
 
 
-def test_a_set_prepared_in_another_format_is_one_line(prepared, tmp_path):
+def test_a_data_set_prepared_in_another_format_is_refused(prepared, tmp_path):
     shutil.copytree(prepared / "oxford_iiit_pet", tmp_path / "oxford_iiit_pet")
     for path in tmp_path.rglob("dataset_info.json"):
         path.write_text(path.read_text().replace("array_record", "tfrecord"))
@@ -181,7 +181,7 @@ def test_a_set_prepared_in_another_format_is_one_line(prepared, tmp_path):
         load_oxford_iiit_pet(tmp_path)
 
 
-def test_a_download_that_fails_is_one_line(tmp_path, monkeypatch):
+def test_a_failed_download_is_an_error_of_one_line(tmp_path, monkeypatch):
     pytest.importorskip("tensorflow", reason="preparing a TFDS set needs TensorFlow")
     from tensorflow_datasets.datasets.oxford_iiit_pet import oxford_iiit_pet_dataset_builder
 

@@ -1,4 +1,4 @@
-"""The command, whole: what it leaves behind, and what it refuses."""
+"""The whole command: the files that it writes, and what it refuses."""
 
 import json
 import os
@@ -27,7 +27,7 @@ TINY = [
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A finished run and what the terminal showed."""
+    """A finished run, its summary, and the output on the terminal."""
     root = tmp_path_factory.mktemp("run")
     console = Console(record=True, width=120, file=open(os.devnull, "w"))  # noqa: SIM115
     args = [*TINY, "--out", str(root / "run"), "--data.cache-dir", str(root / "cache")]
@@ -37,7 +37,7 @@ def run(tmp_path_factory):
     return root / "run", summary, console.export_text()
 
 
-def test_a_run_leaves_what_the_design_promises(run):
+def test_a_run_writes_its_documented_files_and_summary(run):
     path, summary, _ = run
     names = {p.name for p in path.iterdir()}
     assert {"config.json", "metrics.jsonl", "summary.json", "split.json"} <= names
@@ -68,7 +68,7 @@ def test_metrics_have_a_line_for_each_logged_step_and_each_epoch(run):
     assert summary["steps"] == 39
 
 
-def test_every_plot_is_a_picture_with_something_in_it(run):
+def test_every_plot_is_an_image_that_is_not_blank(run):
     path, *_ = run
     pictures = sorted((path / "plots").glob("*.png"))
     assert [p.stem for p in pictures] == [
@@ -89,13 +89,13 @@ def test_tensorboard_reads_the_events(run):
     assert "confusion_matrix" in events.Tags()["images"]
 
 
-def test_the_terminal_says_what_happened(run):
+def test_the_terminal_shows_epochs_and_test_accuracy(run):
     _, summary, shown = run
     assert "epoch   2/2" in shown
     assert f"test accuracy {summary['test/accuracy']:.2%}" in shown
 
 
-def test_an_old_run_is_replaced_only_when_asked_and_only_once_the_data_is_there(run, capsys):
+def test_an_old_run_is_replaced_only_by_overwrite_and_only_after_the_data_is_found(run, capsys):
     path, *_ = run
     before = (path / "summary.json").read_bytes()
     assert train_jax.main([*TINY, "--out", str(path)]) == 2
@@ -106,7 +106,7 @@ def test_an_old_run_is_replaced_only_when_asked_and_only_once_the_data_is_there(
     assert (path / "summary.json").read_bytes() == before
 
 
-def test_overwriting_never_takes_what_no_run_has_made(tmp_path, capsys, monkeypatch):
+def test_overwrite_never_removes_files_that_no_run_has_written(tmp_path, capsys, monkeypatch):
     (tmp_path / "config.json").write_text('{"data": 1, "model": 1, "augment": 1, "optim": 1}')
     (tmp_path / "photos").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -116,7 +116,7 @@ def test_overwriting_never_takes_what_no_run_has_made(tmp_path, capsys, monkeypa
     assert (tmp_path / "config.json").exists()
 
 
-def test_anothers_config_json_does_not_make_a_run(tmp_path, capsys):
+def test_a_foreign_config_json_does_not_make_a_run_directory(tmp_path, capsys):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     assert train_jax.main([*TINY, "--out", str(tmp_path), "--overwrite"]) == 2
     assert "is not a run directory" in capsys.readouterr().err
@@ -142,7 +142,7 @@ def test_a_directory_that_is_no_run_is_never_replaced(tmp_path, capsys):
     assert (tmp_path / "thesis.txt").exists()
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path, capsys):
+def test_an_out_directory_that_cannot_be_written_is_refused(tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     args = [*TINY, "--data.cache-dir", str(tmp_path / "cache"), "--out", str(tmp_path / "file/run")]
     assert train_jax.main(args) == 2
@@ -188,7 +188,7 @@ def test_a_folder_of_images_trains(tmp_path, pets_root):
         (["--batch-size", "63"], "--batch-size 63 does not divide over 2 devices"),
     ],
 )
-def test_a_mistake_is_one_line_on_stderr_and_exit_code_2(tmp_path, args, message):
+def test_a_wrong_option_is_one_line_on_stderr_and_exit_code_2(tmp_path, args, message):
     done = subprocess.run(
         [sys.executable, str(ROOT / "train_jax.py"), *args, "--out", str(tmp_path / "run")],
         capture_output=True,
@@ -201,7 +201,7 @@ def test_a_mistake_is_one_line_on_stderr_and_exit_code_2(tmp_path, args, message
     assert not (tmp_path / "run").exists()
 
 
-def test_a_platform_that_is_not_there_is_one_line(tmp_path):
+def test_a_missing_platform_is_an_error_of_one_line(tmp_path):
     command = [sys.executable, str(ROOT / "train_jax.py"), "--out", str(tmp_path / "run")]
     environment = os.environ | {"JAX_PLATFORMS": "bogus"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Tasks that are unlike classification, to show that the trainer knows none by name."""
+"""Tasks unlike classification, to show that the trainer depends on no particular task."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ import optax
 
 from jaxvit.training.task import Phase, Task
 
-SIZE, HIDDEN = 64, 4  # pixels of a digit, and numbers between the two networks
+SIZE, HIDDEN = 64, 4  # pixels of a digit, and width between encoder and decoder
 
 
 def blank_task(**given: Any) -> Task:
-    """A task that does nothing but what is given."""
+    """A task whose fields do nothing, except for those given."""
     fields = {
         "init": lambda key: ({}, {}),
         "prepare": lambda key, batch: batch,
@@ -28,10 +28,11 @@ def blank_task(**given: Any) -> Task:
 
 
 def make_alternating(config, data, total_steps: int, axis: str | None) -> Task:
-    """A linear encoder and a decoder that are updated by turns, each with its own optimiser.
+    """A linear encoder and decoder that are updated alternately, each with its own optimiser.
 
-    Images are centred by the mean of the batch, so examples depend on each other; a running mean
-    serves scoring. The best state is that of the lowest median error, which is no sum over batches.
+    Images are centred by the mean of the batch, so the loss of an example depends on the others;
+    scoring uses a running mean. The best state has the lowest median error, which is not a sum over
+    batches.
     """
 
     def mean_of(images: jax.Array) -> jax.Array:

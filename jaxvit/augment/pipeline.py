@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -43,6 +44,8 @@ def make_augment(config: AugmentConfig, mean: tuple[float, ...], std: tuple[floa
     def augment(
         key: jax.Array, images: UInt8[Array, "B H W C"], targets: Float[Array, "B K"]
     ) -> tuple[Float[Array, "B H W C"], Float[Array, "B K"]]:
+        chex.assert_rank((images, targets), (4, 2))
+        chex.assert_equal_shape_prefix((images, targets), 1)
         batch_size, height, width, _ = images.shape
         # Each augmentation has its own key, so switching one off does not change other draws.
         key_crop, key_flip, key_cutout, key_mixup, key_cutmix, key_share = jax.random.split(key, 6)

@@ -20,7 +20,8 @@ def main(args: list[str]) -> int:
     parser.add_argument("--top", type=int, default=3, help="classes to show (default: 3)")
     parser.add_argument("--json", action="store_true", help="all probabilities, as JSON")
     options = parser.parse_args(args)
-    found = dict(zip(options.photos, classify(load_run(options.run), options.photos), strict=True))
+    photos = list(dict.fromkeys(options.photos))
+    found = dict(zip(photos, classify(load_run(options.run), photos), strict=True))
     if options.json:
         print(json.dumps(found, indent=1))
         return 0

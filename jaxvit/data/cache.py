@@ -1,4 +1,4 @@
-"""Each image decoded once, memory-mapped afterwards."""
+"""A cache on disk: each image is decoded once and memory-mapped afterwards."""
 
 import hashlib
 import json
@@ -19,13 +19,14 @@ from jaxvit.cleanup import removed_on_exit
 from jaxvit.data.examples import Examples
 from jaxvit.errors import UnreadableImage, UserError
 
-FORMAT = 3  # raised whenever the same source would give other bytes
+FORMAT = 3  # to be increased whenever the same source would give other bytes
 
-# Wraps an iterable of known length to show how far it is: (items, length, what) -> items.
+# Wraps an iterable of known length to show its progress: (items, length, what) -> items.
 Track = Callable[[Iterable, int, str], Iterable]
 
 
 def no_tracking(items: Iterable, length: int, what: str) -> Iterable:
+    """A Track that shows nothing."""
     return items
 
 
@@ -33,9 +34,9 @@ class Decoded(NamedTuple):
     """A source's images at one size.
 
     Attributes:
-      pixels: uint8 (N, S, S, C), mapped and read-only; black where an image cannot be read.
-      unreadable: of the row of each such image, why.
-      crc32: uint32 (N,), of each image's pixels when they were decoded.
+      pixels: uint8 (N, S, S, C), memory-mapped and read-only; 0 where an image is unreadable.
+      unreadable: row -> reason, for each unreadable image.
+      crc32: uint32 (N,), of each image's pixels as they were decoded; 0 where it is unreadable.
     """
 
     pixels: np.ndarray
@@ -52,26 +53,26 @@ def load_pixels(
     track: Track = no_tracking,
     on_error: Literal["stop", "skip"] = "stop",
 ) -> Decoded:
-    """All images at one size.
+    """All images of a source at one size.
 
-    The first call decodes with all cores and writes a directory; later ones only map what is in
-    it, even where it cannot be written, and compare every image with its CRC-32. Its name is a hash
-    of the source's fingerprint and the size, and it appears under that name only when it is whole,
-    so a run that was stopped half-way leaves nothing that a later one could take for it. What is
-    cut short, of another shape or of other bytes is decoded again. Of several processes one decodes
-    and the others wait for it.
+    The first call decodes them and writes a cache directory. Later calls memory-map its files, also
+    where cache_dir is read-only, and compare every image with its CRC-32. The directory's name is a
+    hash of the source's fingerprint, the size and the channels. It gets this name only once it is
+    complete, so a run that is stopped while decoding leaves no cache that looks complete. A cache
+    that is truncated or has another shape or other bytes is decoded again. Of several processes,
+    one decodes and the others wait for it.
 
     Args:
       examples: what to decode.
       img_size: S, in pixels.
       channels: C, 3, or 1 for grey sources.
-      cache_dir: made if missing.
-      threads: that decode; 0 means one a core. Pillow works outside Python's lock.
+      cache_dir: created if missing.
+      threads: number that decode, in parallel because Pillow releases the GIL; 0 means one a core.
       track: shows progress.
-      on_error: stop at an image that cannot be read, or go on without it.
+      on_error: "stop" raises at an unreadable image, "skip" records it in `unreadable`.
 
     Raises:
-      UserError: an image cannot be read, or the cache cannot be written.
+      UserError: an image cannot be read and on_error is "stop", or the cache cannot be written.
     """
     key = f"{FORMAT} {img_size} {channels} {examples.fingerprint}"
     path = cache_dir / hashlib.sha256(key.encode()).hexdigest()[:32]
@@ -83,7 +84,7 @@ def load_pixels(
         try:
             cache_dir.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{path}.lock"):
-                cached = _open(path, shape)  # another process may have been here meanwhile
+                cached = _open(path, shape)  # another process may have written it
                 if cached is None:
                     with removed_on_exit(path.with_suffix(".partial")):
                         _write(path, shape, examples, threads, track, on_error)
@@ -99,13 +100,14 @@ def load_pixels(
 
 
 def _refuse(unreadable: Mapping[int, str]) -> None:
+    """Raises UserError for the first unreadable row, if there is one."""
     if unreadable:
         reason = unreadable[min(unreadable)]
         raise UserError(f"{reason}, or leave such images out with --data.on-error skip")
 
 
 def _open(path: Path, shape: tuple[int, ...]) -> Decoded | None:
-    """What is there, or None where it is missing or damaged: then it is made anew."""
+    """The cached images, or None where the cache is missing or damaged."""
     try:
         pixels = np.load(path / "pixels.npy", mmap_mode="r", allow_pickle=False)
         reasons = json.loads((path / "unreadable.json").read_text())
@@ -113,7 +115,7 @@ def _open(path: Path, shape: tuple[int, ...]) -> Decoded | None:
         crc32 = np.load(path / "crc32.npy", allow_pickle=False)
         whole = pixels.shape == shape and pixels.dtype == np.uint8
         whole = whole and crc32.shape == shape[:1] and crc32.dtype == np.uint32
-    except Exception:  # whatever a parser may meet in bytes that are not its own
+    except Exception:  # a parser may raise anything on damaged bytes
         return None
     decoded = Decoded(pixels, unreadable, crc32)
     return decoded if whole and _unchanged(decoded) else None
@@ -126,7 +128,7 @@ def _unchanged(decoded: Decoded) -> bool:
         found = zlib.crc32(decoded.pixels[row])
         return row in decoded.unreadable or found == int(decoded.crc32[row])
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # zlib works outside Python's lock
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # zlib releases the GIL
         return all(pool.map(same, range(len(decoded.pixels)), chunksize=64))
 
 
@@ -138,7 +140,7 @@ def _write(
     track: Track,
     on_error: str,
 ) -> None:
-    partial = path.with_suffix(".partial")  # ours alone: the caller holds the lock
+    partial = path.with_suffix(".partial")  # written by no other process: the caller holds the lock
     unreadable = dict(examples.unreadable)
     crc32 = np.zeros(shape[0], np.uint32)
     _remove(partial)  # a process that was killed may have left it
@@ -162,21 +164,21 @@ def _write(
                 pixels[row], crc32[row] = image, zlib.crc32(image.tobytes())
 
         with warnings.catch_warnings(), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-            # Pillow's: large images are bounded by images.PixelBudget, transparency is dropped,
-            # and what is wrong with an image's metadata is not in its pixels.
+            # Pillow's warnings are suppressed: images.PixelBudget bounds large images, transparency
+            # is dropped on purpose, and damaged metadata leaves the pixels readable.
             warnings.simplefilter("ignore", UserWarning)
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             try:
                 for _ in track(pool.map(decode, range(shape[0])), shape[0], "decoding images"):
                     pass
             except BaseException:
-                pool.shutdown(cancel_futures=True)  # one bad image: do not decode the rest
+                pool.shutdown(cancel_futures=True)  # after an error, do not decode the rest
                 raise
         pixels.flush()
         del pixels
         np.save(partial / "crc32.npy", crc32)
         (partial / "unreadable.json").write_text(json.dumps(unreadable))
-        _remove(path)  # what is there is damaged
+        _remove(path)  # a cache that is there is damaged
         partial.rename(path)
     finally:
         _remove(partial)
@@ -190,7 +192,10 @@ def _remove(path: Path) -> None:
 
 
 def _reserve(path: Path) -> None:
-    """Makes a full disk an error now: later, writing to the map would kill the process."""
+    """Allocates the file's blocks, so that a full disk raises OSError here.
+
+    Otherwise a write to the memory map would end the process with SIGBUS.
+    """
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

@@ -1,4 +1,4 @@
-"""A data set's name to its three splits, decoded and ready to batch."""
+"""The configured data set as three splits, decoded and ready to batch."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -16,18 +16,18 @@ from jaxvit.data.splits import stratified_split
 from jaxvit.errors import UserError
 from jaxvit.paths import user_path
 
-# Where a source has no test split of its own, this share of each class, the same in every run.
+# Share of each class held out for the test where a source has no test split; the same in every run.
 TEST_FRACTION = 0.15
 
 
 class Split(NamedTuple):
-    """Decoded examples: `rows` of a memory-mapped array that other splits may share."""
+    """Decoded examples: some rows of a memory-mapped array, which splits may share."""
 
     pixels: np.ndarray  # uint8 (M, H, W, C)
-    rows: np.ndarray  # (N,), into pixels
+    rows: np.ndarray  # (N,), indices into pixels
     labels: np.ndarray  # int32 (N,)
     names: tuple[str, ...]
-    crc32: np.ndarray = np.empty(0, np.uint32)  # (N,), of each example's pixels, where known
+    crc32: np.ndarray = np.empty(0, np.uint32)  # (N,), of each example's pixels; or empty
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -36,8 +36,8 @@ class Split(NamedTuple):
         """A batch on the host: {"image": uint8 (B, H, W, C), "label": int32 (B,)}.
 
         Args:
-          indices: of examples of this split, (B,).
-          with_index: whether the batch carries them too, as "index", int32 (B,).
+          indices: (B,), positions in this split, from 0.
+          with_index: whether the batch also holds them, as "index", int32 (B,).
         """
         batch = {"image": self.pixels[self.rows[indices]], "label": self.labels[indices]}
         return batch | {"index": np.asarray(indices, np.int32)} if with_index else batch
@@ -46,8 +46,12 @@ class Split(NamedTuple):
 class Dataset(NamedTuple):
     """Three splits that share no example, and the names of the K classes.
 
-    `skipped` says of each image that was left out why it cannot be read; `passed_over` counts the
-    files that look like images and that no decoder here reads, by the end of their names.
+    Attributes:
+      class_names: in the order of the labels.
+      train, val, test: the splits.
+      skipped: for each image that was left out, one line that says why it cannot be read.
+      passed_over: suffix -> number of files with it, such as ".heic": image formats that are not
+        decoded here.
     """
 
     class_names: tuple[str, ...]
@@ -63,13 +67,20 @@ def load_dataset(
 ) -> Dataset:
     """Finds, splits and decodes the configured data set.
 
-    Splits that the source comes with are kept. A missing test split takes TEST_FRACTION of each
-    class, then a missing validation split takes config.val_fraction of what is left. With
-    config.on_error "skip", images that cannot be read are then left out.
+    Splits that the source defines are used as they are. A missing test split takes TEST_FRACTION
+    of each class of the training split; a missing validation split then takes config.val_fraction
+    of what remains. With config.on_error "skip", unreadable images are left out after splitting.
+
+    Args:
+      config: see DataConfig.
+      img_size: height and width of the decoded images, in pixels.
+      channels: 3 for RGB, 1 for grey sources.
+      track: shows the progress of decoding.
 
     Raises:
-      UserError: see the sources; or a label is out of range, or a split would be empty, or a
-        class would have no image to train on, or an image cannot be read.
+      UserError: the source is missing or wrong (see load_folder, load_oxford_iiit_pet), a label is
+        out of range, a split would be empty, a class would have no training image, or an image
+        cannot be read and config.on_error is "stop".
     """
     cache_dir = user_path("data.cache-dir", config.cache_dir)
     source = find_source(config)
@@ -110,18 +121,18 @@ def load_dataset(
     )
     for name in ("train", "val", "test"):
         if len(getattr(data, name)) == 0:
-            raise UserError(f"no image of the {name} split can be read, as {skipped[0]}")
+            raise UserError(f"no image of the {name} split can be read; the first: {skipped[0]}")
     untaught = set(range(len(data.class_names))) - set(data.train.labels.tolist())
     if untaught:
         raise UserError(
             f"no training image of class {data.class_names[min(untaught)]!r} "
-            + (f"can be read, as {skipped[0]}" if skipped else "is there: add some, or remove it")
+            + (f"can be read; the first: {skipped[0]}" if skipped else "exists: add some")
         )
     return data
 
 
 def find_source(config: DataConfig) -> Source:
-    """The configured source, its labels checked, nothing decoded yet."""
+    """The configured source, with its labels checked and no image decoded."""
     directory = None if config.dir is None else user_path("data.dir", config.dir)
     if config.name == "digits":
         source = load_digits()
@@ -135,7 +146,14 @@ def find_source(config: DataConfig) -> Source:
 
 
 def split_source(source: Source, config: DataConfig) -> dict[str, tuple[str, np.ndarray]]:
-    """For train, val and test: the source's split that it is taken from, and the rows."""
+    """The examples of train, val and test.
+
+    Returns:
+      For each of the three names, the source's split that it is taken from, and the rows in it.
+
+    Raises:
+      UserError: a split would be empty.
+    """
     rows = {name: np.arange(len(examples.labels)) for name, examples in source.splits.items()}
     splits = {name: (name, rows[name]) for name in rows}
     for name, fraction, seed in (
@@ -151,16 +169,17 @@ def split_source(source: Source, config: DataConfig) -> dict[str, tuple[str, np.
     for name, (_, chosen) in splits.items():
         if len(chosen) == 0:
             raise UserError(
-                f"the {name} split has no images: a class that has to fill all three splits needs "
+                f"the {name} split has no images: a class that is divided into three splits needs "
                 f"at least 3, or give --data.dir a {name}/ folder with images"
             )
     return splits
 
 
 def describe(dataset: Dataset) -> dict[str, list[str] | dict[str, str]]:
-    """The classes, every split's examples and what was left out, to be kept and compared.
+    """The classes, the examples of every split and the images that were left out.
 
-    For each split: of each example's name, in order, the CRC-32 of its pixels in hexadecimal.
+    A run saves this as split.json, and compares it when it is resumed. Each split is described by
+    name -> CRC-32 of the pixels in hexadecimal, in order.
     """
 
     def examples(split: Split) -> dict[str, str]:

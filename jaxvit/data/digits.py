@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 handwritten digits: 8 x 8 pixels, ten classes, inside the package."""
+"""scikit-learn's 1,797 handwritten digits: 8 x 8 pixels, ten classes, included in scikit-learn."""
 
 import numpy as np
 from PIL import Image
@@ -11,9 +11,10 @@ TEST_FRACTION = 0.2
 
 
 def load_digits() -> Source:
-    """Train and test; a fifth of each class is the test split, the same in every run.
+    """The digits with a training and a test split; the test split is a fifth of each class.
 
-    Pixels come as 0 to 16 and are spread over 0 to 255, one channel.
+    The splits are the same in every run. Pixels from 0 to 16 are rescaled to 0 to 255: uint8, one
+    channel.
 
     Source: Alpaydin and Kaynak 1998, UCI "Optical Recognition of Handwritten Digits".
     """

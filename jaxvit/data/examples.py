@@ -1,4 +1,4 @@
-"""What a source of images hands on: names and labels in a fixed order, pixels on request."""
+"""What a source of images provides: names and labels in a fixed order, pixels on request."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -13,11 +13,11 @@ class Examples(NamedTuple):
     """Labelled images that are not decoded yet.
 
     Attributes:
-      names: one stable name an example.
-      labels: int32 (N,), class indices.
+      names: one for each example, the same in every run.
+      labels: int32 (N,), class indices from 0.
       pixels: (index, img_size) -> uint8 (img_size, img_size, C); safe to call from many threads.
-      fingerprint: text that changes when the pixels may have; the key of the cache.
-      unreadable: of each image of which it is known beforehand that it cannot be read, why.
+      fingerprint: text that changes when the pixels may have changed; part of the cache's key.
+      unreadable: index -> reason, for images that are known to be unreadable before decoding.
     """
 
     names: tuple[str, ...]
@@ -28,10 +28,13 @@ class Examples(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A data set as it is found: the classes, and the examples of each split it comes with.
+    """A data set as it is found: the classes, and the examples of each split that it defines.
 
-    `splits` has at least "train"; "val" and "test" where the source has them. `passed_over` counts
-    files that look like images and are not read, by the end of their names.
+    Attributes:
+      class_names: in the order of the labels.
+      splits: "train", and "val" and "test" where the source defines them.
+      passed_over: suffix -> number of files with it, such as ".heic": image formats that are not
+        decoded here.
     """
 
     class_names: tuple[str, ...]
@@ -40,10 +43,10 @@ class Source(NamedTuple):
 
 
 def check_labels(examples: Examples, class_names: Sequence[str]) -> None:
-    """Refuses labels outside [0, K).
+    """Checks that every label lies in [0, K), where K is the number of classes.
 
     Raises:
-      UserError: naming the first such example.
+      UserError: a label does not; the message names the first such example.
     """
     bad = np.flatnonzero((examples.labels < 0) | (examples.labels >= len(class_names)))
     if bad.size:

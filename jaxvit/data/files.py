@@ -1,4 +1,4 @@
-"""Images that lie in files."""
+"""Examples from image files."""
 
 import errno
 import hashlib
@@ -18,16 +18,17 @@ from jaxvit.paths import legible
 def examples_from_files(
     root: Path, paths: Sequence[Path], labels: Sequence[int], upright: bool = False
 ) -> Examples:
-    """One example a file; named by its path below root.
+    """One example for each file, named by its path relative to root.
 
     The fingerprint covers every path, size and time of change, and `upright`. A file that is
-    missing is unreadable; one that is there and cannot be opened stops the run.
+    missing or is no regular file is listed as unreadable. A file that exists but cannot be opened
+    raises UserError when it is decoded.
 
     Args:
       root: the directory that names are relative to.
-      paths: of the files.
-      labels: their classes.
-      upright: whether images are turned by their EXIF orientation.
+      paths: of the files, below root.
+      labels: class indices, one for each path.
+      upright: whether images are rotated by their EXIF orientation.
     """
     digest = hashlib.sha256(b"upright\n" if upright else b"")
     unreadable = {}
@@ -35,7 +36,7 @@ def examples_from_files(
         digest.update(os.fsencode(path.resolve()))
         try:
             found = path.stat()
-            if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for without end
+            if not stat.S_ISREG(found.st_mode):  # reading a pipe would block
                 raise OSError(errno.EINVAL, "not a file")
         except OSError as error:
             unreadable[row] = _reason(path, error)
@@ -47,7 +48,7 @@ def examples_from_files(
         try:
             data = paths[index].read_bytes()
         except OSError as error:
-            # It may be readable tomorrow: nothing to be left out and remembered.
+            # A later run may be able to open it, so the cache must not record it as unreadable.
             raise UserError(_reason(paths[index], error)) from error
         return decode_image(data, img_size, legible(paths[index]), upright=upright)
 
@@ -63,5 +64,5 @@ def examples_from_files(
 def _reason(path: Path, error: OSError) -> str:
     return (
         f"{legible(path)} is listed but cannot be read ({error.strerror}): restore it, or "
-        "take its name off the list"
+        "remove it from the list"
     )

@@ -1,4 +1,4 @@
-"""A directory of images, one folder a class."""
+"""A directory of images, with one folder for each class."""
 
 import os
 from collections import Counter
@@ -11,32 +11,32 @@ from jaxvit.errors import UserError
 from jaxvit.paths import legible
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
-# Images that no decoder here reads: counted and said, so that nobody misses them in silence.
+# Image formats that are not decoded here: such files are counted and reported.
 OTHER_SUFFIXES = {
     ".heic", ".heif", ".avif", ".tif", ".tiff", ".jxl", ".jp2", ".svg", ".psd", ".raw", ".dng",
     ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf",
 }  # fmt: skip
-# Names that mean a split and not a class, however they are written; train/ itself aside.
+# Folder names, in any case, that are taken for a split and not for a class; besides train/.
 SPLIT_LIKE = {"training", "val", "valid", "validation", "test", "testing"}
 
 
 def load_folder(root: Path, upright: bool = True) -> Source:
     """DIR/<class>/*.jpg, or DIR/{train,val,test}/<class>/*.jpg where DIR/train exists.
 
-    Files are those that end in one of SUFFIXES, in any case and at any depth below the class, also
-    behind symbolic links; names that begin with a dot are passed over. Classes are the folders of
-    the training split in alphabetical order, and a class without images there is refused.
+    Image files end in one of SUFFIXES, in any case and at any depth below the class. Symbolic links
+    are followed; names that begin with a dot are ignored. Classes are the folders of the training
+    split in alphabetical order; each needs at least one image there.
 
     Args:
-      root: the directory.
-      upright: whether photos are turned by their EXIF orientation.
+      root: DIR.
+      upright: whether photos are rotated by their EXIF orientation.
 
     Raises:
-      UserError: the directory is missing or holds no images, a class has none to train on, another
-        split has a class that training has not, or a folder cannot be looked into.
+      UserError: the directory is missing, has fewer than two classes, a class without a training
+        image or a class that only another split has, or a folder cannot be listed.
     """
     if not root.is_dir():
-        raise UserError(f"--data.dir {root} is not a directory: give one with a folder a class")
+        raise UserError(f"--data.dir {root} is not a directory: give one with a folder per class")
     if not (root / "train").is_dir():
         for path in root.iterdir():
             if path.is_dir() and path.name.lower() in SPLIT_LIKE:
@@ -92,9 +92,10 @@ def _examples(
         found = [path for path in files if path.suffix.lower() in SUFFIXES]
         passed_over.update(p.suffix.lower() for p in files if p.suffix.lower() not in SUFFIXES)
         if needs_all and not found:
+            others = f", but {len(files)} that cannot be read here: convert them" if files else ""
             raise UserError(
-                f"class {root / name} has no image ({', '.join(sorted(SUFFIXES))}): add some, or "
-                "remove the folder"
+                f"class {root / name} has no image ({', '.join(sorted(SUFFIXES))}){others}: add "
+                "some, or remove the folder"
             )
         paths += found
         labels += [label] * len(found)
@@ -102,17 +103,17 @@ def _examples(
 
 
 def _images(folder: Path) -> Iterator[Path]:
-    """Files that are named like images, whether they can be read here or not."""
+    """Files with the suffix of an image format, whether that is decoded here or not."""
 
     def refuse(error: OSError) -> None:
         if isinstance(error, FileNotFoundError):  # validation and test need not have every class
             return
         raise UserError(
-            f"{error.filename} cannot be looked into ({error.strerror}): make it readable, or move "
+            f"{error.filename} cannot be listed ({error.strerror}): make it readable, or move "
             "it away"
         )
 
-    seen = set()  # links may lead in a circle
+    seen = set()  # symbolic links may form a cycle
     for directory, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         seen.add(os.path.realpath(directory))
         folders[:] = sorted(
@@ -122,7 +123,7 @@ def _images(folder: Path) -> Iterator[Path]:
         )
         for name in files:
             path = Path(directory, name)
-            # A link that leads nowhere is an image that is missing.
+            # A dangling link counts as a missing image.
             wanted = path.is_file() or (path.is_symlink() and not path.exists())
             named = path.suffix.lower() in SUFFIXES | OTHER_SUFFIXES
             if named and not name.startswith(".") and wanted:

@@ -1,4 +1,4 @@
-"""Bytes of a JPEG or PNG to RGB uint8 at the model's size, exactly as torchvision resizes."""
+"""Decodes image files to uint8 at the model's size, byte for byte as torchvision does."""
 
 import threading
 from collections.abc import Iterator
@@ -10,18 +10,18 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jaxvit.errors import UnreadableImage
 
-# By content, whatever the name says. No other format's decoder is ever handed a user's bytes.
+# Detected from the content, not from the file's name. Pillow tries no other format's decoder.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-MAX_PIXELS = 2 * 89_478_485  # in one image: where Pillow, too, speaks of a decompression bomb
-SIXTEEN_BITS = {"I", "I;16", "I;16L", "I;16B", "I;16N"}  # what Pillow calls 16-bit grey
+MAX_PIXELS = 2 * 89_478_485  # in one image: Pillow's own limit for decompression bombs
+SIXTEEN_BITS = {"I", "I;16", "I;16L", "I;16B", "I;16N"}  # Pillow's modes of 16-bit grey
 
 
 class PixelBudget:
-    """Bounds how many pixels are being decoded at once, over all threads.
+    """Bounds the number of pixels that all threads together decode at once.
 
     Args:
-      limit: pixels, which take 5 bytes (GIF) to 16 (WebP) each while they are decoded. A larger
-        image waits until it is alone.
+      limit: in pixels, each of which takes 5 bytes (GIF) to 16 (WebP) while it is decoded. An
+        image above the limit is decoded while no other is.
     """
 
     def __init__(self, limit: int):
@@ -30,6 +30,7 @@ class PixelBudget:
 
     @contextmanager
     def spend(self, pixels: int) -> Iterator[None]:
+        """Waits until so many pixels are free, and reserves them while entered."""
         pixels = min(pixels, self._limit)
         with self._changed:
             self._changed.wait_for(lambda: pixels <= self._free)
@@ -42,32 +43,36 @@ class PixelBudget:
                 self._changed.notify_all()
 
 
-_budget = PixelBudget(2**27)  # 1 to 2 GB, and five photographs of 24 megapixels at once
+_budget = PixelBudget(2**27)  # 0.7 to 2.1 GB; five photos of 24 megapixels at once
 
 
 def decode_image(
     data: bytes, img_size: int, name: str, channels: int = 3, upright: bool = False
 ) -> np.ndarray:
-    """The picture at img_size by img_size pixels, uint8 (img_size, img_size, channels).
+    """The image resized to img_size by img_size pixels.
 
-    With 3 channels and not upright, byte for byte torchvision's `Resize((img_size, img_size))` on
-    `Image.open(...).convert("RGB")`: Pillow's bilinear filter, antialiased, aspect ratio not kept.
-    CMYK, palettes and grey become RGB, transparency is dropped, of an animation the first frame is
-    taken. Only 16-bit grey differs: its high byte is kept, where `convert` would clip it to white.
+    With 3 channels and not upright it equals, byte for byte, torchvision's
+    `Resize((img_size, img_size))` of `Image.open(...).convert("RGB")`: the antialiased bilinear
+    filter of Pillow, without preserving the aspect ratio. CMYK, palettes and grey become RGB,
+    transparency is dropped, and an animation gives its first frame. Only 16-bit grey differs: it is
+    divided by 256, where `convert` would clip values above 255 to white.
 
     Args:
       data: an encoded image, in one of FORMATS.
-      img_size: pixels.
-      name: for the error message.
+      img_size: height and width of the result, in pixels.
+      name: of the image, for error messages.
       channels: 3 for RGB, 1 for grey.
-      upright: whether the EXIF orientation is applied.
+      upright: whether the image is rotated by its EXIF orientation.
+
+    Returns:
+      uint8 (img_size, img_size, channels).
 
     Raises:
-      UnreadableImage: the bytes are no image, are cut short, or hold more than MAX_PIXELS.
+      UnreadableImage: the bytes are no image, are truncated, or hold more than MAX_PIXELS.
     """
     try:
         with (
-            Image.open(BytesIO(data), formats=FORMATS) as image,  # reads no more than the header
+            Image.open(BytesIO(data), formats=FORMATS) as image,  # reads only the header
             _budget.spend(image.width * image.height),
         ):
             return prepare_image(image, img_size, channels, upright)
@@ -79,9 +84,9 @@ def decode_image(
         raise UnreadableImage(
             f"{name} has more than {MAX_PIXELS:,} pixels: make it smaller or remove it"
         ) from error
-    except MemoryError:  # not the image's fault
+    except MemoryError:  # says nothing about the image
         raise
-    except Exception as error:  # whatever a decoder may meet in bytes that no encoder wrote
+    except Exception as error:  # a decoder may raise anything on damaged bytes
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UnreadableImage(
             f"{name} cannot be read as an image ({reason}): repair or remove it"
@@ -89,7 +94,7 @@ def decode_image(
 
 
 def prepare_image(image: Image.Image, img_size: int, channels: int, upright: bool) -> np.ndarray:
-    """A PIL image as decode_image returns it."""
+    """A PIL image as decode_image returns it: uint8 (img_size, img_size, channels)."""
     if upright:
         image = ImageOps.exif_transpose(image)
     image = _to_rgb(image)
@@ -104,5 +109,5 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def resize_pixels(image: Image.Image, img_size: int) -> np.ndarray:
-    """The image at img_size by img_size pixels, uint8, channels last."""
+    """The image at img_size by img_size pixels: uint8, (S, S) for grey, (S, S, 3) for RGB."""
     return np.asarray(image.resize((img_size, img_size), Image.Resampling.BILINEAR))

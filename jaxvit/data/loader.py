@@ -1,9 +1,9 @@
-"""Shuffled batches in an endless stream, each a pure function of the seed and the step.
+"""An endless stream of shuffled batches, each a pure function of the seed and the step.
 
-grain does the shuffling, the batching and the reading ahead. The batch of step s is rows
-[s B, (s + 1) B) of the concatenated epochs, each a fresh permutation of the split: every example is
-seen exactly once an epoch, a batch may straddle two epochs, and none is short. Processes share
-one order and each reads its own rows of every batch.
+grain shuffles, batches and prefetches. Each epoch is a new permutation of the split. The batch of
+step s is rows [s B, (s + 1) B) of the concatenated epochs. So every example is seen exactly once an
+epoch, a batch may hold examples of two epochs, and every batch has B examples. All processes use
+the same order, and each reads only its own rows of every batch.
 """
 
 from collections import deque
@@ -27,22 +27,25 @@ def train_batches(
     with_index: bool = False,
     read_threads: int = 2,
 ) -> Iterator[HostBatch]:
-    """Batches from step start_step on, without end.
+    """The batches from step start_step on, without end.
 
     Args:
       split: what to read.
-      batch_size: examples a step, over all processes.
-      seed: fixes the order.
-      start_step: the first batch to give; nothing before it is read.
+      batch_size: B, examples a step over all processes.
+      seed: determines the order.
+      start_step: step of the first batch, from 0; earlier batches are not read.
       own: the rows of each batch that this process reads.
-      with_index: whether batches carry the index of each example in the split.
-      read_threads: that read ahead.
+      with_index: whether batches hold the index of each example in the split.
+      read_threads: number of threads that prefetch.
+
+    Returns:
+      An iterator of host batches, see Split.take.
     """
     steps = (
         grain.MapDataset.range(len(split))
         .seed(seed)
         .shuffle()
-        .repeat(2**31)  # reshuffles every epoch; without a number, grain overflows at batches of 1
+        .repeat(2**31)  # reshuffles every epoch; grain's endless repeat overflows at batches of 1
         .batch(batch_size)
         .map(lambda rows: split.take(rows[own], with_index))
     )
@@ -58,11 +61,11 @@ def train_batches(
 def prefetch_to_device(
     batches: Iterator[HostBatch], place: Callable[[HostBatch], dict], size: int
 ) -> Iterator[dict]:
-    """Keeps `size` batches on the devices ahead of the one that is asked for.
+    """Yields the batches in order, placed on the devices `size` batches ahead.
 
     Args:
       batches: on the host.
-      place: starts a copy to the devices and does not wait for it.
+      place: starts the copy of a batch to the devices and does not wait for it.
       size: at least 1.
     """
     waiting: deque[dict] = deque()

@@ -1,7 +1,7 @@
 """Oxford-IIIT Pet: 37 breeds of cats and dogs, from the original files or from TFDS.
 
 Source: Parkhi et al., "Cats and Dogs", CVPR 2012. The official trainval split is the training
-split here, from which validation is held out; test is the official one.
+split here, and validation is held out from it. The test split is the official one.
 """
 
 import hashlib
@@ -21,16 +21,20 @@ CLASS_IDS = {str(number) for number in range(1, 38)}
 
 
 def load_oxford_iiit_pet(directory: Path | None, upright: bool = False) -> Source:
-    """From `directory` where it holds the original layout, otherwise from TFDS.
+    """The original files if `directory` holds them, otherwise the TFDS data set.
 
     Args:
       directory: holds `images/` and `annotations/{trainval,test}.txt`, itself or in a folder
         `oxford-iiit-pet` (as torchvision lays it out); or is a TFDS data_dir. None means TFDS's
         own data_dir.
-      upright: whether images are turned by their EXIF orientation; the lab takes them as stored.
+      upright: whether images are rotated by their EXIF orientation; the lab does not.
+
+    Returns:
+      A source with the splits "train" (trainval) and "test".
 
     Raises:
-      UserError: the directory is missing, or the set is neither there nor to be had.
+      UserError: the directory is missing or holds something else, the annotations are wrong, or
+        TFDS cannot prepare the data set.
     """
     if directory is not None:
         if not directory.is_dir():
@@ -44,8 +48,8 @@ def load_oxford_iiit_pet(directory: Path | None, upright: bool = False) -> Sourc
         if any(directory.iterdir()) and not (directory / TFDS_NAME).is_dir():
             raise UserError(
                 f"--data.dir {directory} holds neither both of images/ and annotations/ nor a TFDS "
-                "data set: for one folder of images a class add --data.name folder; to have TFDS "
-                "prepare the set there, give an empty directory"
+                "data set: for one folder of images for each class add --data.name folder; to let "
+                "TFDS prepare the data set there, give an empty directory"
             )
     return _from_tfds(directory, upright)
 
@@ -75,7 +79,10 @@ def _from_original(root: Path, upright: bool) -> Source:
 
 
 def _read_list(root: Path, split: str, upright: bool) -> tuple[Examples, dict[int, str]]:
-    """Lines "NAME CLASS-ID SPECIES BREED-ID"; class ids count from 1."""
+    """A split's examples, and the breed of each label, from annotations/{split}.txt.
+
+    Lines are "NAME CLASS-ID SPECIES BREED-ID"; class ids start at 1, labels at 0.
+    """
     path = root / "annotations" / f"{split}.txt"
     if not path.is_file():
         raise UserError(f"{path} is missing: --data.dir needs the annotations of the data set")
@@ -96,14 +103,14 @@ def _read_list(root: Path, split: str, upright: bool) -> tuple[Examples, dict[in
         name, label = fields[0], int(fields[1]) - 1
         paths.append(root / "images" / f"{name}.jpg")
         labels.append(label)
-        # "great_pyrenees_120" is a picture of "Great Pyrenees".
+        # "great_pyrenees_120" is an image of a "Great Pyrenees".
         breeds[label] = " ".join(part.title() for part in name.split("_")[:-1])
     if not paths:
-        raise UserError(f"{path} lists no image: --data.dir needs at least one a class")
+        raise UserError(f"{path} lists no image: --data.dir needs at least one for each class")
     return examples_from_files(root, paths, labels, upright), breeds
 
 
-# TensorFlow Datasets. A set prepared as ArrayRecord is read without TensorFlow.
+# TensorFlow Datasets. A data set prepared as ArrayRecord is read without TensorFlow.
 
 
 def _from_tfds(data_dir: Path | None, upright: bool) -> Source:
@@ -112,15 +119,15 @@ def _from_tfds(data_dir: Path | None, upright: bool) -> Source:
     place = {} if data_dir is None else {"data_dir": str(data_dir)}
     try:
         builder = tfds.builder(TFDS_NAME, file_format="array_record", **place)
-    except ValueError as error:  # it was prepared before, in TFDS's own format
+    except ValueError as error:  # it is prepared in another file format
         raise UserError(
             f"{TFDS_NAME} is there but not as ArrayRecord ({' '.join(str(error).split())[:200]}): "
-            "give an empty --data.dir DIR to prepare it anew"
+            "give an empty --data.dir DIR to prepare it again"
         ) from error
     if not builder.is_prepared():
         place = builder.data_path.parents[1]
         place.mkdir(parents=True, exist_ok=True)
-        with FileLock(place / f".{TFDS_NAME}.lock"):  # of several processes one prepares it
+        with FileLock(place / f".{TFDS_NAME}.lock"):  # only one process prepares it
             if not builder.is_prepared():
                 _prepare(builder)
     return Source(
@@ -146,7 +153,7 @@ def _prepare(builder) -> None:
         ) from error
     try:
         builder.download_and_prepare()
-    except Exception as error:  # TFDS passes on whatever its downloader or its reader met
+    except Exception as error:  # TFDS re-raises any error of its downloader and its reader
         reason = " ".join(str(error).split())
         raise UserError(
             f"{TFDS_NAME} could not be prepared under {where} ({type(error).__name__}: "
@@ -157,8 +164,8 @@ def _prepare(builder) -> None:
 def _tfds_examples(builder, split: str, upright: bool) -> Examples:
     import tensorflow_datasets as tfds
 
-    # The image stays encoded: it is decoded and resized here, as every other source's is. The mask
-    # is not used, and is left encoded for that.
+    # The image stays encoded, because decode_image decodes and resizes those of every source. The
+    # mask is not used, so it is not decoded.
     skip = tfds.decode.SkipDecoding()
     records = builder.as_data_source(split, decoders={"image": skip, "segmentation_mask": skip})
     names, labels = [], []

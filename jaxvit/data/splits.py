@@ -1,4 +1,4 @@
-"""Holding out a share of every class."""
+"""Stratified splits: a share of every class is held out."""
 
 from collections.abc import Sequence
 
@@ -8,18 +8,21 @@ import numpy as np
 def stratified_split(
     labels: np.ndarray, names: Sequence[str], fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers of those kept and of those held out, both in rising order.
+    """Holds out a share of each class.
 
-    Of each class with n examples, round(fraction n) are held out, but at least one and at most
-    n - 1; a class with a single example keeps it. The rows are chosen by one NumPy generator,
-    class by class in rising order, from its examples in the order of their names: so the split
-    does not depend on the order in which a source lists them.
+    Of a class with n examples, round(fraction n) are held out, but at least 1 and at most n - 1; of
+    a class with one example, none. One NumPy generator chooses them, class by class in increasing
+    order, from the class's examples sorted by name. So the split does not depend on the order in
+    which a source lists the examples.
 
     Args:
       labels: integers, (N,).
       names: N, all different.
       fraction: in (0, 1).
       seed: of numpy.random.default_rng.
+
+    Returns:
+      Indices of the examples kept and of those held out, both in increasing order.
 
     Torch twin: torch_ref.datasets.stratified_split, which makes the same split.
     """

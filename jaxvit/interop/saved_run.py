@@ -16,7 +16,7 @@ from jaxvit.config import Config, config_from_dict
 from jaxvit.data.images import decode_image, prepare_image
 from jaxvit.errors import UserError
 from jaxvit.models.transformer import VisionTransformer, make_model
-from jaxvit.runs.checkpoint import best_weights
+from jaxvit.runs.checkpoint import read_weights
 from jaxvit.runtime.compiler import jit
 from jaxvit.shapes import Array
 
@@ -31,7 +31,8 @@ class SavedRun(NamedTuple):
       config: of the run.
       class_names: K names; logits are in their order.
       model: called as model.apply({"params": params}, images, deterministic=True).
-      params: of the best state (its running average, where the run kept one).
+      params: of the best state, or of the last where config.select says so (its running average,
+        where the run kept one).
       step: of that state.
       probabilities: uint8 (B, H, W, C) at the model's size to float32 (B, K), compiled.
     """
@@ -67,10 +68,11 @@ def load_run(
     try:
         config = config_from_dict(Config, json.loads((path / "config.json").read_text()))
         class_names = tuple(json.loads((path / "split.json").read_text())["class_names"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is not a run directory ({error}): train one first") from error
     model = make_model(config.model, len(class_names))
-    step, weights = best_weights(path / "checkpoints", MONITOR, warn)
+    monitor = None if config.select == "last" else MONITOR
+    step, weights = read_weights(path / "checkpoints", monitor, warn)
     params = jax.tree.map(jnp.asarray, weights.get("params", weights))
 
     @jit
@@ -82,15 +84,16 @@ def load_run(
 
 
 def classify(
-    run: SavedRun, photos: Photo | Sequence[Photo]
+    run: SavedRun, photos: Photo | Sequence[Photo], upright: bool | None = None
 ) -> dict[str, float] | list[dict[str, float]]:
     """The probability of each class, the most probable first.
 
     Args:
       run: of load_run.
       photos: one photo or a list of them: the path of an image file, a PIL image, or a uint8 array
-        (H, W, 3) or (H, W). Each is turned upright by its EXIF orientation and resized as in
-        training.
+        (H, W, 3) or (H, W), resized as in training.
+      upright: whether photos are turned by their EXIF orientation. None: they are, unless the run
+        was trained on a folder with --data.exif False.
 
     Returns:
       A dict for one photo, a list of dicts for a list.
@@ -99,8 +102,10 @@ def classify(
       UserError: one cannot be read as an image.
     """
     if isinstance(photos, (str, Path, Image.Image, np.ndarray)):
-        return classify(run, [photos])[0]
-    images = [_pixels(run, photo) for photo in photos]
+        return classify(run, [photos], upright)[0]
+    if upright is None:
+        upright = run.config.data.name != "folder" or run.config.data.exif is not False
+    images = [_pixels(run, photo, upright) for photo in photos]
     found = []
     for image in images:
         probabilities = np.asarray(run.probabilities(image[None])[0])
@@ -109,7 +114,7 @@ def classify(
     return found
 
 
-def _pixels(run: SavedRun, photo: Photo) -> np.ndarray:
+def _pixels(run: SavedRun, photo: Photo, upright: bool) -> np.ndarray:
     size, channels = run.model.img_size, run.model.in_channels
     if isinstance(photo, np.ndarray):
         if photo.dtype != np.uint8 or photo.ndim not in (2, 3) or photo.shape[2:] not in ((), (3,)):
@@ -119,9 +124,9 @@ def _pixels(run: SavedRun, photo: Photo) -> np.ndarray:
             )
         photo = Image.fromarray(photo)
     if isinstance(photo, Image.Image):
-        return prepare_image(photo, size, channels, upright=True)
+        return prepare_image(photo, size, channels, upright)
     try:
         data = Path(photo).read_bytes()
     except OSError as error:
         raise UserError(f"{photo} cannot be read ({error.strerror})") from error
-    return decode_image(data, size, str(photo), channels, upright=True)
+    return decode_image(data, size, str(photo), channels, upright)

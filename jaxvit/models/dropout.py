@@ -1,9 +1,10 @@
-"""Dropout, with masks from a hash of each unit's number.
+"""Dropout whose masks come from a hash of each element's index.
 
-A fast path beside reference_draw_kept. jax.random's threefry is made to be unpredictable, and a
-mask only has to be without a pattern. This hash costs a dozen operations a unit, which XLA fuses
-with what makes x. Measured alone, ViT-S/16 at batch 8 with dropout .1: the step takes 1.13 times as
-long with threefry's masks (docs/experiments.md).
+A fast path beside reference_draw_kept. JAX's default generator, threefry, is built to be
+unpredictable; a dropout mask only has to be statistically random. This hash costs about a dozen
+integer operations an element, which XLA fuses with the operation that computes x. Measured alone,
+ViT-S/16 at batch 8 with dropout .1: the step takes 1.13 times as long with threefry's masks
+(docs/experiments.md).
 """
 
 import math
@@ -18,11 +19,14 @@ from jaxvit.shapes import Array, Bool, Float
 class Dropout(nn.Module):
     """Zeroes each unit with probability `rate` and scales the others by 1 / (1 - rate).
 
+    y = kept x / (1 - rate), with kept drawn by draw_kept; y = x where `deterministic` is True or
+    `rate` is 0. Otherwise `apply` needs `rngs={"dropout": key}`.
+
     Attributes:
       rate: in [0, 1).
 
-    What is kept, bool with the shape of x, is sown as "kept": ask for it with
-    `model.apply(..., mutable=["dropout"])`.
+    The mask `kept`, bool of the shape of x, is sown as "kept" into the collection "dropout": read
+    it with `model.apply(..., mutable=["dropout"])`.
 
     Source: Srivastava et al. 2014, JMLR 15. Torch twin: torch.nn.Dropout.
     """
@@ -39,19 +43,20 @@ class Dropout(nn.Module):
 
 
 def draw_kept(key: jax.Array, shape: tuple[int, ...], p: float) -> Bool[Array, "*S"]:
-    """True with probability p, to 2^-32, independently for each element.
+    """A mask that is True with probability p (to within 2^-32), independently for each element.
 
-    Element i, counted in row-major order, is kept where h(i) < 2^32 p. h mixes i with two words of
-    the key by additions, multiplications and shifted exclusive ors, each of which can be undone, so
-    every bit of i and of the key reaches every bit of h.
+    Element i, in row-major order, is True where h(i) < 2^32 p. The hash h mixes i with two words
+    drawn from the key by additions, multiplications by odd constants and xor-shifts. Each of these
+    is invertible modulo 2^32, so different i have different h. Together they make every bit of h
+    depend on every bit of i and of the key.
 
     Args:
-      key: of jax.random; another gives an independent mask.
+      key: of jax.random; another key gives an independent mask.
       shape: fewer than 2^32 elements.
       p: in (0, 1].
 
     Source of the multipliers 7feb352d and 846ca68b: C. Wellons, "Prospecting for hash functions",
-    2018 (lowbias32); 9e3779b1 is the prime next to 2^32 over the golden ratio.
+    2018 (lowbias32). 9e3779b1 is a prime close to 2^32 divided by the golden ratio.
     """
     word = jax.random.bits(key, (2,), jnp.uint32)
     h = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape) + word[0]
@@ -64,5 +69,5 @@ def draw_kept(key: jax.Array, shape: tuple[int, ...], p: float) -> Bool[Array, "
 
 
 def reference_draw_kept(key: jax.Array, shape: tuple[int, ...], p: float) -> Bool[Array, "*S"]:
-    """Another mask of the same distribution, by JAX's own generator (threefry)."""
+    """A mask of the same distribution, with other bits: from JAX's default generator, threefry."""
     return jax.random.bernoulli(key, p, shape)

@@ -1,4 +1,4 @@
-"""Images to a sequence of patch tokens."""
+"""From images to sequences of patch tokens."""
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -10,17 +10,17 @@ from jaxvit.shapes import Array, Float
 
 
 class PatchEmbedding(nn.Module):
-    """Cuts an image into square patches and projects each to one token.
+    """Splits an image into square patches and projects each to one token.
 
-    token[n] = W patch[n] + b, with patches counted row by row: a convolution whose kernel and
-    stride both equal patch_size.
+    token[n] = patch[n] W + b, with patches counted row by row. This is a convolution whose kernel
+    size and stride both equal patch_size.
 
     Attributes:
       img_size: height and width of the image, in pixels.
       patch_size: side of a patch, in pixels.
       in_channels: channels C of the image.
       embed_dim: width D of a token.
-      dtype: type of the product.
+      dtype: of the matmul.
       init_scheme: see jaxvit.models.initializers.
 
     Raises:
@@ -46,6 +46,7 @@ class PatchEmbedding(nn.Module):
 
     @property
     def num_patches(self) -> int:
+        """N = (img_size / patch_size)^2."""
         return (self.img_size // self.patch_size) ** 2
 
     def setup(self):

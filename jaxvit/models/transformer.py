@@ -1,4 +1,4 @@
-"""The encoder and the Vision Transformer around it."""
+"""The transformer encoder, and the Vision Transformer that contains it."""
 
 import jax
 import jax.numpy as jnp
@@ -20,15 +20,15 @@ class TransformerEncoderLayer(nn.Module):
     """A pre-norm encoder layer.
 
     x = x + attn(norm1(x)); x = x + mlp(norm2(x)), with mlp = Linear, exact (erf) GELU, Dropout,
-    Linear, Dropout. Dropout lives in the MLP and nowhere else. `mlp_0` and `mlp_3` carry the
-    indices that the two Linear layers have in PyTorch's Sequential.
+    Linear, Dropout. There is no dropout outside the MLP. `mlp_0` and `mlp_3` are named after the
+    indices of the two Linear layers in PyTorch's Sequential.
 
     Attributes:
       embed_dim: width D of a token.
       num_heads: attention heads.
-      mlp_ratio: hidden width of the MLP, in embed_dims.
+      mlp_ratio: hidden width of the MLP divided by embed_dim.
       dropout: rate, in [0, 1).
-      dtype: type of the matmuls.
+      dtype: of the matmuls.
       init_scheme: see jaxvit.models.initializers.
 
     Source: Dosovitskiy et al. 2021, arXiv:2010.11929. Torch twin: torch_ref/transformer.py.
@@ -76,8 +76,8 @@ class TransformerEncoder(nn.Module):
     """A stack of encoder layers, `layers_0` to `layers_{num_layers - 1}`.
 
     Attributes:
-      num_layers: how many.
-      remat: recompute each layer in the backward pass instead of keeping its activations.
+      num_layers: number of layers.
+      remat: recompute each layer in the backward pass instead of storing its activations.
       others: see TransformerEncoderLayer.
 
     Torch twin: torch_ref/transformer.py.
@@ -118,7 +118,7 @@ class TransformerEncoder(nn.Module):
 
 
 def traced_once(layer: type[nn.Module]) -> type[nn.Module]:
-    """Layers of one shape share their trace."""
+    """The layer under nn.jit, so that layers of one configuration are traced only once."""
     return nn.jit(layer, static_argnums=(2,))
 
 
@@ -139,14 +139,14 @@ class VisionTransformer(nn.Module):
       num_classes: K.
       embed_dim: width D of a token; num_heads divides it.
       num_heads, num_layers, mlp_ratio, dropout: see TransformerEncoderLayer.
-      dtype: type of the matmuls, float32 or bfloat16; parameters, the sums between the
-        layers, LayerNorm and softmax stay float32.
+      dtype: of the matmuls, float32 or bfloat16; parameters, residual stream, LayerNorm and
+        softmax stay float32.
       init_scheme: "torch" or "vit", see jaxvit.models.initializers.
       remat: recompute each layer in the backward pass.
 
     Raises:
       ValueError: patch_size does not divide img_size, num_heads does not divide embed_dim, or
-        the image is not of the model's size.
+        an image does not have the model's size and channels.
 
     Source: Dosovitskiy et al. 2021, arXiv:2010.11929. Torch twin: torch_ref/transformer.py.
 
@@ -211,25 +211,28 @@ class VisionTransformer(nn.Module):
     ) -> Float[Array, "B K"]:
         x = self.patch_embedding(x)  # (B, N - 1, D)
         cls_token = jnp.broadcast_to(self.cls_token, (x.shape[0], 1, self.embed_dim))
-        # In float32 from here on: the residual stream is a sum of many small terms.
+        # From here on the residual stream is float32, because it is a sum of many small terms.
         x = jnp.concatenate([cls_token, x], axis=1)  # (B, N, D)
         x = self.transformer_encoder(x + self.positional_embedding, deterministic)
         return self.head(self.norm(x[:, 0]))
 
 
 def init_params(model: nn.Module, key: jax.Array) -> dict:
-    """Parameters drawn from the key, in one compiled call: drawing them one by one is slow.
+    """Initial parameters, drawn in one compiled call because separate draws are slow.
 
     Args:
-      model: with attributes img_size and in_channels, as VisionTransformer.
+      model: has the attributes img_size and in_channels, as VisionTransformer.
       key: of jax.random.
+
+    Returns:
+      A nested dict of float32 arrays.
     """
     shape = (1, model.img_size, model.img_size, model.in_channels)
     return jax.jit(model.init)(key, jnp.zeros(shape))["params"]
 
 
 def make_model(config: ModelConfig, num_classes: int) -> VisionTransformer:
-    """The configured model."""
+    """The VisionTransformer that the configuration describes, with one logit for each class."""
     return VisionTransformer(
         img_size=config.img_size,
         patch_size=config.patch_size,

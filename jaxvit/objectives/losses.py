@@ -1,5 +1,6 @@
 """Cross-entropy with soft targets."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -29,6 +30,8 @@ def soft_target_cross_entropy(
       >>> f"{loss[0]:.4f}"  # log 2
       '0.6931'
     """
+    chex.assert_rank(logits, 2)
+    chex.assert_equal_shape((logits, targets))
     shifted = logits - jax.lax.stop_gradient(logits.max(axis=-1, keepdims=True))
     # Not as the sum of targets * log_softmax: on a CPU, XLA fuses that sum with the mean over the
     # batch into one sequential float32 sum, and the mean of 32 examples had an error of 1e-6.

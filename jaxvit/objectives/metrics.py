@@ -7,6 +7,7 @@ devices and processes are therefore summed, and the metrics are exact for the wh
 import math
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,6 +73,8 @@ def count(logits: Float[Array, "B K"], labels: Int[Array, "B"], mask: Bool[Array
       labels: class indices in [0, K); also valid indices for padding.
       mask: True for an example, False for padding, which is not counted.
     """
+    chex.assert_rank((logits, labels, mask), (2, 1, 1))
+    chex.assert_equal_shape_prefix((logits, labels, mask), 1)
     predicted, confidence, _ = predict(logits, labels)
     num_classes = logits.shape[-1]
     losses = -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=-1)[:, 0]

@@ -7,12 +7,15 @@ import jax.numpy as jnp
 def update_average(average, weights, decay: float):
     """average' = decay average + (1 - decay) weights, for every floating-point array.
 
-    Integer arrays, such as counts of batches, are taken over as they are: optax.incremental_update
-    turns them into floats.
+    Integer arrays, such as counts of batches, are copied from weights, because
+    optax.incremental_update would turn them into floats.
 
     Args:
-      average, weights: trees of the same structure.
+      average, weights: trees of the same structure and shapes.
       decay: in [0, 1).
+
+    Returns:
+      average', a tree of the same structure.
 
     Source: Polyak and Juditsky 1992; optax.incremental_update, for floats.
     """

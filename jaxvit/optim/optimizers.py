@@ -1,4 +1,4 @@
-"""AdamW with PyTorch's numbers, with clipping and a decay mask around it."""
+"""AdamW as in PyTorch, with clipping of the gradient and a mask for weight decay."""
 
 import math
 
@@ -11,20 +11,25 @@ from jaxvit.optim.schedules import make_schedule
 
 
 def decay_mask(params) -> dict:
-    """True for kernels, False for biases, norms, the class token and the positions."""
+    """True for kernels; False for biases, norms, the class token and the positional embedding."""
     return jax.tree.map_with_path(lambda path, _: path[-1].key == "kernel", params)
 
 
 def scale_by_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
     """optax.scale_by_adam with exact bias corrections.
 
-    u = (m / c1) / (sqrt(v / c2) + eps), with c = 1 - b^t taken as -expm1(t log b), where log b is
-    rounded once from float64. Formed as 1 - b^t in float32, as optax does, c2 is 1e-5 off at the
-    first step, and 200 steps end three times as far from float64 as PyTorch's.
+    m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; u = (m / c1) / (sqrt(v / c2) + eps).
+
+    At step t, counted from 1, c1 = 1 - b1^t and c2 = 1 - b2^t. Both are computed as
+    -expm1(t log b), with log b in float64. optax computes 1 - b^t in float32: its c2 is 1e-5 off at
+    the first step, and after 200 steps its parameters are three times as far from a float64 run as
+    PyTorch's.
 
     Args:
-      b1, b2: decays in [0, 1).
-      eps: added to the root.
+      b1, b2: decays of m and v, in [0, 1).
+      eps: added to the root, above 0.
+
+    Source: Kingma and Ba 2015, arXiv:1412.6980.
     """
 
     def correction(decay: float, count: jax.Array) -> jax.Array:
@@ -57,10 +62,10 @@ def make_optimizer(
     m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
     p = p - lr ((m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps) + weight_decay p).
 
-    Gradients are first scaled down to global norm clip_norm where they exceed it.
+    Before that, gradients whose global norm exceeds clip_norm are scaled down to it.
 
     Args:
-      config: see OptimConfig; `decay="matrices"` spares all that decay_mask marks False.
+      config: see OptimConfig; with `decay="matrices"`, only what decay_mask marks True decays.
       total_steps: steps of the whole run, for the schedule.
 
     Returns:

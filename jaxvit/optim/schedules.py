@@ -16,8 +16,8 @@ def make_schedule(config: OptimConfig, total_steps: int) -> optax.Schedule:
     """The learning rate at each step.
 
     Linear from 0 to lr over w = warmup_steps(config, total_steps) steps, so that step s of the
-    warm-up uses lr (s + 1) / w; then constant, or lr (1 + cos(pi t)) / 2 with t rising from 0 to 1
-    over the steps that are left.
+    warm-up, counted from 0, uses lr (s + 1) / w. Then constant lr, or lr (1 + cos(pi t)) / 2 with t
+    rising from 0 to 1 over the remaining steps.
 
     Args:
       config: lr, schedule, and warmup or warmup_steps.
@@ -32,7 +32,7 @@ def make_schedule(config: OptimConfig, total_steps: int) -> optax.Schedule:
         main = optax.constant_schedule(config.lr)
     if steps == 0:
         return main
-    # Warm-up starts one increment above 0: a first step of rate 0 would move nothing.
+    # Warm-up starts one increment above 0: at rate 0 the first step would change nothing.
     first = config.lr / steps
     warmup = optax.linear_schedule(first, config.lr, max(1, steps - 1))
     return optax.join_schedules([warmup, main], [steps])

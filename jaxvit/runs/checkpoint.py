@@ -5,10 +5,11 @@ checkpoints/<step>/ holds one item for each field of the state (`params`, `extra
 compared when it is read. So parameters can be read without an optimiser and without a writer.
 """
 
+import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -194,8 +195,10 @@ class Checkpoints:
             ) from error
 
 
-def best_weights(directory: Path, monitor: Monitor, warn: Callable[[str], None]) -> tuple[int, Any]:
-    """The step and the weights of the best whole checkpoint, read without a writer.
+def read_weights(
+    directory: Path, monitor: Monitor | None, warn: Callable[[str], None]
+) -> tuple[int, Any]:
+    """The step and the weights of the best or newest whole checkpoint, read without a writer.
 
     The weights are the running average where there is one, otherwise {"params": ..., "extra": ...}
     with what the state has of these. Nothing is written, and nothing moved.
@@ -203,21 +206,21 @@ def best_weights(directory: Path, monitor: Monitor, warn: Callable[[str], None])
     Args:
       directory: checkpoints/ of a run.
       monitor: which validation metrics decide on the best state; scored checkpoints come before
-        unscored ones, and of these the newest first.
+        unscored ones, and of these the newest first. None for the newest, whatever its score.
       warn: told in one line of a checkpoint that is damaged.
 
     Raises:
       UserError: none is whole, or one was written by another version of jaxvit.
     """
-    rank = make_rank(monitor)
+    rank, directory = make_rank(monitor or ()), directory.absolute()  # as orbax wants it
     steps = {int(path.name): path for path in directory.glob("[0-9]*") if path.name.isdecimal()}
     scores = {step: _score(path / "metrics/metrics", rank) for step, path in steps.items()}
     scored = sorted((s for s in steps if scores[s] is not None), key=scores.get, reverse=True)
     unscored = sorted((s for s in steps if scores[s] is None), reverse=True)
-    for step in [*scored, *unscored]:
+    for step in [*scored, *unscored] if monitor else sorted(steps, reverse=True):
         path = steps[step]
         try:
-            averaged = (path / "averages").exists()
+            averaged = "averages" in read_seal(path)["sha256"]
             items = read_items(path, {"averages": None} if averaged else PARAMS_AND_EXTRA)
         except UserError:
             raise
@@ -233,6 +236,36 @@ def best_weights(directory: Path, monitor: Monitor, warn: Callable[[str], None])
     )
 
 
+@contextlib.contextmanager
+def refused_if_closed(path: Path) -> Iterator[None]:
+    """A checkpoint that cannot be opened may be whole: a UserError, and nothing to set aside."""
+    try:
+        yield
+    except PermissionError as error:
+        raise UserError(
+            f"checkpoint {path} cannot be opened ({error.strerror}): make it readable"
+        ) from error
+
+
+def read_seal(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself: version, step, and a SHA-256 of each of its items.
+
+    Raises:
+      UserError: it cannot be opened, or another version of jaxvit wrote it.
+      Exception: of any kind; it cannot be read.
+    """
+    with refused_if_closed(path):
+        seal = ocp.JsonCheckpointHandler().restore(path / "seal")
+    version = seal.get("version", 1)
+    if version != VERSION:
+        raise UserError(
+            f"checkpoint {path} was written by another version of jaxvit (its state has layout "
+            f"{version}, and this version reads {VERSION}): use that version, or start again "
+            "with --overwrite"
+        )
+    return seal
+
+
 def read_items(path: Path, likes: Mapping[str, Any]) -> dict[str, Any]:
     """Items of one checkpoint as NumPy arrays, those that it has, each verified.
 
@@ -245,23 +278,12 @@ def read_items(path: Path, likes: Mapping[str, Any]) -> dict[str, Any]:
       UserError: the checkpoint cannot be opened, or another version of jaxvit wrote it.
       Exception: of any kind; it cannot be read, or its bytes are not those that were saved.
     """
-    try:
-        seal = ocp.JsonCheckpointHandler().restore(path / "seal")
-        version = seal.get("version", 1)
-        if version != VERSION:
-            raise UserError(
-                f"checkpoint {path} was written by another version of jaxvit (its state has layout "
-                f"{version}, and this version reads {VERSION}): use that version, or start again "
-                "with --overwrite"
-            )
-        saved = seal["sha256"]
+    seal = read_seal(path)
+    saved = seal["sha256"]
+    with refused_if_closed(path):
         items = {
             name: _read_item(path / name, like) for name, like in likes.items() if name in saved
         }
-    except PermissionError as error:  # whole, perhaps: nothing to set aside
-        raise UserError(
-            f"checkpoint {path} cannot be opened ({error.strerror}): make it readable"
-        ) from error
     if seal["step"] != int(path.name):
         raise ValueError(f"it was saved as step {seal['step']}")
     for name, tree in items.items():

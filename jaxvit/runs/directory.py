@@ -97,6 +97,15 @@ class RunDirectory:
         reason = error.strerror or error
         return UserError(f"--out {self.path} cannot be written ({reason}): choose another place")
 
+    def _refuse_strangers(self) -> None:
+        names = (p.name for p in self.path.iterdir()) if self.path.is_dir() else ()
+        strangers = sorted(name for name in names if not _made_by_a_run(name))
+        if strangers:
+            raise UserError(
+                f"--out {self.path} holds {strangers[0]!r}, which no run has made: move it away, "
+                "or choose another name"
+            )
+
     def _look(self) -> None:
         path, config = self.path, self._config
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -105,12 +114,7 @@ class RunDirectory:
                 raise UserError(
                     f"--out {path} exists and is not a run directory: choose another name"
                 )
-            strangers = sorted(p.name for p in path.iterdir() if not _made_by_a_run(p.name))
-            if strangers:
-                raise UserError(
-                    f"--out {path} holds {strangers[0]!r}, which no run has made: move it away, or "
-                    "choose another name"
-                )
+            self._refuse_strangers()
             if not config.overwrite:
                 self._check_same(written)
                 self.resumes = True
@@ -165,7 +169,7 @@ class RunDirectory:
             return True  # damaged, but a run wrote it
 
     def open(self, split: dict[str, dict[str, str] | list[str]]) -> None:
-        """Makes the directory, or checks that the one to go on with was made of the same data.
+        """Makes the directory, or checks that the run to resume was made of the same data.
 
         It appears with its config.json and split.json in it or not at all.
 
@@ -197,18 +201,29 @@ class RunDirectory:
         staging = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         old = staging.with_suffix(".old")
         try:
-            with removed_on_exit(staging), removed_on_exit(old):
+            self._refuse_strangers()  # what has come since _look
+            with removed_on_exit(staging):
                 (staging / "plots").mkdir(parents=True)
                 (staging / "config.json").write_text(json.dumps(_as_json(self._config), indent=1))
                 (staging / "split.json").write_text(json.dumps(split, indent=1))
-                if self.path.exists():
-                    self.path.rename(old)
-                staging.rename(self.path)
+            self._exchange(staging, old)
         except OSError as error:
             raise self._unwritable(error) from error
         finally:
-            for path in (staging, old):
-                shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _exchange(self, staging: Path, old: Path) -> None:
+        """Puts `staging` in the place of what is at `path`, which is deleted last of all."""
+        if self.path.exists():
+            self.path.rename(old)
+        try:
+            staging.rename(self.path)
+        except OSError:
+            if old.exists():
+                old.rename(self.path)
+            raise
+        with removed_on_exit(old):
+            shutil.rmtree(old, ignore_errors=True)
 
     def _extend(self) -> None:
         """Makes the finished run an unfinished one of more epochs, and lists what it had."""
@@ -221,7 +236,10 @@ class RunDirectory:
     def extended_from(self) -> list[int]:
         """The numbers of epochs that this run was finished with before it was given more."""
         path = self.path / "extended.json"
-        return json.loads(path.read_text()) if path.exists() else []
+        try:
+            return [int(epochs) for epochs in json.loads(path.read_text())]
+        except (OSError, ValueError, TypeError):  # there is none, or it is damaged
+            return []
 
     def rewind(self, step: int) -> None:
         """Drops the lines of metrics.jsonl about later steps: they are about to be taken again."""
@@ -295,7 +313,7 @@ def _read_run(path: Path) -> dict | None:
         written = json.loads((path / "config.json").read_text())
     except (OSError, ValueError):
         return None
-    ours = isinstance(written, dict) and {"data", "model", "augment", "optim"} <= written.keys()
+    ours = isinstance(written, dict) and {"epochs", "data", "model", "optim"} <= written.keys()
     return written if ours else None
 
 

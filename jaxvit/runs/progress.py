@@ -22,6 +22,7 @@ from rich.progress import (
 from jaxvit.config import Config
 from jaxvit.data.datasets import Dataset
 from jaxvit.optim.schedules import warmup_steps
+from jaxvit.presets import FEW_TO_VALIDATE
 from jaxvit.training.fit import Plan
 
 
@@ -107,9 +108,6 @@ class TrainingProgress:
         )
 
 
-SMALL_VALIDATION = 100  # images; below, the 95 % interval of a share is wider than +-10 points
-
-
 def announce(
     console: Console,
     name: str,
@@ -143,16 +141,17 @@ def announce(
     if data.passed_over:
         kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(data.passed_over.items()))
         say(f"passed over {kinds}: convert them to .jpg or .png to use them")
-    if len(data.val) < SMALL_VALIDATION:
+    if len(data.val) < FEW_TO_VALIDATE:
+        so = "so the last epoch is scored" if config.select == "last" else "or give --select last"
         say(
             f"warning: {len(data.val)} validation images are few to choose an epoch by: 50 % of "
-            f"them stands for anything within +-{98 / math.sqrt(len(data.val)):.0f} points"
+            f"them stands for anything within +-{98 / math.sqrt(len(data.val)):.0f} points; {so}"
         )
     warmup = warmup_steps(config.optim, plan.total_steps)
     if 3 * warmup > plan.total_steps:
         say(
             f"warning: {warmup} of {plan.total_steps} steps are warm-up: train for more --epochs, "
-            "or lower --optim.warmup"
+            f"or lower --optim.warmup{'-steps' if config.optim.warmup_steps is not None else ''}"
         )
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     say(

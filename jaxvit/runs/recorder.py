@@ -13,7 +13,7 @@ from jaxvit.config import Config, DistributedConfig
 from jaxvit.data.datasets import Dataset, describe
 from jaxvit.data.loader import prefetch_to_device, train_batches
 from jaxvit.errors import Diverged, Interrupted
-from jaxvit.runs.checkpoint import Checkpoints
+from jaxvit.runs.checkpoint import Checkpoints, make_rank
 from jaxvit.runs.directory import RunDirectory
 from jaxvit.runs.progress import TrainingProgress, say_on
 from jaxvit.runtime.devices import Devices
@@ -144,14 +144,15 @@ class Recorder:
                 save_every_steps=config.checkpoint.every_steps,
                 should_stop=self._stop.should_stop,
             )
-        step, total = int(state.step), self._plan.total_steps
-        if self._stop.agreed and step < total:
+            stopped = self._stop.stopped()
+        if stopped:
+            step, total = int(state.step), self._plan.total_steps
             self._checkpoints.wait()
+            rest = "resumes from there" if step < total else "writes the report"
             raise Interrupted(
                 f"stopped after step {step} of {total}, with everything saved in {config.out}: "
-                "the same command resumes from there",
+                f"the same command {rest}",
                 self._stop.agreed,
-                agreed=True,
             )
         return state, compile_sec
 
@@ -180,7 +181,7 @@ class Recorder:
     def report(
         self, name: str, state: TrainState, compile_sec: float, began: float
     ) -> dict[str, Any]:
-        """Scores the test split once, with the best state; writes pictures and summary.json.
+        """Scores the test split once, with the selected state; writes pictures and summary.json.
 
         Args:
           name: of the preset.
@@ -192,19 +193,21 @@ class Recorder:
           What summary.json holds; of many processes one writes, and the others return nothing.
         """
         run, plan, task, config = self._run, self._plan, self._task, self._config
-        best_state = self._checkpoints.restore_best(like=state)
-        evaluation = self._score(weights_of(task, best_state), self._data.test)
+        last = config.select == "last"
+        scored_state = state if last else self._checkpoints.restore_best(like=state)
+        evaluation = self._score(weights_of(task, scored_state), self._data.test)
         params_sha256 = sha256(state.params)
         if not is_main():
             return {}
         lines = run.read_metrics()
-        best_step = int(best_state.step)
         validated = {line["step"]: line for line in lines if _is_validation(line)}
+        best = max(validated.values(), key=make_rank(task.monitor), default={})
         summary = {
             "preset": name,
             "epochs": config.epochs,
-            "best": validated.get(best_step, {}),
+            "best": best,
             "last": validated.get(plan.total_steps, {}),
+            "scored_step": int(scored_state.step),
             **prefixed("test", evaluation.metrics),
             "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
             "params_sha256": params_sha256,
@@ -226,7 +229,7 @@ class Recorder:
                 "result of a fresh run"
             )
         inputs = prepared_sample(task, config.seed, self._data.train)
-        results = Results(lines, best_step, self._data.test, evaluation, inputs)
+        results = Results(lines, best.get("step", 0), self._data.test, evaluation, inputs)
         _save_figures(task.draw(results), run.plots)
         run.add_plots(plan.total_steps)
         run.write_summary(summary)
@@ -242,8 +245,9 @@ class Recorder:
         validated = ""
         if f"val/{metric}" in best:
             validated = f", best validation {best[f'val/{metric}']:{form}} at epoch {best['epoch']}"
+        which = " of the last epoch" if self._config.select == "last" else ""
         return (
-            f"test {metric} {summary[f'test/{metric}']:{form}}{interval}{validated}\n"
+            f"test {metric}{which} {summary[f'test/{metric}']:{form}}{interval}{validated}\n"
             f"{summary['images_per_sec']:,.0f} images/s, {summary['wall_sec']:.0f} s in all; "
             f"everything is in {self._config.out}"
         )

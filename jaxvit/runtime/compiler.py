@@ -1,4 +1,4 @@
-"""jax.jit with the options of XLA that make these programs faster, and a cache of programs."""
+"""jax.jit with XLA options that make these programs faster, and a cache of compiled programs."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ from jaxvit.config import Config
 from jaxvit.paths import user_path
 from jaxvit.runtime.machine import cores, instructions, processor, vendor
 
-KEPT_BYTES = 2**30  # of programs, in each subdirectory that keep_programs makes
+KEPT_BYTES = 2**30  # limit on the programs in each subdirectory that keep_programs creates
 
 
 def jit(function: Callable, **options) -> Callable:
@@ -23,28 +23,32 @@ def jit(function: Callable, **options) -> Callable:
 
 @cache
 def xla_options() -> dict[str, str] | None:
-    """Options that this XLA knows, for the devices that this process has.
+    """XLA's compiler options for this process's devices; None means XLA's defaults.
 
-    On an Intel CPU, matmuls by Eigen and oneDNN instead of YNNPACK, which keeps the reductions. On
-    two AVX-512 cores of a Xeon a step of ViT-S/16 at batch 8 took 1.64 s with them and 1.82 s
-    without; on two cores of an AMD EPYC 0.732 s and 0.695 s, so there XLA's defaults stay
-    (docs/experiments.md).
+    On an Intel CPU, Eigen and oneDNN compute the matmuls, and YNNPACK only the reductions. A step
+    of ViT-S/16 at batch 8 took 1.64 s with the option and 1.82 s without on two AVX-512 cores of a
+    Xeon; on two cores of an AMD EPYC it took 0.732 s with and 0.695 s without, so other CPUs use
+    XLA's defaults (docs/experiments.md).
     """
     if jax.default_backend() != "cpu" or vendor() != "GenuineIntel":
         return None
     options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
     try:
         jax.jit(jnp.negative, compiler_options=options).lower(0.0).compile()
-    except jax.errors.JaxRuntimeError:  # another version of XLA, without it
+    except jax.errors.JaxRuntimeError:  # this version of XLA does not have the option
         return None
     return options
 
 
 def cache_programs(config: Config, say: Callable[[str], None]) -> None:
-    """keep_programs in the configured cache directory, where that is wanted.
+    """Caches compiled programs in config.data.cache_dir if config.keep_programs is set.
 
-    Not for many processes: one would find a program, and the others wait for its share in
-    compiling it.
+    Several processes do not cache: one that finds a program in its cache would not take part in
+    compiling it, and the others would wait for that.
+
+    Args:
+      config: keep_programs and data.cache_dir.
+      say: called with one line if the directory cannot be written.
     """
     directory = user_path("data.cache-dir", config.data.cache_dir)
     alone = jax.process_count() == 1
@@ -53,15 +57,18 @@ def cache_programs(config: Config, say: Callable[[str], None]) -> None:
 
 
 def keep_programs(directory: Path) -> bool:
-    """From now on, compiled programs are cached on disk, and a later process takes them from there.
+    """Caches on disk the programs that are compiled from now on, for later processes.
 
-    Each set of instructions and each number of XLA's threads (NPROC in the environment, else the
-    cores) has a subdirectory of its own, because XLA compiles for both. Evicts the oldest programs
-    once a subdirectory exceeds KEPT_BYTES. Where JAX_COMPILATION_CACHE_DIR names a directory, that
-    is used, and nothing is evicted.
+    XLA compiles for the processor's instruction set and for a number of threads (NPROC in the
+    environment, else the number of cores), so each combination has its own subdirectory. Evicts the
+    oldest programs once a subdirectory exceeds KEPT_BYTES. If JAX_COMPILATION_CACHE_DIR names a
+    directory, JAX uses that one instead, and nothing is evicted.
+
+    Args:
+      directory: created if missing.
 
     Returns:
-      Whether they can be cached.
+      Whether programs are cached; False if the directory cannot be written.
     """
     if jax.config.jax_compilation_cache_dir is not None:
         return True
@@ -82,8 +89,8 @@ def keep_programs(directory: Path) -> bool:
 
 
 def _remove_oldest(place: Path) -> None:
-    # JAX's own limit is not used: a process killed while it writes leaves a file that its
-    # accounting stumbles over, and from then on nothing is kept.
+    # JAX's own size limit is not used: a process that is killed while it writes leaves a file on
+    # which JAX's accounting fails, and from then on JAX caches nothing.
     total = 0
     for path in sorted(place.glob("*-cache"), key=lambda path: -path.stat().st_mtime):
         total += path.stat().st_size

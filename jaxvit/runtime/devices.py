@@ -1,9 +1,10 @@
-"""Any function of trees on any number of devices and processes: jit over a mesh, or pmap.
+"""Runs functions of trees on any number of devices and processes: jit over a mesh, or pmap.
 
-Under jit a step is written for the whole batch and XLA splits it, so any number of devices draws
-the same. Under pmap each device runs the step on its own shard; the batch is gathered first and the
-whole of it is prepared, so that partners are found across devices and draws are one device's. Only
-what the losses draw themselves (dropout masks) differs there.
+Under jit a step is written for the whole batch and XLA partitions it, so random draws do not depend
+on the number of devices. Under pmap each device runs the step on its own shard of the batch. It
+first gathers the whole batch and prepares all of it, so that Mixup and CutMix find partners across
+devices and the draws equal those of one device. Only what the losses draw (dropout masks) differs
+under pmap.
 """
 
 from collections import Counter
@@ -29,16 +30,16 @@ def _identity(tree):
 
 
 class Spread(NamedTuple):
-    """What happens between the parts of a step that runs on many devices; by default nothing.
+    """Hooks between the parts of a step on many devices; by default each is the identity.
 
     Attributes:
-      whole_batch: the batch that a device is given -> the batch to prepare.
-      own_inputs: what was prepared -> the share that this device works on.
-      own_key: a key -> this device's.
-      whole: parameters as the state holds them -> as a model takes them.
-      own: gradients of those -> placed as the state holds its parameters.
-      mean: means over a device's share -> means over the batch.
-      mean_extra: the same for what a step carries along.
+      whole_batch: a device's shard of the batch -> the batch to prepare.
+      own_inputs: the prepared inputs -> the shard that this device computes on.
+      own_key: a key -> this device's key.
+      whole: parameters as the state stores them, perhaps sharded -> as a model takes them.
+      own: gradients of whole parameters -> sharded as the state's parameters are.
+      mean: means over a device's shard -> means over the batch.
+      mean_extra: the same for `extra`, the arrays that steps carry and do not differentiate.
     """
 
     whole_batch: Hook = _identity
@@ -52,11 +53,11 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices of a run, along one axis, and how they share the work.
+    """The devices of a run, as a mesh with one axis, and how the work is spread over them.
 
     Attributes:
-      mesh: all devices of all processes, those of one process side by side.
-      mode: jit or pmap.
+      mesh: all devices of all processes, with those of one process adjacent.
+      mode: "jit" or "pmap".
       shard_params: shard the state over the devices instead of copying it to each.
     """
 
@@ -66,27 +67,29 @@ class Devices:
 
     @property
     def count(self) -> int:
+        """The number of devices, over all processes."""
         return self.mesh.size
 
     @property
     def axis(self) -> str | None:
-        """The name of the axis that a function has to reduce over itself, under pmap."""
+        """Under pmap, the axis over which functions must reduce explicitly; None under jit."""
         return AXIS if self.mode == "pmap" else None
 
     @property
     def replicated(self) -> NamedSharding:
-        """Every device holds the whole."""
+        """Every device holds the whole array."""
         return NamedSharding(self.mesh, PartitionSpec())
 
     @property
     def by_example(self) -> NamedSharding:
-        """Each device holds its share of the first axis."""
+        """Each device holds one shard of the first axis."""
         return NamedSharding(self.mesh, PartitionSpec(AXIS))
 
     def sharding_of(self, leaf: jax.Array | jax.ShapeDtypeStruct) -> NamedSharding:
-        """Where an array of the state lies: whole on every device, or sharded along an axis.
+        """The sharding of an array of the state: replicated, or sharded along one axis.
 
-        Sharded is the longest axis that the devices divide; an array without one stays whole.
+        With shard_params, the longest axis whose length is a multiple of the number of devices is
+        sharded. An array without such an axis is replicated.
         """
         fitting = [axis for axis, size in enumerate(leaf.shape) if size % self.count == 0]
         if not (self.shard_params and fitting):
@@ -95,22 +98,25 @@ class Devices:
         return NamedSharding(self.mesh, PartitionSpec(*[None] * longest, AXIS))
 
     def own_rows(self, batch_size: int) -> slice:
-        """The rows of a batch that this process reads: those of its devices."""
+        """The rows of a batch that this process reads: those that its devices hold."""
         share = batch_size // jax.process_count()
         return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
 
     def place_batch(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-        """Starts to copy this process's rows to its devices, each its share, without waiting."""
+        """Starts to copy this process's rows to its devices, one shard each, and does not wait."""
         return jax.tree.map(
             lambda rows: jax.make_array_from_process_local_data(self.by_example, rows), batch
         )
 
     def replicate(self, tree):
-        """Copies a tree of arrays, the same in every process, to every device."""
+        """Copies a tree of arrays, equal in every process, to every device."""
         return jax.device_put(tree, self.replicated)
 
     def create(self, make_state: Callable[[], Any]):
-        """The tree that make_state describes, made where it belongs, never whole in one place."""
+        """make_state(), computed with the shardings of sharding_of.
+
+        Each device creates only its shard, so the whole state need not fit on one device.
+        """
         shardings = jax.tree.map(self.sharding_of, jax.eval_shape(make_state))
         return jax.jit(make_state, out_shardings=shardings)()
 
@@ -118,28 +124,29 @@ class Devices:
         """The hooks for a step on these devices.
 
         Args:
-          extra_is_equal: under pmap, whether every device computes the same `extra` by itself.
+          extra_is_equal: under pmap, whether every device computes the same `extra`, which then
+            needs no averaging.
         """
         if self.mode == "pmap":
             return _pmap_spread(self.count, extra_is_equal)
         place = jax.lax.with_sharding_constraint
 
         def own_inputs(inputs):
-            # Without it XLA may run what follows whole on every device.
+            # Without this constraint XLA may compute on the whole batch on every device.
             return place(inputs, self.by_example)
 
         if not self.shard_params:
             return Spread(own_inputs=own_inputs)
         return Spread(
             own_inputs=own_inputs,
-            # Whole parameters and a share of the batch on each device. Without being told, XLA
-            # gathers the batch instead, and shards the layers' matmuls.
+            # Each device computes with whole parameters on its shard of the batch. Without these
+            # constraints XLA gathers the batch instead, and shards the layers' matmuls.
             whole=lambda params: place(params, self.replicated),
             own=lambda grads: place(grads, jax.tree.map(self.sharding_of, grads)),
         )
 
     def compile_step(self, step: Callable) -> Callable:
-        """(state, batch) -> (state, metrics), compiled at its first call; it donates the state."""
+        """(state, batch) -> (state, metrics), compiled at its first call; the state is donated."""
         if self.mode == "pmap":
             return self._pmap(step)
 
@@ -153,7 +160,7 @@ class Devices:
     def compile_score(self, step: Callable) -> Callable:
         """(weights, counts, batch) -> (counts, outputs) under jit, in either mode.
 
-        It donates the counts.
+        The counts are donated. The outputs are replicated.
         """
 
         def gathered(weights, counts, batch):
@@ -162,7 +169,7 @@ class Devices:
         return jit(gathered, donate_argnums=1, out_shardings=self.replicated)
 
     def _pmap(self, step: Callable) -> Callable:
-        # in_axes None: the state is not stacked by device, so it looks the same as under jit.
+        # in_axes None: the state has no axis of devices, so it has the same shapes as under jit.
         step = jax.pmap(
             step,
             axis_name=AXIS,
@@ -206,11 +213,15 @@ def _pmap_spread(count: int, extra_is_equal: bool) -> Spread:
 
 
 def make_devices(config: Config) -> Devices:
-    """All the devices that JAX sees, in all processes.
+    """All devices of all processes, for the configured mode.
+
+    Args:
+      config: batch_size, grad_accum_steps, parallel.mode and parallel.shard_params.
 
     Raises:
-      UserError: there are none, or they do not divide the batch, or processes have unequal
-        numbers of them, or pmap is asked to serve many processes.
+      UserError: JAX finds no device of the platform asked for, processes have unequal numbers of
+        devices, there are several processes under pmap, or the batch size is no multiple of
+        devices times grad_accum_steps.
     """
     try:
         devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
@@ -228,7 +239,7 @@ def make_devices(config: Config) -> Devices:
         )
     if processes > 1 and config.parallel.mode == "pmap":
         raise UserError(
-            f"--parallel.mode pmap serves one process, and there are {processes}: choose jit"
+            f"--parallel.mode pmap supports one process, and there are {processes}: choose jit"
         )
     multiple = len(devices) * config.grad_accum_steps
     if config.batch_size % multiple != 0:

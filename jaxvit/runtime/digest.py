@@ -1,4 +1,4 @@
-"""A digest of a tree of arrays, the same wherever its arrays lie."""
+"""A digest of a tree of arrays, independent of the devices and shards that hold them."""
 
 import hashlib
 from typing import Any
@@ -9,10 +9,13 @@ from jax.experimental import multihost_utils
 
 
 def sha256(tree: Any) -> str:
-    """A digest of names, shapes, dtypes and bytes, in the order of the names.
+    """SHA-256 of the names, shapes, dtypes and bytes of all arrays, in the order of the names.
 
-    Equal digests mean trees equal to the bit. Where processes hold parts of them, all processes
-    have to call it, and all get the same.
+    Equal digests mean bitwise equal trees. If arrays are sharded over processes, every process must
+    call this function, because it gathers them; all get the same digest.
+
+    Returns:
+      64 hexadecimal digits.
     """
     digest = hashlib.sha256()
     for path, leaf in jax.tree.leaves_with_path(tree):

@@ -1,4 +1,7 @@
-"""Many processes: joining them, and agreeing. With one process everything here is free."""
+"""Several processes: connecting them, waiting for them, and agreeing on values.
+
+With one process, none of these functions communicates.
+"""
 
 import contextlib
 import hashlib
@@ -17,7 +20,7 @@ from jax.experimental import multihost_utils
 from jaxvit.config import DistributedConfig
 from jaxvit.errors import UserError
 
-# What srun sets for each task; a batch script outside of srun has only some of them.
+# Set by srun for each task; a batch script outside srun has only some of them.
 SLURM = (
     "SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID"
 )  # fmt: skip
@@ -26,24 +29,24 @@ SLURM = (
 def connect(
     config: DistributedConfig, timeout_sec: float = 300, say: Callable[[str], None] = print
 ) -> None:
-    """Joins this process to the others of the run; to be called before JAX looks for devices.
+    """Connects this process to the others of the run; call it before JAX initialises its devices.
 
-    With a coordinator, by the three options. Without one, the tasks of a Slurm step (one process
-    a device, as JAX takes them) and the hosts of a TPU pod are found by JAX itself; otherwise the
-    process stays alone. Where process 0 answers but another never comes, JAX itself ends the
+    With config.coordinator, the three options of config are used. Without it, JAX detects the tasks
+    of a Slurm step (it assigns one device to each process) and the hosts of a TPU pod; any other
+    process runs alone. If process 0 answers but another process never connects, JAX aborts the
     process after five minutes.
 
     Args:
       config: of this process.
-      timeout_sec: how long to wait for process 0.
-      say: told in one line what is waited for.
+      timeout_sec: how long to wait for process 0, in seconds.
+      say: called with one line that says what the process waits for.
 
     Raises:
       UserError: process 0 does not answer, or the processes cannot be joined.
     """
     if jax.distributed.is_initialized():
         return
-    # Otherwise JAX keeps SIGTERM to itself, and decoding or scoring could not be stopped by it.
+    # JAX's preemption service would intercept SIGTERM, which then could not stop decoding.
     with contextlib.suppress(AttributeError):
         jax.config.update("jax_enable_preemption_service", False)
     try:
@@ -63,7 +66,7 @@ def connect(
         elif set(SLURM) <= os.environ.keys() and int(os.environ["SLURM_NTASKS"]) > 1:
             jax.distributed.initialize(cluster_detection_method="slurm")
         elif importlib.util.find_spec("libtpu") and os.environ.get("JAX_PLATFORMS") != "cpu":
-            with contextlib.suppress(ValueError):  # libtpu is here, but this is no TPU host
+            with contextlib.suppress(ValueError):  # libtpu is installed, but this is not a TPU host
                 jax.distributed.initialize()
     except (RuntimeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -75,7 +78,7 @@ def connect(
 
 
 def _wait_for(coordinator: str, timeout_sec: float, say: Callable[[str], None]) -> None:
-    """Process 0 may be started later; but JAX's own answer to none is to abort."""
+    """Waits until process 0 accepts connections: without it, JAX would abort the process."""
     host, _, port = coordinator.rpartition(":")
     deadline = time.monotonic() + timeout_sec
     said = False
@@ -95,31 +98,35 @@ def _wait_for(coordinator: str, timeout_sec: float, say: Callable[[str], None]) 
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes and speaks."""
+    """Whether this is process 0, the only one that writes files and prints."""
     return jax.process_index() == 0
 
 
 def wait_for_all(where: str) -> None:
-    """Returns when every process has come here; `where` names the place."""
+    """A barrier: returns once every process has called it.
+
+    Args:
+      where: a name for the barrier, the same in every process.
+    """
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(where)
 
 
 def largest(number: int) -> int:
-    """The largest of the processes' numbers; all of them have to ask."""
+    """The maximum of the processes' numbers, as int32; every process must call it."""
     if jax.process_count() == 1:
         return number
     return int(multihost_utils.process_allgather(np.int32(number)).max())
 
 
 def check_same(what: dict[str, Any]) -> None:
-    """Refuses processes that were started differently: they would train on without a word.
+    """Checks that all processes were started alike; otherwise they would train different models.
 
     Args:
-      what: by name, what JSON can write and has to be the same in every process.
+      what: name -> value that JSON can represent and that must be the same in every process.
 
     Raises:
-      UserError: in every process, naming what differs.
+      UserError: values differ; raised in every process, with their names.
     """
     if jax.process_count() == 1:
         return
@@ -134,5 +141,5 @@ def check_same(what: dict[str, Any]) -> None:
     if agreed:
         raise UserError(
             f"the processes do not have the same {' and '.join(agreed)}: start all with the same "
-            "command, but for --distributed.process-id, on the same files"
+            "command, except for --distributed.process-id, on the same files"
         )

@@ -1,9 +1,10 @@
-"""SIGINT and SIGTERM: before the first step the process exits at once, later after its step.
+"""SIGINT and SIGTERM: at start-up the process exits at once, in training after the current step.
 
-Python runs a signal handler between two bytecodes of the main thread, which may spend a minute in
-XLA's compiler, and an exception that unwinds through libraries as they start ends in crashes. So a
-thread is woken by the signal itself, and the process exits without unwinding. This module imports
-nothing slow: it is used before anything else is imported.
+Python runs a signal handler only between two bytecodes of the main thread, and one call of XLA's
+compiler may take a minute. An exception that unwinds through a library while it is being imported
+can crash the process. Therefore the signal wakes a thread (signal.set_wakeup_fd), which ends the
+process without unwinding the stack. This module imports nothing slow, because it is used before
+anything else is imported.
 """
 
 import os
@@ -22,13 +23,14 @@ STOPPED = (
 )
 
 _watching = False
-_training: "StopSignals | None" = None  # told of signals once its first step is done
+_training: "StopSignals | None" = None  # receives signals once its first step is done
 
 
 def exit_on_signals() -> None:
-    """From here on, SIGINT and SIGTERM print one line and exit with 130 or 143, at any moment.
+    """Makes SIGINT and SIGTERM print one line and exit with 130 or 143, at any moment.
 
-    While a StopSignals is entered and has been asked once, the first signal is left to it.
+    While a StopSignals is entered and its should_stop has been called, it handles the first signal
+    instead.
     """
     global _watching
     if _watching:
@@ -45,35 +47,37 @@ def exit_on_signals() -> None:
 def _watch(read: int) -> None:
     while True:
         for number in os.read(read, 64):
-            if number in SIGNALS and not (_training and _training.receive(number)):
+            training = _training  # which another thread may set to None
+            if number in SIGNALS and not (training and training.receive(number)):
                 exit_at_once(number)
 
 
 def exit_at_once(number: int) -> NoReturn:
-    """Removes what is half written, prints one line, and exits with 128 + number.
+    """Removes partially written files, prints one line, and exits with 128 + number.
 
-    Without atexit handlers and thread joins: of many processes one would wait for the others, and
-    XLA's threads may be compiling.
+    Skips atexit handlers and thread joins, because they may block: JAX's handlers wait for other
+    processes, and XLA's threads may be compiling.
     """
     cleanup.remove_all()
     if sys.stdout is not None and sys.stdout.isatty():
-        os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # the cursor, which a progress bar hides
+        os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # show the cursor, which a progress bar hides
     os.write(2, f"{STOPPED}\n".encode())
     os._exit(128 + number)
 
 
 class StopSignals:
-    """While entered, remembers the first SIGINT or SIGTERM; the second exits at once.
+    """While entered, records the first SIGINT or SIGTERM; a second one exits at once.
 
-    Before `should_stop` has been asked once, that is before the first step is done, the first
-    exits at once too, where exit_on_signals was called.
+    If exit_on_signals was called, the first signal exits at once too as long as `should_stop` has
+    not been called, that is before the first step is done.
 
     Args:
-      agree: a process's signal, or 0, to that of any process; all call it at the same steps.
-      every_steps: how often to agree: with many processes it costs a wait.
+      agree: this process's signal number (0: none) -> that of any process. Every process calls it
+        at the same steps.
+      every_steps: steps between two calls of agree, each of which synchronises the processes.
 
     Attributes:
-      agreed: the number of the signal to stop for, or 0; the same in every process.
+      agreed: the number of the signal that stops the run, or 0; the same in every process.
     """
 
     def __init__(self, agree: Callable[[int], int] = int, every_steps: int = 1):
@@ -85,14 +89,19 @@ class StopSignals:
         self.agreed = 0
 
     def should_stop(self, step: int) -> bool:
-        """Whether the run is to end after this step; to be asked at every one."""
+        """Whether the run must end after this step; to be called after every step."""
         self._asked = True
         if step % self._every_steps == 0:
             self.agreed = self._agree(self._received)
         return self.agreed != 0
 
+    def stopped(self) -> bool:
+        """Whether any process has received a signal by now; to be asked once, after the loop."""
+        self.agreed = self._agree(self._received)
+        return self.agreed != 0
+
     def receive(self, number: int) -> bool:
-        """Takes note of a signal; False where the process has to exit at once."""
+        """Records a signal. Returns False if the process must exit at once instead."""
         if self._received or not self._asked:
             return False
         self._received = number
@@ -101,7 +110,7 @@ class StopSignals:
     def __enter__(self) -> "StopSignals":
         global _training
         _training = self
-        if not _watching:  # as a function of another program, which has handlers of its own
+        if not _watching:  # called from another program, whose handlers are restored at the end
             self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
         return self
 
@@ -111,6 +120,10 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _handle(self, number: int, _frame) -> None:
-        if not self.receive(number):
+    def _handle(self, number: int, frame) -> None:
+        if self.receive(number):
+            return
+        before = self._before[number]
+        if not callable(before):
             exit_at_once(number)
+        before(number, frame)

@@ -1,4 +1,4 @@
-"""Where a figure was measured: the devices, the processor and the versions."""
+"""The machine that a measurement was made on: devices, processor and versions."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ VERSIONED = ("jaxvit", "jax", "jaxlib", "flax", "optax", "numpy", "grain", "orba
 
 
 def describe_machine() -> dict[str, Any]:
-    """The devices and the versions that a figure has to be quoted with."""
+    """The devices and versions to report with a measurement, as JSON can represent them."""
     devices = jax.devices()
     return {
         "device": {
@@ -29,29 +29,32 @@ def describe_machine() -> dict[str, Any]:
 
 def _installed_versions() -> Iterator[tuple[str, str]]:
     for name in VERSIONED:
-        with contextlib.suppress(PackageNotFoundError):  # jaxvit itself may run from its tree
+        with contextlib.suppress(PackageNotFoundError):  # jaxvit may run without being installed
             yield name, version(name)
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """The number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def processor() -> str:
-    """Its name, as far as the system tells."""
+    """The processor's name, or its architecture where the system does not report a name."""
     return _of_processor("model name") or platform.processor() or platform.machine()
 
 
 def vendor() -> str:
-    """The processor's maker, such as "GenuineIntel", as far as the system tells."""
+    """The processor's vendor id, such as "GenuineIntel"; "" where the system reports none."""
     return _of_processor("vendor_id")
 
 
 def instructions() -> str:
-    """All that it can do, in the system's words; a virtual machine may hide its name, not these."""
+    """The processor's instruction-set flags, as the system lists them.
+
+    A virtual machine may hide the processor's name, but not these.
+    """
     return _of_processor("flags") or _of_processor("Features") or platform.machine()
 
 

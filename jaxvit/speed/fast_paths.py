@@ -8,8 +8,11 @@ the ratios is printed with its quartiles. A path that does not reach 1.03 is to 
 
 import argparse
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from unittest import mock
 
 import jax
@@ -36,6 +39,8 @@ PATHS: dict[str, tuple[object, str, object]] = {
     "compiler options": (compiler, "xla_options", lambda: None),
 }
 
+KEPT_MEMORY = "kept memory"  # measured in processes of its own
+
 
 def build(options: argparse.Namespace) -> tuple[Callable[[], float], float]:
     """Returns a function that takes one step and returns its seconds; and the compile time."""
@@ -51,10 +56,8 @@ def build(options: argparse.Namespace) -> tuple[Callable[[], float], float]:
         "image": rng.integers(0, 256, shape, np.uint8),
         "label": rng.integers(0, 37, options.batch_size).astype(np.int32),
     }
-    began = time.perf_counter()
     step = compiler.jit(make_train_step(task, seed=0), donate_argnums=0)
     compiled = step.lower(state, batch).compile()
-    compile_sec = time.perf_counter() - began
 
     def take_a_step() -> float:
         nonlocal state
@@ -63,29 +66,19 @@ def build(options: argparse.Namespace) -> tuple[Callable[[], float], float]:
         jax.block_until_ready((state, metrics))
         return time.perf_counter() - start
 
-    return take_a_step, compile_sec
+    return take_a_step, compiled.memory_analysis().temp_size_in_bytes / 1e6
 
 
 def measure(name: str, options: argparse.Namespace) -> dict:
-    """Times both steps once per round; their order alternates."""
-    fast, fast_compile_sec = build(options)
+    """Rounds of one step each, the order changing from round to round."""
+    fast, fast_mb = build(options)
     module, attribute, reference = PATHS[name]
     with mock.patch.object(module, attribute, reference):
-        slow, slow_compile_sec = build(options)
+        slow, slow_mb = build(options)
     for step in (fast, slow, fast, slow):
         step()  # warm up
     rounds = [one_round(fast, slow, number) for number in range(options.rounds)]
-    ratios = np.array([reference_sec / fast_sec for fast_sec, reference_sec in rounds])
-    quartiles = np.quantile(ratios, [0.25, 0.5, 0.75])
-    return {
-        "path": name,
-        "ratio": float(quartiles[1]),
-        "quartiles": [float(quartiles[0]), float(quartiles[2])],
-        "fast_sec": float(np.median([fast_sec for fast_sec, _ in rounds])),
-        "reference_sec": float(np.median([reference_sec for _, reference_sec in rounds])),
-        "compile_sec": [fast_compile_sec, slow_compile_sec],
-        "rounds": rounds,
-    }
+    return summarise(name, rounds) | {"temporaries_mb": [fast_mb, slow_mb]}
 
 
 def one_round(fast: Callable, slow: Callable, number: int) -> tuple[float, float]:
@@ -95,6 +88,39 @@ def one_round(fast: Callable, slow: Callable, number: int) -> tuple[float, float
     return fast(), slow()
 
 
+def measure_kept_memory(options: argparse.Namespace) -> dict:
+    """Rounds of two processes each, with freed memory kept and returned to the kernel."""
+    rounds = []
+    for number in range(options.rounds):
+        order = ("keep", "leave") if number % 2 == 0 else ("leave", "keep")
+        seconds = {memory: _seconds_in_a_process(memory, options) for memory in order}
+        rounds.append((seconds["keep"], seconds["leave"]))
+    return summarise(KEPT_MEMORY, rounds)
+
+
+def _seconds_in_a_process(memory: str, options: argparse.Namespace) -> float:
+    command = [sys.executable, "-m", "jaxvit.speed.fast_paths", "--memory", memory]
+    for name in ("model", "img_size", "batch_size", "dropout"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def summarise(name: str, rounds: list[tuple[float, float]]) -> dict:
+    """Of rounds of (fast, reference) seconds."""
+    ratios = [reference_sec / fast_sec for fast_sec, reference_sec in rounds]
+    low, ratio, high = (float(x) for x in np.quantile(ratios, [0.25, 0.5, 0.75]))
+    fast_sec, reference_sec = (float(x) for x in np.median(rounds, axis=0))
+    return {
+        "path": name,
+        "ratio": ratio,
+        "quartiles": [low, high],
+        "fast_sec": fast_sec,
+        "reference_sec": reference_sec,
+        "rounds": rounds,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m jaxvit.speed.fast_paths", description=__doc__)
     parser.add_argument("--model", choices=VARIANTS, default="vit-s16")
@@ -102,9 +128,17 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--paths", nargs="+", choices=PATHS, default=list(PATHS))
-    parser.add_argument("--out", help="JSON file for all measurements")
+    names = [*PATHS, KEPT_MEMORY]
+    parser.add_argument("--paths", nargs="+", choices=names, default=names)
+    parser.add_argument("--out", help="a JSON file for every measurement")
+    parser.add_argument("--memory", choices=("keep", "leave"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.memory != "leave":
+        keep_freed_memory()
+    if options.memory:
+        step = build(options)[0]
+        print(np.median([step() for _ in range(9)][2:]))
+        return
     print(
         f"{options.model} at {options.img_size}, batch {options.batch_size}, dropout "
         f"{options.dropout:g}, training, float32, {options.rounds} rounds; {processor()}, "
@@ -113,19 +147,20 @@ def main() -> None:
     )
     found = []
     for name in options.paths:
-        found.append(measure(name, options))
-        low, high = found[-1]["quartiles"]
+        kept = name == KEPT_MEMORY
+        found.append(measure_kept_memory(options) if kept else measure(name, options))
+        each = found[-1]
+        low, high = each["quartiles"]
+        megabytes = each.get("temporaries_mb")
+        memory = f"; {megabytes[1]:,.0f} and {megabytes[0]:,.0f} MB" if megabytes else ""
         print(
-            f"{name:18} reference / fast {found[-1]['ratio']:.3f} "
-            f"(quartiles {low:.3f}, {high:.3f}); "
-            f"{found[-1]['reference_sec']:.3f} and {found[-1]['fast_sec']:.3f} s per step",
+            f"{name:18} reference / fast {each['ratio']:.3f} (quartiles {low:.3f}, {high:.3f}); "
+            f"{each['reference_sec']:.3f} and {each['fast_sec']:.3f} s per step{memory}",
             flush=True,
         )
         if options.out:
-            with open(options.out, "w") as file:
-                json.dump(found, file, indent=1)
+            Path(options.out).write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    keep_freed_memory()
     main()

@@ -68,7 +68,7 @@ class Results(NamedTuple):
 
     Attributes:
       lines: of metrics.jsonl.
-      best_step: the step whose weights were scored on the test split.
+      best_step: the step of the best validation.
       test: the test split: len(split), split.take(rows), split.names.
       evaluation: of the test split.
       inputs: a sample of training examples as `prepare` made them.
