@@ -8,6 +8,7 @@ STEPS, EVALUATE, FIT, STATE = (
 RECORDER, CHECKPOINT, DIRECTORY, PROGRESS = (
     f"jaxvit.runs.{name}" for name in ("recorder", "checkpoint", "directory", "progress")
 )
+ITEMS = "jaxvit.runs.saved_items"
 DEVICES, DIGEST = "jaxvit.runtime.devices", "jaxvit.runtime.digest"
 CACHE, DATASETS, FILES, FOLDER, LOADER, IMAGES, PETS, SPLITS = (
     f"jaxvit.data.{name}"
@@ -38,7 +39,7 @@ WIRING = tuple(
              "weights = state.params"),
             ("raw parameters scored wherever there is an average", STATE,
              "if state.averages is not None:", "if False:"),
-            ("raw parameters in a loaded run", CHECKPOINT,
+            ("raw parameters in a loaded run", ITEMS,
              'averaged = "averages" in read_seal(path)["sha256"]', "averaged = False"),
             ("the last state scored instead of the best", RECORDER, 'last = config.select == "last"',
              "last = True"),
@@ -110,20 +111,20 @@ WIRING = tuple(
             ("gradients clipped to a norm of 1 whatever is asked", "jaxvit.optim.optimizers",
              "optax.clip_by_global_norm(config.clip_norm)", "optax.clip_by_global_norm(1.0)"),
         )),
-        ("tests/test_training.py", (
-            ("a checkpoint's hash never compared", CHECKPOINT, "if sha256(tree) != saved[name]:",
+        ("tests/training/test_training.py", (
+            ("a checkpoint's hash never compared", ITEMS, "if sha256(tree) != saved[name]:",
              "if False:"),
-            ("a hash of the parameters only", CHECKPOINT, "    for name, tree in items.items():\n        if sha256",
+            ("a hash of the parameters only", ITEMS, "    for name, tree in items.items():\n        if sha256",
              '    for name, tree in items.items() & {"params": 0}.keys() and items.items():\n        if name == "params" and sha256'),
-            ("a checkpoint's step never compared", CHECKPOINT, 'if seal["step"] != int(path.name):',
+            ("a checkpoint's step never compared", ITEMS, 'if seal["step"] != int(path.name):',
              "if False:"),
             ("a damaged best checkpoint answered with the oldest", CHECKPOINT,
              "- {best}, reverse=True)", "- {best})"),
-            ("the version of a checkpoint never compared", CHECKPOINT, "if version != VERSION:",
+            ("the version of a checkpoint never compared", ITEMS, "if version != VERSION:",
              "if False:"),
-            ("a metric that is to fall ranked as one that rises", CHECKPOINT,
+            ("a metric that is to fall ranked as one that rises", ITEMS,
              "value if rises else -value", "value"),
-            ("ties not broken", CHECKPOINT, "for name, rises in monitor)", "for name, rises in monitor[:1])"),
+            ("ties not broken", ITEMS, "for name, rises in monitor)", "for name, rises in monitor[:1])"),
             ("integers averaged", AVERAGING, "if not jnp.issubdtype(new.dtype, jnp.floating):",
              "if False:"),
             ("the rate counts validation", FIT, """                on_epoch(step, state)
@@ -145,7 +146,7 @@ WIRING = tuple(
             ("the first unread loss checked alone", FIT, "enumerate(jax.device_get(losses),",
              "enumerate(jax.device_get(losses[:0]),"),
         )),
-        ("tests/test_parallel.py", (
+        ("tests/runtime/test_devices.py", (
             ("one dropout key for all micro-batches", STEPS, "jax.random.fold_in(key, index), inputs",
              "key, inputs"),
             ("extra not handed from part to part", STEPS,
@@ -164,7 +165,7 @@ WIRING = tuple(
              "whole=lambda params: params"),
             ("nothing sharded", DEVICES, "if not (self.shard_params and fitting):", "if True:"),
         )),
-        ("tests/test_second_task.py", (
+        ("tests/training/test_second_task.py", (
             ("the second phase sees the old parameters", STEPS,
              "spread.whole(params), extra", "spread.whole(state.params), extra"),
             ("the second phase sees the old extra", STEPS, "params), extra, key_loss",
@@ -182,7 +183,7 @@ WIRING = tuple(
             ("no assertion that a step keeps its types", STEPS,
              "chex.assert_trees_all_equal_shapes_and_dtypes(state, new)", "pass"),
         )),
-        ("tests/test_resume.py", (
+        ("tests/runs/test_resume.py", (
             ("a resumed run begins with the first batch", RECORDER, "start_step=start_step",
              "start_step=0"),
             ("lines of steps that are taken again are kept", DIRECTORY, 'if line["step"] <= step]',
@@ -197,7 +198,7 @@ WIRING = tuple(
             ("a run in use entered", DIRECTORY, "self._lock.acquire()", "pass"),
             ("a loss that is not finite ignored", FIT, "if not math.isfinite(value):", "if False:"),
         )),
-        ("tests/test_sources.py", (
+        ("tests/data/test_sources.py", (
             ("files of a class unsorted", FOLDER, "files = sorted(_images(root / name))",
              "files = list(_images(root / name))"),
             ("classes of a split numbered by themselves", FOLDER,
@@ -216,13 +217,13 @@ WIRING = tuple(
             ("a held-out image trained on", SPLITS, "np.flatnonzero(~held_out)",
              "np.arange(len(labels))"),
         )),
-        ("tests/test_cache.py", (
+        ("tests/data/test_cache.py", (
             ("a byte changed in the cache not noticed", CACHE, "if whole and _unchanged(decoded)",
              "if whole"),
             ("a cache of any shape taken", CACHE,
              "pixels.shape == shape and pixels.dtype == np.uint8", "pixels.dtype == np.uint8"),
         )),
-        ("tests/test_loader.py", (
+        ("tests/data/test_loader.py", (
             ("the index counted in the whole array", DATASETS, "np.asarray(indices, np.int32)",
              "np.asarray(self.rows[indices], np.int32)"),
             ("batches carry no index", LOADER, "split.take(rows[own], with_index)",

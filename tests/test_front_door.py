@@ -22,7 +22,7 @@ from jaxvit.runs.directory import RunDirectory
 from jaxvit.runs.progress import TrainingProgress, announce
 from jaxvit.runtime.interrupt import StopSignals
 from jaxvit.training.fit import Plan
-from tests.test_resume import outcome, stop_at
+from tests.runs.test_resume import outcome, stop_at
 
 
 def split(labels: list[int]) -> Split:

@@ -100,14 +100,21 @@ def test_an_old_run_is_replaced_only_by_overwrite_and_only_after_the_data_is_fou
     before = (path / "summary.json").read_bytes()
     assert train_jax.main([*TINY, "--out", str(path)]) == 2
     assert "already holds a run" in capsys.readouterr().err
-    broken = ["pets-small", "--data.dir", str(path / "nowhere"), "--out", str(path), "--overwrite"]
+    broken = [
+        "pets-small",
+        "--data.dir",
+        str(path.parent / "nowhere"),
+        "--out",
+        str(path),
+        "--overwrite",
+    ]
     assert train_jax.main(broken) == 2
     assert "is not a directory" in capsys.readouterr().err
     assert (path / "summary.json").read_bytes() == before
 
 
 def test_overwrite_never_removes_files_that_no_run_has_written(tmp_path, capsys, monkeypatch):
-    (tmp_path / "config.json").write_text('{"data": 1, "model": 1, "augment": 1, "optim": 1}')
+    (tmp_path / "config.json").write_text('{"epochs": 1, "data": 1, "model": 1, "optim": 1}')
     (tmp_path / "photos").mkdir()
     monkeypatch.chdir(tmp_path)
     for out in (".", str(tmp_path)):

@@ -16,7 +16,7 @@ from jaxvit.config import Config, config_from_dict
 from jaxvit.data.images import decode_image, prepare_image
 from jaxvit.errors import UserError
 from jaxvit.models.transformer import VisionTransformer, make_model
-from jaxvit.runs.checkpoint import read_weights
+from jaxvit.runs.saved_items import read_weights
 from jaxvit.runtime.compiler import jit
 from jaxvit.shapes import Array
 

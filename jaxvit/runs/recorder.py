@@ -13,9 +13,10 @@ from jaxvit.config import Config, DistributedConfig
 from jaxvit.data.datasets import Dataset, describe
 from jaxvit.data.loader import prefetch_to_device, train_batches
 from jaxvit.errors import Diverged, Interrupted
-from jaxvit.runs.checkpoint import Checkpoints, make_rank
+from jaxvit.runs.checkpoint import Checkpoints
 from jaxvit.runs.directory import RunDirectory
 from jaxvit.runs.progress import TrainingProgress, say_on
+from jaxvit.runs.saved_items import make_rank
 from jaxvit.runtime.devices import Devices
 from jaxvit.runtime.digest import sha256
 from jaxvit.runtime.distributed import check_same, is_main, largest, wait_for_all

@@ -19,9 +19,9 @@ import train_jax
 from jaxvit.command_line import parse
 from jaxvit.data.datasets import load_dataset
 from jaxvit.errors import Interrupted, UserError
-from jaxvit.runs.checkpoint import read_weights
 from jaxvit.runs.directory import RunDirectory
 from jaxvit.runs.progress import make_console
+from jaxvit.runs.saved_items import read_weights
 from jaxvit.runtime.devices import AXIS, Devices
 from tests.toy_tasks import make_alternating
 

@@ -25,8 +25,9 @@ from jaxvit.objectives.metrics import compute_metrics, count, wilson
 from jaxvit.optim.averaging import update_average
 from jaxvit.optim.optimizers import decay_mask, make_optimizer
 from jaxvit.optim.schedules import make_schedule, warmup_steps
-from jaxvit.runs.checkpoint import Checkpoints, make_rank, read_weights
+from jaxvit.runs.checkpoint import Checkpoints
 from jaxvit.runs.recorder import images_per_sec
+from jaxvit.runs.saved_items import make_rank, read_weights
 from jaxvit.runtime.devices import AXIS, Devices
 from jaxvit.tasks.classification import make_classification
 from jaxvit.training import evaluate, steps

@@ -1,0 +1,155 @@
+"""What a checkpoint holds, read without an optimiser and without a writer.
+
+checkpoints/<step>/ has one item for each field of the state (`params`, `extra`, `opt_state`,
+`averages`), the scores of its validation, and a `seal`: the version of the state's layout, the
+step, and a SHA-256 of every item, which is compared when the item is read.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from jaxvit.errors import UserError
+from jaxvit.runtime.digest import sha256
+from jaxvit.training.state import VERSION
+
+Monitor = tuple[tuple[str, bool], ...]  # see jaxvit.training.task.Task
+ITEMS = ("params", "extra", "opt_state", "averages")  # of a TrainState, beside its step
+PARAMS_AND_EXTRA = {"params": None, "extra": None}
+
+
+def make_rank(monitor: Monitor) -> Callable[[dict[str, float]], tuple[float, ...]]:
+    """Validation metrics -> what is largest for the best state.
+
+    The first metric of `monitor` decides, and the next break ties: on a small split many epochs
+    tie, and the first of them is rarely the best trained.
+    """
+
+    def rank(metrics: dict[str, float]) -> tuple[float, ...]:
+        values = ((metrics[f"val/{name}"], rises) for name, rises in monitor)
+        return tuple(value if rises else -value for value, rises in values)
+
+    return rank
+
+
+def read_weights(
+    directory: Path, monitor: Monitor | None, warn: Callable[[str], None]
+) -> tuple[int, Any]:
+    """The step and the weights of the best or newest whole checkpoint, read without a writer.
+
+    The weights are the running average where there is one, otherwise {"params": ..., "extra": ...}
+    with what the state has of these. Nothing is written, and nothing moved.
+
+    Args:
+      directory: checkpoints/ of a run.
+      monitor: which validation metrics decide on the best state; scored checkpoints come before
+        unscored ones, and of these the newest first. None for the newest, whatever its score.
+      warn: told in one line of a checkpoint that is damaged.
+
+    Raises:
+      UserError: none is whole, or one was written by another version of jaxvit.
+    """
+    rank, directory = make_rank(monitor or ()), directory.absolute()  # as orbax wants it
+    steps = {int(path.name): path for path in directory.glob("[0-9]*") if path.name.isdecimal()}
+    scores = {step: read_score(path / "metrics/metrics", rank) for step, path in steps.items()}
+    scored = sorted((s for s in steps if scores[s] is not None), key=scores.get, reverse=True)
+    unscored = sorted((s for s in steps if scores[s] is None), reverse=True)
+    for step in [*scored, *unscored] if monitor else sorted(steps, reverse=True):
+        path = steps[step]
+        try:
+            averaged = "averages" in read_seal(path)["sha256"]
+            items = read_items(path, {"averages": None} if averaged else PARAMS_AND_EXTRA)
+        except UserError:
+            raise
+        except Exception as error:  # whatever a reader may meet in bytes that are not its own
+            warn(
+                f"checkpoint {path} is damaged and not used ({' '.join(str(error).split())[:200]})"
+            )
+            continue
+        return step, items.get("averages", items)
+    raise UserError(
+        f"no checkpoint under {directory} is whole: run the command that made it again, and let an "
+        "epoch end"
+    )
+
+
+@contextlib.contextmanager
+def refused_if_closed(path: Path) -> Iterator[None]:
+    """A checkpoint that cannot be opened may be whole: a UserError, and nothing to set aside."""
+    try:
+        yield
+    except PermissionError as error:
+        raise UserError(
+            f"checkpoint {path} cannot be opened ({error.strerror}): make it readable"
+        ) from error
+
+
+def read_seal(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself: version, step, and a SHA-256 of each of its items.
+
+    Raises:
+      UserError: it cannot be opened, or another version of jaxvit wrote it.
+      Exception: of any kind; it cannot be read.
+    """
+    with refused_if_closed(path):
+        seal = ocp.JsonCheckpointHandler().restore(path / "seal")
+    version = seal.get("version", 1)
+    if version != VERSION:
+        raise UserError(
+            f"checkpoint {path} was written by another version of jaxvit (its state has layout "
+            f"{version}, and this version reads {VERSION}): use that version, or start again "
+            "with --overwrite"
+        )
+    return seal
+
+
+def read_items(path: Path, likes: Mapping[str, Any]) -> dict[str, Any]:
+    """Items of one checkpoint as NumPy arrays, those that it has, each verified.
+
+    Args:
+      path: of the checkpoint.
+      likes: by the item's name, a tree of the structure, shapes and dtypes to read it into; None
+        for nested dicts of whatever shapes are there.
+
+    Raises:
+      UserError: the checkpoint cannot be opened, or another version of jaxvit wrote it.
+      Exception: of any kind; it cannot be read, or its bytes are not those that were saved.
+    """
+    seal = read_seal(path)
+    saved = seal["sha256"]
+    with refused_if_closed(path):
+        items = {
+            name: _read_item(path / name, like) for name, like in likes.items() if name in saved
+        }
+    if seal["step"] != int(path.name):
+        raise ValueError(f"it was saved as step {seal['step']}")
+    for name, tree in items.items():
+        if sha256(tree) != saved[name]:
+            raise ValueError(f"the bytes of its {name} are not those that were saved")
+    return items
+
+
+def _read_item(path: Path, like: Any) -> Any:
+    if like is not None:
+        shapes = jax.tree.map(lambda leaf: np.broadcast_to(leaf.dtype.type(0), leaf.shape), like)
+        handler = ocp.StandardCheckpointHandler()
+        return handler.restore(path, args=ocp.args.StandardRestore(shapes))
+    handler = ocp.PyTreeCheckpointHandler()
+    as_numpy = jax.tree.map(
+        lambda _: ocp.RestoreArgs(restore_type=np.ndarray), dict(handler.metadata(path).tree)
+    )
+    return handler.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+
+
+def read_score(path: Path, rank: Callable) -> tuple[float, ...] | None:
+    """What a checkpoint's scores rank as, or None where they are missing or damaged."""
+    try:
+        return rank(json.loads(path.read_text()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
