@@ -124,6 +124,7 @@ class StopSignals:
         if self.receive(number):
             return
         before = self._before[number]
-        if not callable(before):
+        if callable(before):
+            before(number, frame)
+        elif before is not signal.SIG_IGN:
             exit_at_once(number)
-        before(number, frame)
