@@ -27,7 +27,7 @@ COMMON = (
     "--data.on-error skip    leave out images that cannot be read, and count them",
     "--overwrite             replace the run in --out",
     "--resume                insist that there is a run to resume",
-    "--extend                give a finished run more epochs",
+    "--extend                continue a finished run to --epochs N in all",
 )
 
 
@@ -76,6 +76,8 @@ def parse(args: list[str]) -> tuple[str, Config]:
         if arg in PRESETS and (not before.startswith("--") or "=" in before):
             raise UserError(f"the preset {arg!r} comes first: train_jax.py {arg} ...")
     config = _from_tyro(default, ["--help" if arg == "--help-all" else arg for arg in rest], name)
+    if config.extend and not any(arg.partition("=")[0] == "--epochs" for arg in rest):
+        raise UserError("--extend needs --epochs N, the new total: give both")
     config = complete(config)
     check(config)
     if config.follows_images:

@@ -16,7 +16,7 @@ CACHE, DATASETS, FILES, FOLDER, LOADER, IMAGES, PETS, SPLITS = (
         "cache", "datasets", "files", "folder", "loader", "images", "oxford_iiit_pet", "splits"
     )
 )  # fmt: skip
-TASK, TASKS = "jaxvit.tasks.classification", "jaxvit.tasks.configured"
+TASK, REPORT = "jaxvit.tasks.classification", "jaxvit.tasks.classification_report"
 SAVED, AVERAGING, SCHEDULES = (
     "jaxvit.interop.saved_run", "jaxvit.optim.averaging", "jaxvit.optim.schedules"
 )  # fmt: skip
@@ -127,6 +127,10 @@ WIRING = tuple(
             ("ties not broken", ITEMS, "for name, rises in monitor)", "for name, rises in monitor[:1])"),
             ("integers averaged", AVERAGING, "if not jnp.issubdtype(new.dtype, jnp.floating):",
              "if False:"),
+            ("no accumulation whatever is asked", STEPS,
+             "grad_accum_steps=config.grad_accum_steps", "grad_accum_steps=1"),
+            ("every state said to be the best", CHECKPOINT,
+             "metrics is not None and self._manager.best_step() == step", "metrics is not None"),
             ("the rate counts validation", FIT, """                on_epoch(step, state)
             logged_step, logged_at = step, time.perf_counter()""", """                logged_at = time.perf_counter()
                 on_epoch(step, state)
@@ -192,6 +196,8 @@ WIRING = tuple(
              "state"),
             ("events of steps that are taken again are kept", DIRECTORY,
              "purge_step=self._purge_step", "purge_step=None"),
+            ("fewer checkpoints kept than asked", RECORDER, "config.checkpoint.keep, warn", "2, warn"),
+            ("another order of images resumed", DIRECTORY, "if list(kept) != list(found):", "if False:"),
             ("another configuration resumed", DIRECTORY, "        if differ:", "        if False:"),
             ("other images resumed", DIRECTORY, "if difference is not None:", "if False:"),
             ("other pixels resumed", DIRECTORY, "if kept[name] != found[name]:", "if False:"),
@@ -214,12 +220,14 @@ WIRING = tuple(
              '("test", TEST_FRACTION, config.split_seed)'),
             ("validation always split by seed 0", DATASETS, "config.val_fraction, config.split_seed",
              "config.val_fraction, 0"),
+            ("--data.decode-threads ignored", DATASETS, "config.decode_threads", "0"),
             ("a held-out image trained on", SPLITS, "np.flatnonzero(~held_out)",
              "np.arange(len(labels))"),
         )),
         ("tests/data/test_cache.py", (
             ("a byte changed in the cache not noticed", CACHE, "if whole and _unchanged(decoded)",
              "if whole"),
+            ("grey and colour in one cache", CACHE, "{img_size} {channels} {examples", "{img_size} {examples"),
             ("a cache of any shape taken", CACHE,
              "pixels.shape == shape and pixels.dtype == np.uint8", "pixels.dtype == np.uint8"),
         )),
@@ -232,6 +240,13 @@ WIRING = tuple(
         ("tests/test_front_door.py", (
             ("a finished run given more epochs unasked", DIRECTORY,
              'self._config.extend and "epochs" in differ', '"epochs" in differ'),
+            ("an extension without a run", DIRECTORY, "elif config.resume or config.extend:",
+             "elif config.resume:"),
+            ("an extension without a number", COMMAND, "if config.extend and not any(",
+             "if False and not any("),
+            ("one class shown by predict", "jaxvit.commands.predict", "type=int, default=3",
+             "type=int, default=1"),
+            ("earlier extensions forgotten", DIRECTORY, "[*self.extended_from(), before]", "[before]"),
             ("a run given fewer epochs", DIRECTORY, 'if now["epochs"] < before["epochs"]:', "if False:"),
             ("what a run was extended from forgotten", RECORDER,
              'summary["extended_from_epochs"] = numbers', "pass"),
@@ -246,7 +261,19 @@ WIRING = tuple(
             ("a rate of the last process only", RECORDER, "images_per_sec(lines),", "0.0,"),
             ("every word of a loaded run in its repr", SAVED, "def __repr__(self)", "def _repr(self)"),
         )),
+        ("tests/test_train_jax.py", (
+            ("a confusion matrix drawn the other way round", REPORT, "counts.confusion,",
+             "counts.confusion.T,"),
+            ("the least confident mistakes", REPORT, "np.argsort(-predicted.confidence[wrong]",
+             "np.argsort(predicted.confidence[wrong]"),
+            ("confidence and correctness swapped in reliability", REPORT,
+             "counts.bin_confidence, counts.bin_correct", "counts.bin_correct, counts.bin_confidence"),
+            ("the last epoch marked as the best", RECORDER, 'best.get("step", 0)',
+             "plan.total_steps"),
+        )),
         ("tests/test_config.py", (
+            ("a run replaced and extended at once", "jaxvit.config",
+             "self.resume + self.overwrite + self.extend <= 1", "self.resume + self.overwrite <= 1"),
             ("mean and std follow no data set", PRESETS, '"mean": (0.305,) if digits else IMAGENET_MEAN',
              '"mean": (0.305,)'),
             ("what is given is filled in", PRESETS, "        elif found is None:", "        else:"),

@@ -76,6 +76,8 @@ def test_pets_lab_has_the_labs_hyperparameters():
         (["--model.patch-size", "3"], "img-size 8 is not divisible by --model.patch-size 3"),
         (["--epochs", "0"], "--epochs 0 is too small: it must be at least 1"),
         (["--epochs", "many"], "Error parsing --epochs: no type matching {None}|INT could be"),
+        (["--overwrite", "--extend", "--epochs", "9"], "--overwrite removes it"),
+        (["--resume", "--extend", "--epochs", "9"], "--overwrite removes it"),
         (["--no-such-option", "1"], "--no-such-option"),
         (["--model.dtype", "float16"], "float16"),
         (

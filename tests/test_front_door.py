@@ -43,8 +43,8 @@ def test_data_plan_and_warnings_are_printed_before_training():
     shown = announced(["--optim.warmup", "0.4"], data, Plan(38, 8, 2))
     assert "2 classes: 38 images to train on, 8 for validation, 2 for the test" in shown
     assert "smallest class to train on: 'bee' with 8" in shown
-    assert "warning: 8 validation images are few to choose an epoch by" in shown
-    assert "+-35 points; or give --select last" in shown
+    assert "warning: 8 validation images are few to choose the best epoch by" in shown
+    assert "(+-35 points): --select last scores the last" in shown
     assert "warning: 4 of 10 steps are warm-up" in shown
     assert "passed over 3 .heic" in shown
     assert "left out 1 image(s); the first: x.jpg is text" in shown
@@ -87,8 +87,8 @@ def test_the_last_line_has_the_interval_and_the_output_fits_100_columns(tiny, tm
     assert low < summary["test/accuracy"] < high
     (line,) = [line for line in printed if line.startswith("test accuracy")]
     assert f"{summary['test/accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%})" in line
-    assert f"at epoch {summary['best']['epoch']}" in line
-    assert max(len(line) for line in printed if str(tmp_path) not in line) <= 100
+    assert any(f"at epoch {summary['best']['epoch']}; " in line for line in printed)
+    assert max(len(line) for line in printed if str(tmp_path) not in line) <= 80
 
 
 def test_only_extend_gives_a_finished_run_more_epochs(tiny, tmp_path, capsys):
@@ -114,6 +114,7 @@ def test_only_extend_gives_a_finished_run_more_epochs(tiny, tmp_path, capsys):
     assert after["epochs"] == 3
     assert after["steps"] == 58
     assert after["extended_from_epochs"] == [2]
+    assert json.loads((out / "summary-2-epochs.json").read_text()) == before
     assert "not the result of a fresh run" in after["note"]
     assert (out / "metrics.jsonl").read_text().splitlines()[: len(lines)] == lines
     rates = [
@@ -346,3 +347,27 @@ def test_photos_are_turned_as_the_run_was_trained(finished):
     folder = replace(run.config.data, name="folder", exif=False)
     trained_as_stored = run._replace(config=replace(run.config, data=folder))
     assert classify(trained_as_stored, photo) == stored
+
+
+def test_extend_without_a_run_or_without_a_number_is_refused(tiny, tmp_path, capsys):
+    args = [*tiny, "--out", str(tmp_path / "none"), "--extend"]
+    assert train_jax.main(args) == 2
+    assert "--extend: --out" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(UserError, match="--extend needs --epochs N, the new total"):
+        parse(["--extend"])
+
+
+def test_predict_shows_three_classes_unless_asked(finished, tmp_path, capsys):
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    assert jaxvit_command.main(["predict", str(finished), str(tmp_path / "a.png")]) == 0
+    assert capsys.readouterr().out.count("%") == 3
+
+
+def test_a_run_extended_twice_lists_both_numbers(tiny, tmp_path):
+    args = [*tiny, "--out", str(tmp_path / "run")]
+    assert train_jax.main([*args, "--epochs", "1"]) == 0
+    for epochs in ("2", "3"):
+        assert train_jax.main([*args, "--epochs", epochs, "--extend"]) == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["extended_from_epochs"] == [1, 2]

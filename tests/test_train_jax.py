@@ -17,6 +17,7 @@ from jaxvit.errors import UserError
 from jaxvit.interop.saved_run import classify, load_run
 from jaxvit.runs.directory import RunDirectory
 from jaxvit.runtime.devices import make_devices
+from jaxvit.tasks import configured
 
 ROOT = Path(train_jax.__file__).parent
 TINY = [
@@ -215,3 +216,43 @@ def test_a_missing_platform_is_an_error_of_one_line(tmp_path):
     assert done.returncode == 2
     (error,) = done.stderr.splitlines()
     assert "error: JAX cannot use the platform that JAX_PLATFORMS asks for" in error
+
+
+def test_pictures_show_the_values_of_the_run(tmp_path, monkeypatch):
+    """Confusion and reliability by class and bin, and the names of predicted and true classes."""
+    seen, draw = [], configured.draw_report
+
+    def spy(results, config, data):
+        seen.append((draw(results, config, data), results, data))
+        return seen[-1][0]
+
+    monkeypatch.setattr(configured, "draw_report", spy)
+    cache = ["--data.cache-dir", str(tmp_path / "cache")]
+    assert train_jax.main([*TINY, "--out", str(tmp_path / "run"), *cache]) == 0
+    figures, results, data = seen[0]
+    rows = np.zeros(10, int)
+    for text in figures["confusion_matrix"].axes[0].texts:
+        rows[int(text.get_position()[1])] += int(text.get_text())
+    np.testing.assert_array_equal(rows, np.bincount(data.test.labels, minlength=10))
+
+    found = results.evaluation.outputs
+    wrong = np.flatnonzero(found.label != data.test.labels)
+    first = wrong[np.argsort(-found.confidence[wrong], kind="stable")[0]]
+    expected = (
+        f"said {found.label[first]} {found.confidence[first]:.0%}\n"
+        f"is {data.test.labels[first]} {found.label_probability[first]:.0%}\n"
+        f"{data.test.names[first].rpartition('/')[2]}"
+    )
+    assert figures["mistakes"].axes[0].get_title() == expected
+
+    accuracy, number = figures["reliability"].axes
+    assert sum(bar.get_height() for bar in number.patches) == len(data.test)
+    bins = np.minimum((found.confidence * 15).astype(int), 14)
+    right = found.label == data.test.labels
+    shares = [right[bins == b].mean() for b in range(15) if (bins == b).any()]
+    np.testing.assert_allclose([bar.get_height() for bar in accuracy.patches], shares)
+
+    best = json.loads((tmp_path / "run" / "summary.json").read_text())["best"]
+    (ring,) = [x for x in figures["curves"].axes[0].lines if x.get_marker() == "o"]
+    assert ring.get_xdata()[0] == best["step"]
+    assert ring.get_ydata()[0] == best["val/loss"]

@@ -84,8 +84,8 @@ def _plot_validation(axis, val: Sequence[Mapping[str, float]], curve: Curve, bes
     best = steps == best_step
     if best.any():
         epoch = next(line["epoch"] for line in val if line["step"] == best_step)
-        axis.plot(steps[best], values[best], "o", ms=8, mfc="none", mec="black", mew=1.4,
-                  label=f"best: epoch {epoch}")  # fmt: skip
+        ring = {"ms": 8, "mfc": "none", "mec": "black", "mew": 1.4, "clip_on": False}
+        axis.plot(steps[best], values[best], "o", label=f"best: epoch {epoch}", **ring)
 
 
 def _add_epochs(axis, validated: Sequence[Mapping[str, float]]) -> None:
@@ -103,6 +103,7 @@ def _add_epochs(axis, validated: Sequence[Mapping[str, float]]) -> None:
             lambda x: _interpolate(x, epochs, steps),
         ),
     )
+    above.xaxis.get_major_locator().set_params(integer=True)
     above.set_xlabel("epoch")
 
 

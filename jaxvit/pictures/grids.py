@@ -33,6 +33,7 @@ def plot_augmented(
         _show(axis, image)
         named = [k for k in np.argsort(-target)[:3] if target[k] > even + 0.005]
         axis.set_title("\n".join(f"{class_names[k]} {target[k]:.2f}" for k in named), fontsize=7)
+    figure.suptitle("training images as the model sees them, with the weights of their targets")
     return figure
 
 
@@ -54,8 +55,8 @@ def plot_mistakes(
       class_names: K names.
     """
     figure, axes = _grid(len(images), 2.5)
-    if not len(images):
-        figure.suptitle("no mistakes on the test split")
+    title = "the most confident mistakes of the test split: predicted class, true class, file"
+    figure.suptitle(title if len(images) else "no mistakes on the test split")
     rows = zip(
         axes.flat, images, labels, predictions, confidences, label_probabilities, names,
         strict=False,
@@ -64,9 +65,7 @@ def plot_mistakes(
         _show(axis, image / 255)
         name = name.rpartition("/")[2]
         name = name if len(name) <= LONGEST_NAME else f"...{name[3 - LONGEST_NAME :]}"
-        words = (
-            f"{class_names[prediction]} {confidence:.2f}\nis {class_names[label]} {probability:.2f}"
-        )
+        words = f"said {class_names[prediction]} {confidence:.0%}\nis {class_names[label]} {probability:.0%}"
         axis.set_title(f"{words}\n{name}", fontsize=7)
     return figure
 

@@ -25,7 +25,7 @@ def plot_reliability(
     axes[0, 0].bar(left[filled], share, **style)
     axes[0, 0].plot(confidence, share, ".", color=VAL, label="mean of the bin")
     axes[0, 0].plot([0, 1], [0, 1], "--", color=GREY, label="calibrated")
-    axes[0, 0].set(title=f"expected calibration error {ece:.3f}", xlabel="confidence",
+    axes[0, 0].set(title=f"test: expected calibration error {ece:.3f}", xlabel="confidence",
                    ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))  # fmt: skip
     axes[0, 0].legend()
     bars = axes[0, 1].bar(left, number, **style)

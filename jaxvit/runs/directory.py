@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -231,7 +232,9 @@ class RunDirectory:
         numbers = list(dict.fromkeys([*self.extended_from(), before]))
         _replace(self.path / "extended.json", json.dumps(numbers))
         _replace(self.path / "config.json", json.dumps(_as_json(self._config), indent=1))
-        (self.path / "summary.json").unlink()
+        # What it had reached stays on record, also where the extension is never finished.
+        summary = self.path / "summary.json"
+        summary.rename(self.path / f"summary-{before}-epochs.json")
 
     def extended_from(self) -> list[int]:
         """The numbers of epochs that this run was finished with before it was given more."""
@@ -304,6 +307,8 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _made_by_a_run(name: str) -> bool:
+    if re.fullmatch(r"summary-\d+-epochs\.json", name):
+        return True
     return name.removesuffix(".partial") in MADE_BY_A_RUN or name.startswith("events.out.tfevents.")
 
 

@@ -142,10 +142,13 @@ def announce(
         kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(data.passed_over.items()))
         say(f"passed over {kinds}: convert them to .jpg or .png to use them")
     if len(data.val) < FEW_TO_VALIDATE:
-        so = "so the last epoch is scored" if config.select == "last" else "or give --select last"
+        so = (
+            "the last one is scored" if config.select == "last" else "--select last scores the last"
+        )
+        points = 98 / math.sqrt(len(data.val))
         say(
-            f"warning: {len(data.val)} validation images are few to choose an epoch by: 50 % of "
-            f"them stands for anything within +-{98 / math.sqrt(len(data.val)):.0f} points; {so}"
+            f"warning: {len(data.val)} validation images are few to choose the best epoch by (+-"
+            f"{points:.0f} points): {so}"
         )
     warmup = warmup_steps(config.optim, plan.total_steps)
     if 3 * warmup > plan.total_steps:

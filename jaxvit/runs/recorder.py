@@ -245,12 +245,12 @@ class Recorder:
         best = summary["best"]
         validated = ""
         if f"val/{metric}" in best:
-            validated = f", best validation {best[f'val/{metric}']:{form}} at epoch {best['epoch']}"
+            validated = f"best validation {best[f'val/{metric}']:{form}} at epoch {best['epoch']}; "
         which = " of the last epoch" if self._config.select == "last" else ""
         return (
-            f"test {metric}{which} {summary[f'test/{metric}']:{form}}{interval}{validated}\n"
-            f"{summary['images_per_sec']:,.0f} images/s, {summary['wall_sec']:.0f} s in all; "
-            f"everything is in {self._config.out}"
+            f"test {metric}{which} {summary[f'test/{metric}']:{form}}{interval}\n"
+            f"{validated}{summary['images_per_sec']:,.0f} images/s, "
+            f"{summary['wall_sec']:.0f} s in all\neverything is in {self._config.out}"
         )
 
 

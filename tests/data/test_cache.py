@@ -134,3 +134,12 @@ def test_a_cache_with_a_changed_byte_is_decoded_again(tmp_path):
     again = load_pixels(counting_examples(calls), 4, 3, tmp_path)
     np.testing.assert_array_equal(again.pixels, first)
     assert len(calls) == 10
+
+
+def test_grey_and_colour_have_caches_of_their_own(tmp_path):
+    for channels in (1, 3):
+        examples = counting_examples([])._replace(
+            pixels=lambda index, size, c=channels: np.zeros((size, size, c), np.uint8)
+        )
+        load_pixels(examples, 4, channels, tmp_path)
+    assert len(list(tmp_path.glob("*/pixels.npy"))) == 2

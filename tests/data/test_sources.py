@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from jaxvit.config import DataConfig
+from jaxvit.data import datasets
 from jaxvit.data.datasets import describe, find_source, load_dataset
 from jaxvit.data.examples import Examples, check_labels
 from jaxvit.errors import UserError
@@ -267,3 +268,15 @@ def test_a_folder_that_looks_like_a_split_is_refused(folder, tmp_path, name):
     shutil.copytree(folder, root / name)
     with pytest.raises(UserError, match=f"has a folder {name}/ beside train/: call it val/"):
         load(root, tmp_path)
+
+
+def test_the_number_of_threads_reaches_the_decoder(folder, tmp_path, monkeypatch):
+    seen, load_pixels = [], datasets.load_pixels
+
+    def noted(*args):
+        seen.append(args[4])
+        return load_pixels(*args)
+
+    monkeypatch.setattr(datasets, "load_pixels", noted)
+    load(folder, tmp_path, decode_threads=3)
+    assert seen == [3]

@@ -16,7 +16,7 @@ import pytest
 import train_jax
 from jaxvit.command_line import parse
 from jaxvit.runs.checkpoint import Checkpoints
-from jaxvit.runs.directory import RunDirectory
+from jaxvit.runs.directory import RunDirectory, _first_difference
 
 ROOT = Path(train_jax.__file__).parent
 
@@ -242,3 +242,17 @@ def test_a_write_that_fails_half_way_is_named(tiny, uninterrupted, tmp_path):
     assert error.startswith("error: a checkpoint under")
     assert "could not be written (Failed to write" in error
     assert "File too large" in error
+
+
+def test_as_many_checkpoints_are_kept_as_asked(tiny, tmp_path):
+    args = [*tiny, "--out", str(tmp_path / "run"), "--checkpoint.keep", "4"]
+    assert train_jax.main(args) == 0
+    kept = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert {"28", "32", "36", "39"} <= kept
+
+
+def test_another_order_of_the_same_images_is_a_difference():
+    before = {"class_names": ["a"], "train": {"x": "1", "y": "2"}, "val": {}, "test": {}}
+    now = before | {"train": {"y": "2", "x": "1"}}
+    assert _first_difference(before, before) is None
+    assert _first_difference(before, now) == "the order of train"

@@ -452,3 +452,26 @@ for call in (
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["refused"] * 4
+
+
+def test_grad_accum_steps_reaches_the_step(tiny, tmp_path, monkeypatch):
+    asked, accumulate = [], steps.accumulate
+
+    def noted(gradients, number):
+        asked.append(number)
+        return accumulate(gradients, number)
+
+    monkeypatch.setattr(steps, "accumulate", noted)
+    args = [*tiny, "--out", str(tmp_path / "run"), "--epochs", "1", "--grad-accum-steps", "2"]
+    assert train_jax.main(args) == 0
+    assert set(asked) == {2}
+
+
+def test_saving_says_whether_the_state_is_the_best(tmp_path):
+    state = create_state(plain_task(), 0)
+    with Checkpoints(tmp_path / "checkpoints", (("accuracy", True),)) as checkpoints:
+        best = [
+            checkpoints.save(state._replace(step=jnp.int32(step)), {"val/accuracy": accuracy})
+            for step, accuracy in ((1, 0.5), (2, 0.9), (3, 0.7))
+        ]
+    assert best == [True, True, False]
