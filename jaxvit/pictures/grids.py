@@ -65,8 +65,8 @@ def plot_mistakes(
         _show(axis, image / 255)
         name = name.rpartition("/")[2]
         name = name if len(name) <= LONGEST_NAME else f"...{name[3 - LONGEST_NAME :]}"
-        words = f"said {class_names[prediction]} {confidence:.0%}\nis {class_names[label]} {probability:.0%}"
-        axis.set_title(f"{words}\n{name}", fontsize=7)
+        said = f"said {class_names[prediction]} {confidence:.0%}"
+        axis.set_title(f"{said}\nis {class_names[label]} {probability:.0%}\n{name}", fontsize=7)
     return figure
 
 

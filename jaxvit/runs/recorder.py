@@ -104,6 +104,9 @@ class Recorder:
             return state
         state = self._checkpoints.restore_latest(like=state) or state
         self._run.rewind(int(state.step))
+        if int(state.step) == 0:
+            self._say(f"starting {self._config.out} again: no checkpoint had been written yet")
+            return state
         self._say(f"resuming {self._config.out} after step {int(state.step)}")
         if numbers := self._run.extended_from():
             self._say(
