@@ -49,6 +49,7 @@ SMALL = ModelConfig(
     num_layers=4,
     dropout=0.0,
 )
+STRONG = AugmentConfig(crop_scale=(0.4, 1.0), flip_p=0.5, mixup_alpha=0.2, cutmix_alpha=1.0)
 
 ABOUT = {
     "digits": "8 x 8 digits, embedded: no download, a minute on two cores",
@@ -89,7 +90,7 @@ PRESETS: dict[str, Config] = {
         select=None,
         data=DataConfig(name="folder", mean=None, std=None),
         model=replace(SMALL, embed_dim=None, num_heads=None, init=None),
-        augment=AugmentConfig(crop_scale=(0.4, 1.0), flip_p=0.5, mixup_alpha=0.2, cutmix_alpha=1.0),
+        augment=STRONG,
         optim=OptimConfig(
             lr=1e-3,
             weight_decay=0.05,
@@ -107,7 +108,7 @@ PRESETS: dict[str, Config] = {
         keep_memory=True,
         data=PETS,
         model=SMALL,
-        augment=AugmentConfig(crop_scale=(0.4, 1.0), flip_p=0.5, mixup_alpha=0.2, cutmix_alpha=1.0),
+        augment=STRONG,
         optim=OptimConfig(
             lr=1e-3, weight_decay=0.05, schedule="cosine", warmup=0.08, clip_norm=1.0
         ),

@@ -16,11 +16,11 @@ from jaxvit.config import Config, config_from_dict
 from jaxvit.data.images import decode_image, prepare_image
 from jaxvit.errors import UserError
 from jaxvit.models.transformer import VisionTransformer, make_model
+from jaxvit.objectives.metrics import MONITOR
 from jaxvit.runs.saved_items import read_weights
 from jaxvit.runtime.compiler import jit
 from jaxvit.shapes import Array
 
-MONITOR = (("accuracy", True), ("loss", False))  # of the classification task
 Photo = str | Path | Image.Image | np.ndarray
 
 

@@ -14,6 +14,8 @@ import numpy as np
 
 from jaxvit.shapes import Array, Bool, Float, Int
 
+# What makes a classifier the best, as (metric, whether it rises); the second breaks ties.
+MONITOR = (("accuracy", True), ("loss", False))
 NUM_BINS = 15  # bins of confidence for the calibration error, M
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxvit.config import Config
+from jaxvit.config import Config, nearest_multiple
 from jaxvit.errors import UserError
 from jaxvit.runtime.compiler import jit
 
@@ -244,7 +244,7 @@ def make_devices(config: Config) -> Devices:
     multiple = len(devices) * config.grad_accum_steps
     if config.batch_size % multiple != 0:
         parts = f" in {config.grad_accum_steps} parts" if config.grad_accum_steps > 1 else ""
-        nearest = max(1, round(config.batch_size / multiple)) * multiple
+        nearest = nearest_multiple(config.batch_size, multiple)
         raise UserError(
             f"--batch-size {config.batch_size} does not divide{parts} over {len(devices)} devices: "
             f"choose a multiple of {multiple}, such as {nearest}"

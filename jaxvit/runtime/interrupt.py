@@ -92,7 +92,7 @@ class StopSignals:
         """Whether the run must end after this step; to be called after every step."""
         self._asked = True
         if step % self._every_steps == 0:
-            self.agreed = self._agree(self._received)
+            self.stopped()
         return self.agreed != 0
 
     def stopped(self) -> bool:
