@@ -104,6 +104,7 @@ WIRING = tuple(
             ("the least probable class first", SAVED, "np.argsort(-probabilities", "np.argsort(probabilities"),
             ("steps dropped from the summary's rate", RECORDER, "seconds += (line", "seconds = (line"),
             ("epochs counted from 0", FIT, "// self.examples + 1", "// self.examples"),
+            ("validation after every epoch whatever is asked", MAIN, ", config.val_every_epochs)", ")"),
             ("an epoch that ends a step early", FIT, "-(-epoch * self.examples // self.batch_size)",
              "epoch * self.examples // self.batch_size"),
             ("Wald's interval for Wilson's", METRICS, "centre = p + z**2 / (2 * total)", "centre = p"),
