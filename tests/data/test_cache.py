@@ -2,6 +2,7 @@
 
 import errno
 import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -56,7 +57,7 @@ class Bomb:
         return (pytest.fail, ("a cache was unpickled",))
 
 
-@pytest.mark.parametrize("file", ["pixels.npy", "unreadable.json"])
+@pytest.mark.parametrize("file", ["pixels.npy", "unreadable.json", "crc32.npy"])
 @pytest.mark.parametrize(
     "damage",
     [
@@ -148,3 +149,16 @@ def test_grey_and_colour_have_caches_of_their_own(tmp_path):
         )
         load_pixels(examples, Geometry(4), channels, tmp_path)
     assert len(list(tmp_path.glob("*/pixels.npy"))) == 2
+
+
+def test_as_many_threads_decode_as_asked(tmp_path):
+    at_once, seen = threading.Barrier(3), set()
+
+    def pixels(index, img_size):
+        at_once.wait(timeout=9)  # needs three threads
+        seen.add(threading.get_ident())
+        return np.zeros((img_size, img_size, 3), np.uint8)
+
+    examples = Examples(tuple("abcdef"), np.zeros(6, np.int32), pixels, "three")
+    load_pixels(examples, 4, 3, tmp_path, threads=3)
+    assert len(seen) == 3

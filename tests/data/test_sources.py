@@ -281,3 +281,25 @@ def test_the_number_of_threads_reaches_the_decoder(folder, tmp_path, monkeypatch
     monkeypatch.setattr(datasets, "load_pixels", noted)
     load(folder, tmp_path, decode_threads=3)
     assert seen == [3]
+
+
+def test_the_asked_share_of_each_class_is_held_out_for_validation(folder, tmp_path):
+    for fraction, held_out in ((0.25, 2), (0.5, 4)):  # of the 8 that the test leaves
+        data = load(folder, tmp_path, val_fraction=fraction)
+        assert np.bincount(data.val.labels).tolist() == [held_out] * 3
+
+
+def test_suffixes_are_recognised_in_any_case(folder):
+    for number, name in enumerate(("0.JPG", "1.Jpeg")):
+        (folder / "ant" / f"{number}.jpg").rename(folder / "ant" / name)
+    names = find_source(DataConfig(name="folder", dir=str(folder))).splits["train"].names
+    assert {"ant/0.JPG", "ant/1.Jpeg"} <= set(names)
+    assert len(names) == 30
+
+
+def test_the_labels_of_every_source_are_checked(monkeypatch):
+    source = find_source(PRESETS["digits"].data)
+    wrong = source._replace(class_names=source.class_names[:9])
+    monkeypatch.setattr(datasets, "load_digits", lambda: wrong)
+    with pytest.raises(UserError, match="label 9 of digits/.* is out of range"):
+        find_source(PRESETS["digits"].data)
