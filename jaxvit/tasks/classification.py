@@ -12,6 +12,7 @@ from jaxvit.models.transformer import init_params
 from jaxvit.objectives.losses import soft_target_cross_entropy
 from jaxvit.objectives.metrics import MONITOR, compute_metrics, count, predict
 from jaxvit.objectives.targets import smooth_labels
+from jaxvit.optim.groups import trained_paths
 from jaxvit.training.task import Extra, Inputs, Metrics, Params, Phase, Task
 
 
@@ -28,7 +29,8 @@ def make_classification(
       model: called as model.apply({"params": params}, images, deterministic, rngs=...), with
         attributes img_size, in_channels and num_classes.
       tx, schedule: see jaxvit.training.task.Phase.
-      config: augment, label_smoothing, and mean and std of the data.
+      config: augment, label_smoothing, mean and std of the data, and optim.freeze, which is for
+        Vision Transformers. Frozen layers drop what the configuration says, as others do.
     """
     mean, std = config.data.mean, config.data.std
     augment = make_augment(config.augment, mean, std, model.img_size)
@@ -53,10 +55,14 @@ def make_classification(
         logits = model.apply({"params": params}, images, deterministic=True)
         return count(logits, batch["label"], batch["mask"]), predict(logits, batch["label"])
 
+    trains = None
+    if config.optim.freeze != "none":
+        shapes = jax.eval_shape(lambda key: init_params(model, key), jax.random.key(0))
+        trains = trained_paths(shapes, config.optim.freeze)
     return Task(
         init=lambda key: (init_params(model, key), {}),
         prepare=prepare,
-        phases=(Phase(loss, tx, schedule),),
+        phases=(Phase(loss, tx, schedule, trains),),
         weights=lambda params, extra: params,
         score=score,
         metrics=compute_metrics,
