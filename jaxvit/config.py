@@ -136,6 +136,9 @@ class DataConfig:
     exif: bool | None = None
     # An image that cannot be read stops the run (stop), or is left out and counted (skip).
     on_error: Literal["stop", "skip"] = "stop"
+    # Compute the features of a frozen backbone once and cache them: the head trains in seconds.
+    # Needs --optim.freeze backbone and no augmentation.
+    cache_features: bool = False
     # Threads that decode images; 0 means one for each core.
     decode_threads: int = option(0, count(0, 1024), may_change=True)
     # Batches copied to the devices ahead of the step that uses them.
@@ -180,8 +183,9 @@ class ModelConfig:
     in_channels: int | None = 3
     embed_dim: int | None = option(768, count(1, 2**16))  # Width D of a token.
     num_heads: int | None = option(12, count(1, 2**16))  # Attention heads; divides embed_dim.
-    num_layers: int = option(12, count(1, 1000))  # Encoder layers.
-    mlp_ratio: float = option(4.0, within(0, 64), positive)  # Hidden MLP width over embed_dim.
+    num_layers: int | None = option(12, count(1, 1000))  # Encoder layers.
+    # Hidden MLP width over embed_dim.
+    mlp_ratio: float | None = option(4.0, within(0, 64), positive)
     # Dropout rate inside the MLP, in [0, 1): after GELU and after the second matmul.
     dropout: float = option(0.1, within(0, 1, closed=False))
     # Dropout rate after GELU where it is not --model.dropout.
@@ -195,15 +199,15 @@ class ModelConfig:
     # Stochastic depth: rate at which the last layer is left out, for each example; it rises
     # linearly from 0 in the first layer.
     drop_path: float = option(0.0, within(0, 1, closed=False))
-    norm_eps: float = option(1e-5, positive)  # Epsilon of LayerNorm.
-    gelu: Literal["erf", "tanh"] = "erf"  # The exact GELU, or its approximation by tanh.
+    norm_eps: float | None = option(1e-5, positive)  # Epsilon of LayerNorm.
+    gelu: Literal["erf", "tanh"] | None = "erf"  # The exact GELU, or its approximation by tanh.
     # Initial value of LayerScale; 0 means a model without it.
-    layer_scale: float = option(0.0, within(0, 1e6))
+    layer_scale: float | None = option(0.0, within(0, 1e6))
     # Register tokens beside the class token.
-    register_tokens: int = option(0, count(0, 1000))
-    qkv_bias: bool = True  # Whether q, k and v have a bias.
+    register_tokens: int | None = option(0, count(0, 1000))
+    qkv_bias: bool | None = True  # Whether q, k and v have a bias.
     # What the head sees: the class token, the mean of the patches, or both side by side.
-    pool: Literal["cls", "mean", "both"] = "cls"
+    pool: Literal["cls", "mean", "both"] | None = "cls"
     # Type of the matmuls; all else stays float32. On a recent NVIDIA GPU, float32 matmuls run in
     # TF32 unless JAX_DEFAULT_MATMUL_PRECISION=highest is set.
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -227,11 +231,23 @@ class ModelConfig:
                 f"{self.num_heads}: choose a multiple, such as "
                 f"{nearest_multiple(self.embed_dim, self.num_heads)}",
             )
+        if None not in (self.embed_dim, self.mlp_ratio):
             require(
                 int(self.embed_dim * self.mlp_ratio) >= 1,
                 f"--model.mlp-ratio {self.mlp_ratio} leaves the MLP no hidden unit: raise it to at "
                 f"least {1 / self.embed_dim:g}",
             )
+
+
+@dataclass(frozen=True)
+class InitConfig:
+    """Where training starts from."""
+
+    # Pretrained weights: a .safetensors or .npz file, a directory of Hugging Face or timm, one of
+    # our runs, or hf://OWNER/NAME. The model is theirs, with a new head.
+    weights: str | None = option(None, directory)
+    # How the tensors of the file are named; None recognises it.
+    layout: Literal["timm", "hf", "google", "lukemelas", "torchvision", "lab"] | None = None
 
 
 @dataclass(frozen=True)
@@ -392,6 +408,9 @@ class Config:
     grad_accum_steps: int = option(1, count(1, 2**20))
     # eps: targets are (1 - eps) one-hot + eps / K, for K classes.
     label_smoothing: float = option(0.1, within(0, 1, closed=False))
+    # Classes count alike in the loss, whatever their numbers of images: an example of class k of K
+    # has the weight N / (K n_k), for n_k of N training images.
+    class_balanced: bool = False
     out: str = option("runs/run", directory, may_change=True)  # Where the run is written.
     # The state that is scored on the test split and used: that of the best validation, or the last.
     # None chooses by the number of validation images: the best of a few is mostly chance.
@@ -414,6 +433,8 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     # The Vision Transformer.
     model: ModelConfig = field(default_factory=ModelConfig)
+    # Where training starts from.
+    init: InitConfig = field(default_factory=InitConfig)
     # Augmentation in the compiled step.
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     # The optimiser, its schedule, and what it trains.
@@ -458,9 +479,23 @@ class Config:
             f"--data.stored-size {stored} is below --model.img-size {size}: raise it, or leave it "
             "out",
         )
+        augment = self.augment
+        drawn = (
+            augment.crop_scale != (1.0, 1.0), augment.flip_p, augment.cutout_holes,
+            augment.mixup_alpha, augment.cutmix_alpha,
+        )  # fmt: skip
+        require(
+            not self.data.cache_features or not any(drawn),
+            "--data.cache-features computes the features of each image once, so it goes without "
+            "augmentation: leave it out, or every --augment option",
+        )
+        require(
+            not self.data.cache_features or self.optim.freeze == "backbone",
+            "--data.cache-features needs --optim.freeze backbone: features that are trained change",
+        )
         layers = frozen_layers(self.optim.freeze)
         require(
-            layers is None or layers <= self.model.num_layers,
+            None in (layers, self.model.num_layers) or layers <= self.model.num_layers,
             f"--optim.freeze {self.optim.freeze!r} is more than the model has: at most "
             f'"{self.model.num_layers} layers", which leaves the last norm and the head',
         )

@@ -1,6 +1,7 @@
 """The configured data set as three splits, decoded and ready to batch."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -19,16 +20,21 @@ from jaxvit.paths import user_path
 
 # Share of each class held out for the test where a source has no test split; the same in every run.
 TEST_FRACTION = 0.15
+NO_CHECKSUMS = np.empty(0, np.uint32)
 
 
-class Split(NamedTuple):
+@dataclass(frozen=True)
+class Split:
     """Decoded examples: some rows of a memory-mapped array, which splits may share."""
 
     pixels: np.ndarray  # uint8 (M, H, W, C)
     rows: np.ndarray  # (N,), indices into pixels
     labels: np.ndarray  # int32 (N,)
     names: tuple[str, ...]
-    crc32: np.ndarray = np.empty(0, np.uint32)  # (N,), of each example's pixels; or empty
+    crc32: np.ndarray = field(
+        default_factory=NO_CHECKSUMS.copy
+    )  # (N,), of each example's pixels; or empty
+    features: np.ndarray | None = None  # float32 (N, F), which batches then hold for the images
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -36,12 +42,22 @@ class Split(NamedTuple):
     def take(self, indices: np.ndarray, with_index: bool = False) -> dict[str, np.ndarray]:
         """A batch on the host: {"image": uint8 (B, H, W, C), "label": int32 (B,)}.
 
+        A split with features gives "features", float32 (B, F), instead of "image".
+
         Args:
           indices: (B,), positions in this split, from 0.
           with_index: whether the batch also holds them, as "index", int32 (B,).
         """
-        batch = {"image": self.pixels[self.rows[indices]], "label": self.labels[indices]}
+        batch = {"label": self.labels[indices]}
+        if self.features is None:
+            batch["image"] = self.images(indices)
+        else:
+            batch["features"] = self.features[indices]
         return batch | {"index": np.asarray(indices, np.int32)} if with_index else batch
+
+    def images(self, indices: np.ndarray) -> np.ndarray:
+        """The pixels of examples, uint8 (B, H, W, C)."""
+        return self.pixels[self.rows[indices]]
 
 
 class Dataset(NamedTuple):

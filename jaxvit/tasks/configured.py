@@ -2,9 +2,13 @@
 
 from fractions import Fraction
 
+import numpy as np
+
 from jaxvit.config import Config
 from jaxvit.data.datasets import Dataset
+from jaxvit.interop.starting_point import describe_backbone, load_backbone
 from jaxvit.models.transformer import make_model
+from jaxvit.objectives.targets import balanced_weights
 from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.tasks.classification import make_classification
 from jaxvit.tasks.classification_report import draw_report
@@ -19,9 +23,20 @@ def make_task(config: Config, data: Dataset, total_steps: int, axis: str | None)
       data: its three splits.
       total_steps: of the run, for schedules.
       axis: the pmap axis, or None under jit; classification needs none.
+
+    Raises:
+      UserError: the pretrained weights cannot be read.
     """
     model = make_model(config.model, len(data.class_names))
     steps_per_epoch = Fraction(len(data.train), config.batch_size)
     tx, schedule = make_optimizer(config.optim, total_steps, steps_per_epoch)
-    task = make_classification(model, tx, schedule, config)
-    return task._replace(draw=lambda results: draw_report(results, config, data))
+    weights = None
+    if config.class_balanced:
+        counts = np.bincount(data.train.labels, minlength=len(data.class_names))
+        weights = balanced_weights(counts)
+    task = make_classification(model, tx, schedule, config, weights)
+    task = task._replace(draw=lambda results: draw_report(results, config, data))
+    if config.init.weights is None:
+        return task
+    found = load_backbone(config, config.model.img_size)
+    return task._replace(pretrained=found.params, notes=describe_backbone(config, found))

@@ -130,6 +130,9 @@ class Task(NamedTuple):
         a kernel distance), computed on the host after each evaluation; outputs_of(split) gives the
         outputs of any split under the same weights.
       draw: results -> figures by name (matplotlib), for the report.
+      pretrained: parameters on the host that replace those that init draws: nested dicts, part of
+        params.
+      notes: lines to be said before training.
     """
 
     init: Callable[[jax.Array], tuple[Params, Extra]]
@@ -145,3 +148,5 @@ class Task(NamedTuple):
     uses_index: bool = False
     probe: Callable[[Callable[[Any], Outputs], Any], dict[str, float]] | None = None
     draw: Callable[[Results], dict[str, Any]] = lambda results: {}
+    pretrained: Params | None = None
+    notes: tuple[str, ...] = ()
