@@ -45,7 +45,7 @@ def train(
     data = load_dataset(
         config.data, config.model.img_size, config.model.in_channels, partial(track, console)
     )
-    plan = Plan(len(data.train), config.batch_size, config.epochs)
+    plan = Plan(len(data.train), config.batch_size, config.epochs, config.val_every_epochs)
     task = make(config, data, plan.total_steps, devices.axis)
     state = devices.create(lambda: create_state(task, config.seed, config.optim.ema_decay > 0))
     step = compile_train_step(task, devices, config)

@@ -106,6 +106,15 @@ class DataConfig:
     mean: tuple[float, ...] | None = IMAGENET_MEAN
     # Per-channel standard deviation of pixels in [0, 1]; None means the data set's.
     std: tuple[float, ...] | None = IMAGENET_STD
+    # squash: an image is resized to a square. short_side: its shorter side is resized, which keeps
+    # the aspect ratio, and the centre is cut out. None means as the weights were trained.
+    resize: Literal["squash", "short_side"] | None = "squash"
+    # Side of the centre crop over the side that images are resized to.
+    crop_share: float | None = option(1.0, within(0, 1), positive)
+    interpolation: Literal["bilinear", "bicubic"] | None = "bilinear"  # Filter of the resizing.
+    # Side, in pixels, at which training images are cached, squashed, so that random crops are cut
+    # from more pixels than the model sees. None means as the images that are scored.
+    stored_size: int | None = option(None, count(1, 4096))
     # Rotate photos by their EXIF orientation. None rotates those of your own folder and leaves the
     # other data sets' images as they are stored, as the lab does.
     exif: bool | None = None
@@ -157,8 +166,28 @@ class ModelConfig:
     num_heads: int | None = option(12, count(1, 2**16))  # Attention heads; divides embed_dim.
     num_layers: int = option(12, count(1, 1000))  # Encoder layers.
     mlp_ratio: float = option(4.0, within(0, 64), positive)  # Hidden MLP width over embed_dim.
-    # Dropout rate inside the MLP, in [0, 1).
+    # Dropout rate inside the MLP, in [0, 1): after GELU and after the second matmul.
     dropout: float = option(0.1, within(0, 1, closed=False))
+    # Dropout rate after GELU where it is not --model.dropout.
+    activation_dropout: float | None = option(None, within(0, 1, closed=False))
+    # Dropout rate of the attention weights.
+    attention_dropout: float = option(0.0, within(0, 1, closed=False))
+    # Dropout rate after attention's output projection.
+    projection_dropout: float = option(0.0, within(0, 1, closed=False))
+    # Dropout rate of the tokens before the encoder.
+    embedding_dropout: float = option(0.0, within(0, 1, closed=False))
+    # Stochastic depth: rate at which the last layer is left out, for each example; it rises
+    # linearly from 0 in the first layer.
+    drop_path: float = option(0.0, within(0, 1, closed=False))
+    norm_eps: float = option(1e-5, positive)  # Epsilon of LayerNorm.
+    gelu: Literal["erf", "tanh"] = "erf"  # The exact GELU, or its approximation by tanh.
+    # Initial value of LayerScale; 0 means a model without it.
+    layer_scale: float = option(0.0, within(0, 1e6))
+    # Register tokens beside the class token.
+    register_tokens: int = option(0, count(0, 1000))
+    qkv_bias: bool = True  # Whether q, k and v have a bias.
+    # What the head sees: the class token, the mean of the patches, or both side by side.
+    pool: Literal["cls", "mean", "both"] = "cls"
     # Type of the matmuls; all else stays float32. On a recent NVIDIA GPU, float32 matmuls run in
     # TF32 unless JAX_DEFAULT_MATMUL_PRECISION=highest is set.
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -293,8 +322,7 @@ class DistributedConfig:
 class CheckpointConfig:
     """Which checkpoints are written and kept."""
 
-    # Steps between two checkpoints within an epoch; 0 disables mid-epoch saves. There is always a
-    # checkpoint at the end of an epoch.
+    # Steps between two checkpoints beside those that validation writes; 0 disables these.
     every_steps: int = option(0, count(0, 10**9), may_change=True)
     # Number of the latest checkpoints that are kept, besides the best.
     keep: int = option(2, count(1, 10**6), may_change=True)
@@ -308,6 +336,9 @@ class Config:
     seed: int = option(0, within(0, 2**32 - 1))
     # Passes over the training split; None chooses by the number of images.
     epochs: int | None = option(10, count(1, 10**6))
+    # Epochs between two validations, each of which also saves a checkpoint; the last is always
+    # validated. None chooses by the number of images: at least eight steps.
+    val_every_epochs: int | None = option(1, count(1, 10**6))
     # Images in a step, over all devices; None chooses by the number of images.
     batch_size: int | None = option(32, count(1, 2**20))
     # Micro-batches of a batch, computed one after the other: less memory, the same update.
@@ -354,6 +385,7 @@ class Config:
         return None in (
             self.epochs,
             self.batch_size,
+            self.val_every_epochs,
             self.select,
             model.embed_dim,
             model.num_heads,
@@ -367,6 +399,17 @@ class Config:
             f"--model.in-channels {self.model.in_channels} does not fit --data.name "
             f"{self.data.name}, whose images have {self.data.channels}: set it to "
             f"{self.data.channels}",
+        )
+        stored, size = self.data.stored_size, self.model.img_size
+        require(
+            stored is None or self.augment.crop_scale != (1.0, 1.0),
+            f"--data.stored-size {stored} is of use only to random crops: give "
+            "--augment.crop-scale LOW HIGH too, or leave it out",
+        )
+        require(
+            stored is None or size is None or stored >= size,
+            f"--data.stored-size {stored} is below --model.img-size {size}: raise it, or leave it "
+            "out",
         )
         require(
             self.resume + self.overwrite + self.extend <= 1,

@@ -37,6 +37,7 @@ VARIANTS = {
     "vit-l16": Variant(1024, 16, 24, 16),
 }
 
+STEPS_TO_VALIDATE = 8  # at least, between two validations of the preset `folder`
 FEW_TO_VALIDATE = 100  # images; below, the 95 % interval of a share is wider than +-10 points
 
 PETS = DataConfig(name="oxford_iiit_pet", mean=None, std=None)
@@ -87,6 +88,7 @@ PRESETS: dict[str, Config] = {
         out="runs/folder",
         epochs=None,
         batch_size=None,
+        val_every_epochs=None,
         select=None,
         data=DataConfig(name="folder", mean=None, std=None),
         model=replace(SMALL, embed_dim=None, num_heads=None, init=None),
@@ -146,7 +148,9 @@ def complete(
     config = _fill(config, by_data_set(config.data))
     if train_images is None:
         return config
-    return _fill(config, by_number_of_images(train_images, val_images))
+    config = _fill(config, by_number_of_images(train_images, val_images))
+    epochs = math.ceil(STEPS_TO_VALIDATE * config.batch_size / train_images)
+    return _fill(config, {"val_every_epochs": epochs})
 
 
 def by_data_set(data: DataConfig) -> dict[str, Any]:

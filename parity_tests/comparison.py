@@ -28,6 +28,8 @@ FLOOR = 1e-7
 # Beside the checkout: data/oxford-iiit-pet with photographs, if they were downloaded.
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
+ONLY_IN_JAX = ("dtype", "remat", "init")  # of ModelConfig: they change no function
+
 SMALL = {
     "img_size": 16,
     "patch_size": 4,
@@ -73,17 +75,9 @@ def twins(seed: int = 0, **options):
 def torch_twin(config: ModelConfig, params) -> torch_transformer.VisionTransformer:
     """The torch model of a configuration, with the weights of JAX params."""
     weights = state_dict_from_params(jax.device_get(params))
-    model = torch_transformer.VisionTransformer(
-        config.img_size,
-        config.patch_size,
-        config.in_channels,
-        len(weights["head.bias"]),
-        config.embed_dim,
-        config.num_heads,
-        config.num_layers,
-        config.mlp_ratio,
-        config.dropout,
-    )
+    options = {name: value for name, value in vars(config).items() if name not in ONLY_IN_JAX}
+    classes = len(weights["head.bias"]) if "head.bias" in weights else 0
+    model = torch_transformer.VisionTransformer(num_classes=classes, **options)
     model.load_state_dict({name: torch.tensor(weight) for name, weight in weights.items()})
     return model
 

@@ -16,17 +16,19 @@ OPTIM, TARGETS, LOSSES = (
 )
 METRICS, EVALUATE = "jaxvit.objectives.metrics", "jaxvit.training.evaluate"
 SCHEDULES = "jaxvit.optim.schedules"
-IMAGES, INIT = "jaxvit.data.images", "jaxvit.models.initializers"
+GEOMETRIES, INIT = "jaxvit.data.preprocessing", "jaxvit.models.initializers"
 
-ATTEND = "        x = x + self.attn(self.norm1(x))\n"
-FEED = "        return x + self.mlp(self.norm2(x), deterministic)\n"
-DROP_HIDDEN = "        x = self.mlp_dropout(gelu(self.mlp_0(x)), deterministic)\n"
-POSITIONS = "self.transformer_encoder(x + self.positional_embedding, deterministic)"
+ATTEND = "self.attn(self.norm1(x), deterministic)"
+ATTENDED_TO = "        x = x + self.drop_path1(branch, deterministic)\n"
+FEED = "self.mlp(self.norm2(x), deterministic)"
+FED = "return x + self.drop_path2(branch, deterministic)"
+DROP_HIDDEN = "        x = self.mlp_2(activation(self.mlp_0(x)), deterministic)\n"
+POSITIONS = "self.embedding_drop(x + self.positional_embedding, deterministic)"
 SEQUENCE = f"x = jnp.concatenate([cls_token, x], axis=1)  # (B, N, D)\n        x = {POSITIONS}"
 SPLIT_HEADS = "map(heads, jnp.split(qkv, 3, axis=-1))"
 ATTENDED = "_softmax_parts(scores * q.shape[-1] ** -0.5)"
 SMOOTH = "optax.smooth_labels(jax.nn.one_hot(labels, num_classes), label_smoothing)"
-RESIZE = "image.resize((img_size, img_size), Image.Resampling.BILINEAR)"
+RESIZE = "image.resize((width, height), FILTERS[self.interpolation])"
 CLIPPED = """        top=jnp.clip(top, 0, height),
         left=jnp.clip(left, 0, width),
         bottom=jnp.clip(top + box_height, 0, height),
@@ -48,7 +50,6 @@ INITIAL = "parity_tests/test_certificate.py::test_claim_holds[initialisation]"
 SCORES = "parity_tests/test_certificate.py::test_claim_holds[losses]"
 PIXELS = "parity_tests/test_certificate.py::test_claim_holds[pixels]"
 RUN = "parity_tests/test_certificate.py::test_claim_holds[training_run]"
-BFLOAT16 = "parity_tests/test_certificate.py::test_claim_holds[bfloat16]"
 ATTENTION_TEST = "parity_tests/test_multi_head_attention.py"
 GEOMETRY_TEST = "parity_tests/test_geometry.py"
 
@@ -59,18 +60,31 @@ NUMERICS = tuple(
             ("Flax's LayerNorm eps", NORM, "EPSILON = 1e-5", "EPSILON = 1e-6"),
             ("norm before attention missing", LAYERS, ATTEND, ATTEND.replace("self.norm1(x)", "x")),
             ("norm before MLP missing", LAYERS, FEED, FEED.replace("self.norm2(x)", "x")),
-            ("final norm missing", LAYERS, "self.head(self.norm(x[:, 0]))", "self.head(x[:, 0])"),
-            ("post-norm", LAYERS, ATTEND, "        x = self.norm1(x + self.attn(x))\n"),
-            ("residual missing", LAYERS, FEED, FEED.replace("x + ", "")),
+            ("final norm missing", LAYERS, "self.norm(x[:, 0])", "x[:, 0]"),
+            ("post-norm", LAYERS, ATTENDED_TO, "        x = self.norm1(x + self.attn(x, deterministic))\n"),
+            ("residual missing", LAYERS, FED, FED.replace("x + ", "")),
+            ("the mean of all tokens pooled", LAYERS, "x[:, 1 + self.register_tokens :].mean", "x.mean"),
+            ("the mean of the patches without a norm", LAYERS, "        x = self.norm(x)\n        mean", "        mean"),
+            ("registers after the patches", LAYERS, "[x[:, :1], registers, x[:, 1:]]",
+         "[x[:, :1], x[:, 1:], registers]"),
+            ("positions for the registers too", LAYERS, "jnp.broadcast_to(self.registers, shape)",
+         "jnp.broadcast_to(self.registers, shape) + self.positional_embedding[:, :4]"),
+            ("LayerScale left out", "jaxvit.models.layer_scale", "return x * ", "return x + 0 * "),
+            ("LayerScale of the attention on the MLP's branch", LAYERS, "self.ls2(branch)", "self.ls1(branch)"),
+            ("the exact GELU for that by tanh", LAYERS, 'gelu if self.gelu == "erf" else gelu_tanh', "gelu"),
+            ("the norms of the layers always with the lab's eps", LAYERS,
+         "self.norm1 = LayerNorm(self.norm_eps)", "self.norm1 = LayerNorm()"),
+            ("the last norm always with the lab's eps", LAYERS,
+         "self.norm = LayerNorm(self.norm_eps)", "self.norm = LayerNorm()"),
+            ("q, k and v always with a bias", ATTENTION, "3 * self.embed_dim, self.qkv_bias", "3 * self.embed_dim, True"),
             ("LayerNorm's unbiased variance", NORM, "(centred * centred).mean(axis=-1, keepdims=True)",
          "x.var(axis=-1, ddof=1, keepdims=True)"),
             ("tanh GELU", GELU, "return x * _distribution(x)\n\n\n@gelu.defjvp",
          "return jax.nn.gelu(x, approximate=True)\n\n\n@gelu.defjvp"),
-            ("ReLU", LAYERS, "gelu(self.mlp_0(x))", "nn.relu(self.mlp_0(x))"),
+            ("ReLU", LAYERS, "activation(self.mlp_0(x))", "nn.relu(self.mlp_0(x))"),
             ("positions before the class token", LAYERS, SEQUENCE, """x = jnp.concatenate(
             [cls_token, x + self.positional_embedding[:, :-1]], axis=1
-        )
-        x = self.transformer_encoder(x, deterministic)"""),
+        )"""),
             ("positions off by one", LAYERS, "x + self.positional_embedding",
          "x + jnp.roll(self.positional_embedding, 1, axis=1)"),
             ("positions missing", LAYERS, "x + self.positional_embedding", "x"),
@@ -111,12 +125,18 @@ NUMERICS = tuple(
             ("a softmax that overflows", ATTENTION, "jnp.exp(scores - top)", "jnp.exp(scores)"),
         )),
         (MASKS, (
-            ("dropout on attention", LAYERS, ATTEND,
-         "        x = x + self.mlp_dropout(self.attn(self.norm1(x)), deterministic)\n"),
+            ("dropout on attention", LAYERS, ATTEND, f"self.mlp_4({ATTEND}, deterministic)"),
+            ("the attention weights never dropped", ATTENTION, "self.attention_dropout > 0 and", "False and"),
+            ("the projection never dropped", ATTENTION, "return self.proj_drop(out, deterministic)", "return out"),
+            ("the tokens never dropped", LAYERS, POSITIONS, "x + self.positional_embedding"),
+            ("the rate after GELU always that of the MLP", LAYERS,
+         "self.dropout if after_gelu is None else after_gelu", "self.dropout"),
+            ("no branch dropped", "jaxvit.models.drop_path", "jnp.where(kept, x / (1 - self.rate), 0)", "x"),
+            ("one rate of stochastic depth for all layers", "jaxvit.models.drop_path", "rate * number / max(1, layers - 1)", "rate"),
             ("dropout scaled wrongly", LAYERS, DROP_HIDDEN, DROP_HIDDEN
          + "        x = x if deterministic else x * (1 - self.dropout)\n"),
             ("second dropout missing", LAYERS,
-         "self.mlp_dropout(self.mlp_3(x), deterministic)", "self.mlp_3(x)"),
+         "self.mlp_4(self.mlp_3(x), deterministic)", "self.mlp_3(x)"),
             ("half the dropout rate", LAYERS, " = Dropout(self.dropout)",
          " = Dropout(self.dropout / 2)"),
             ("one dropout mask for all examples", DROPOUT, "x.shape, 1 - self.rate",
@@ -128,10 +148,10 @@ NUMERICS = tuple(
             ("the same draws at every step", "jaxvit.training.steps",
          "jax.random.fold_in(jax.random.key(seed), step)", "jax.random.key(seed)"),
         )),
-        (BFLOAT16, (
+        ("tests/models/test_linear.py", (
             ("biases in bfloat16", LINEAR,
-         "y.astype(jnp.float32).reshape(*x.shape[:-1], -1) + bias",
-         "(y + bias.astype(dtype)).astype(jnp.float32).reshape(*x.shape[:-1], -1)"),
+         "return y if bias is None else y + bias",
+         "return y if bias is None else (y.astype(dtype) + bias.astype(dtype)).astype(jnp.float32)"),
         )),
         (STEPS, (
             ("optax's weight decay", "jaxvit.config", "weight_decay: float = option(0.01",
@@ -191,17 +211,23 @@ NUMERICS = tuple(
             ("channels in BGR order", NORMALIZE, "jnp.asarray(mean, jnp.float32)",
          "jnp.asarray(mean[::-1], jnp.float32)"),
             ("bytes over 256", NORMALIZE, "/ 255.0", "/ 256.0"),
-            ("resize without antialias", IMAGES, RESIZE, """image.transform(
-            (img_size, img_size),
-            Image.Transform.AFFINE,
-            (image.width / img_size, 0, 0, 0, image.height / img_size, 0),
-            Image.Resampling.BILINEAR,
-        )"""),
-            ("bicubic resize", IMAGES, RESIZE, RESIZE.replace("BILINEAR", "BICUBIC")),
+            ("resize without antialias", GEOMETRIES, RESIZE, """image.transform(
+                (width, height),
+                Image.Transform.AFFINE,
+                (image.width / width, 0, 0, 0, image.height / height, 0),
+                FILTERS[self.interpolation],
+            )"""),
+            ("bicubic resize", GEOMETRIES, '"bilinear": Image.Resampling.BILINEAR', '"bilinear": Image.Resampling.BICUBIC'),
+            ("bilinear resize whatever is asked", GEOMETRIES, '"bicubic": Image.Resampling.BICUBIC', '"bicubic": Image.Resampling.BILINEAR'),
+            ("the longer side resized", GEOMETRIES, "short = min(", "short = max("),
+            ("the longer side rounded", GEOMETRIES, "int(target * side / short)", "round(target * side / short)"),
+            ("the size before the crop rounded up", GEOMETRIES, "math.floor(", "math.ceil("),
+            ("a crop from the corner", GEOMETRIES, "round((side - self.size) / 2)", "0 * side"),
         )),
         (GEOMETRY_TEST, (
-            ("crop off by half a pixel", GEOMETRY, "(2 * inputs + 1) * size - (2 * outputs + 1) * length",
-         "(2 * inputs) * size - (2 * outputs) * length"),
+            ("crop off by half a pixel", GEOMETRY, "(2 * places + 1) * outputs - (2 * targets + 1) * length",
+         "(2 * places) * outputs - (2 * targets) * length"),
+            ("reduced crops without antialiasing", GEOMETRY, "outputs if inputs <= outputs else jnp.maximum(outputs, length)", "outputs"),
             ("flip upside down", GEOMETRY, "images[:, :, ::-1]", "images[:, ::-1]"),
         )),
         (INITIAL, (

@@ -5,12 +5,22 @@ from collections.abc import Callable, Iterator
 import jax
 import torch
 from flax import linen as nn
+from flax.traverse_util import flatten_dict
+
+from torch_ref.drop_path import DropPath
+
+# The modules of an encoder layer that draw masks, in the order of their calls.
+IN_A_LAYER = (
+    ("attn", "attn_drop"), ("attn", "proj_drop"), ("drop_path1",), ("mlp_2",), ("mlp_4",),
+    ("drop_path2",),
+)  # fmt: skip
 
 
 def make_mask_recorder(model: nn.Module) -> Callable[..., list[jax.Array]]:
     """Returns record(params, images, key), which gives the dropout masks of one training pass.
 
-    The masks are bool, in the order of the calls; True marks a unit that is kept.
+    The masks are bool, in the order of the calls; True marks a unit that is kept. Modules whose
+    rate is 0 draw none.
     """
 
     @jax.jit
@@ -18,12 +28,13 @@ def make_mask_recorder(model: nn.Module) -> Callable[..., list[jax.Array]]:
         _, sown = model.apply(
             {"params": params}, images, False, rngs={"dropout": key}, mutable=["dropout"]
         )
-        layers = sown.get("dropout", {}).get("transformer_encoder", {})
-        return [
-            kept
-            for number in range(len(layers))
-            for kept in layers[f"layers_{number}"]["mlp_dropout"]["kept"]
+        paths = [("embedding_drop",)] + [
+            ("transformer_encoder", f"layers_{number}", *path)
+            for number in range(model.num_layers)
+            for path in IN_A_LAYER
         ]
+        found = flatten_dict(sown.get("dropout", {}))
+        return [kept for path in paths for kept in found.get((*path, "kept"), ())]
 
     return record
 
@@ -60,10 +71,15 @@ class MaskStream:
 
 
 def replace_dropout(model: torch.nn.Module) -> MaskStream:
-    """Replaces every Dropout of the model by ReplayedDropout, in place; returns their stream."""
+    """Replaces each Dropout and DropPath whose rate is above 0 by ReplayedDropout, in place.
+
+    Returns:
+      The stream that all of them take their masks from.
+    """
     masks = MaskStream()
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, torch.nn.Dropout):
-                setattr(parent, name, ReplayedDropout(masks, child.p))
+            rate = {torch.nn.Dropout: "p", DropPath: "rate"}.get(type(child))
+            if rate is not None and getattr(child, rate) > 0:
+                setattr(parent, name, ReplayedDropout(masks, getattr(child, rate)))
     return masks

@@ -42,10 +42,10 @@ def test_a_given_value_is_not_replaced():
 @pytest.mark.parametrize(
     ("images", "expected"),
     [
-        (30, (333, 32, 96)),
-        (300, (93, 32, 96)),
-        (2_000, (40, 64, 128)),
-        (30_000, (10, 64, 128)),
+        (30, (333, 32, 96, 9)),
+        (300, (93, 32, 96, 1)),
+        (2_000, (40, 64, 128, 1)),
+        (30_000, (10, 64, 128, 1)),
     ],
 )
 def test_the_folder_preset_follows_the_number_of_training_images(tmp_path, images, expected):
@@ -57,7 +57,8 @@ def test_the_folder_preset_follows_the_number_of_training_images(tmp_path, image
             for number in range(count):
                 (tmp_path / split / name / f"{number}.jpg").touch()
     _, config = parse(["folder", "--data.dir", str(tmp_path)])
-    assert (config.epochs, config.batch_size, config.model.embed_dim) == expected
+    found = (config.epochs, config.batch_size, config.model.embed_dim, config.val_every_epochs)
+    assert found == expected
     assert not config.follows_images
     assert config.select == "last"
     assert complete(PRESETS["folder"], images, 100).select == "best"

@@ -24,7 +24,8 @@ Params = dict[str, Any]  # nested, with arrays at the leaves
 # Of the names of torch_ref.transformer's parameters, also those of its modules alone.
 PARTS = {
     "cls_token", "positional_embedding", "patch_embedding", "proj", "transformer_encoder", "layers",
-    "norm1", "attn", "qkv", "fc_out", "norm2", "mlp", "norm", "head", "weight", "bias",
+    "norm1", "attn", "qkv", "fc_out", "norm2", "mlp", "norm", "head", "weight", "bias", "ls1",
+    "ls2", "gamma", "registers",
 }  # fmt: skip
 CONV_TO_FLAX = (2, 3, 1, 0)
 CONV_TO_TORCH = (3, 2, 0, 1)

@@ -19,7 +19,7 @@ class Dense(nn.Module):
 
     Attributes:
       features: width F of the output.
-      kernel_init, bias_init: see jaxvit.models.initializers.
+      kernel_init, bias_init: see jaxvit.models.initializers; without a bias_init there is no b.
       dtype: of the matmul.
 
     Torch twin: torch.nn.Linear.
@@ -27,14 +27,15 @@ class Dense(nn.Module):
 
     features: int
     kernel_init: Initializer
-    bias_init: Initializer
+    bias_init: Initializer | None
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B F"]:
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
-        bias = self.param("bias", self.bias_init, (self.features,))
-        return _affine(x, kernel, bias, self.dtype)
+        if self.bias_init is None:
+            return _affine(x, kernel, None, self.dtype)
+        return _affine(x, kernel, self.param("bias", self.bias_init, (self.features,)), self.dtype)
 
 
 class PatchProjection(nn.Module):
@@ -68,7 +69,8 @@ class PatchProjection(nn.Module):
         return _affine(patches, kernel.reshape(-1, self.features), bias, self.dtype)
 
 
-def _affine(x: Array, kernel: Array, bias: Array, dtype: DTypeLike) -> Array:
+def _affine(x: Array, kernel: Array, bias: Array | None, dtype: DTypeLike) -> Array:
     """x W + b over the last axis, with all other axes of x flattened into one for the matmul."""
     y = x.reshape(-1, x.shape[-1]).astype(dtype) @ kernel.astype(dtype)
-    return y.astype(jnp.float32).reshape(*x.shape[:-1], -1) + bias
+    y = y.astype(jnp.float32).reshape(*x.shape[:-1], -1)
+    return y if bias is None else y + bias

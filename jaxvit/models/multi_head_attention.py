@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from jaxvit.models.dropout import Dropout
 from jaxvit.models.initializers import Init, bias_init, kernel_init
 from jaxvit.models.linear import Dense
 from jaxvit.shapes import Array, Float
@@ -14,15 +15,18 @@ from jaxvit.shapes import Array, Float
 class MultiHeadSelfAttention(nn.Module):
     """Scaled dot-product attention of a sequence with itself, over several heads.
 
-    out = concat_h(softmax(q_h k_h^T / sqrt(head_dim)) v_h) W_out + b_out, with
+    out = drop(concat_h(drop(softmax(q_h k_h^T / sqrt(head_dim))) v_h) W_out + b_out), with
     head_dim = embed_dim / num_heads. The columns of `qkv` are ordered by q, k, v, then by head,
-    then by channel within the head. There is no dropout and no mask.
+    then by channel within the head. There is no mask.
 
     Attributes:
       embed_dim: width D of a token.
       num_heads: heads h; divides embed_dim.
       dtype: of the matmuls; the softmax is always float32.
       init_scheme: see jaxvit.models.initializers.
+      qkv_bias: whether q, k and v have a bias.
+      attention_dropout, projection_dropout: rates in [0, 1) of the two drops, on the attention
+        weights and on the output.
 
     The attention weights, float32 (B, h, N, N) with rows that sum to 1, are sown as
     "attention_weights": read them with `model.apply(..., mutable=["intermediates"])`.
@@ -37,6 +41,9 @@ class MultiHeadSelfAttention(nn.Module):
     num_heads: int
     dtype: DTypeLike = jnp.float32
     init_scheme: Init = "torch"
+    qkv_bias: bool = True
+    attention_dropout: float = 0.0
+    projection_dropout: float = 0.0
 
     def __post_init__(self):
         if self.embed_dim % self.num_heads != 0:
@@ -46,18 +53,22 @@ class MultiHeadSelfAttention(nn.Module):
         super().__post_init__()
 
     def setup(self):
-        def dense(features: int) -> Dense:
+        def dense(features: int, bias: bool = True) -> Dense:
             return Dense(
                 features,
                 kernel_init(self.init_scheme, self.embed_dim),
-                bias_init(self.init_scheme, self.embed_dim),
+                bias_init(self.init_scheme, self.embed_dim) if bias else None,
                 self.dtype,
             )
 
-        self.qkv = dense(3 * self.embed_dim)
+        self.qkv = dense(3 * self.embed_dim, self.qkv_bias)
         self.fc_out = dense(self.embed_dim)
+        self.attn_drop = Dropout(self.attention_dropout)
+        self.proj_drop = Dropout(self.projection_dropout)
 
-    def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
+    def __call__(
+        self, x: Float[Array, "B N D"], deterministic: bool = True
+    ) -> Float[Array, "B N D"]:
         chex.assert_shape(x, (None, None, self.embed_dim))
         batch, tokens, _ = x.shape
         head_dim = self.embed_dim // self.num_heads
@@ -69,7 +80,11 @@ class MultiHeadSelfAttention(nn.Module):
         q, k, v = map(heads, jnp.split(qkv, 3, axis=-1))  # each (B, h, N, k)
         out, weights = attend(q, k, v)
         self.sow("intermediates", "attention_weights", weights)
-        return self.fc_out(out.swapaxes(1, 2).reshape(batch, tokens, self.embed_dim))
+        if self.attention_dropout > 0 and not deterministic:
+            kept = self.attn_drop(weights, deterministic).astype(v.dtype)
+            out = jnp.einsum("bhqn,bhnk->bhqk", kept, v)
+        out = self.fc_out(out.swapaxes(1, 2).reshape(batch, tokens, self.embed_dim))
+        return self.proj_drop(out, deterministic)
 
 
 def attend(

@@ -1,45 +1,38 @@
 """The transformer encoder, and the Vision Transformer that contains it."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.typing import DTypeLike
 
 from jaxvit.config import ModelConfig
+from jaxvit.models.drop_path import DropPath, drop_path_rate
 from jaxvit.models.dropout import Dropout
-from jaxvit.models.gelu import gelu
-from jaxvit.models.initializers import Init, bias_init, head_kernel_init, kernel_init, token_init
+from jaxvit.models.gelu import gelu, gelu_tanh
+from jaxvit.models.initializers import bias_init, head_kernel_init, kernel_init, token_init
 from jaxvit.models.layer_norm import LayerNorm
+from jaxvit.models.layer_options import LayerOptions
+from jaxvit.models.layer_scale import LayerScale
 from jaxvit.models.linear import Dense
 from jaxvit.models.multi_head_attention import MultiHeadSelfAttention
 from jaxvit.models.patch_embedding import PatchEmbedding
 from jaxvit.shapes import Array, Float
 
 
-class TransformerEncoderLayer(nn.Module):
+class TransformerEncoderLayer(LayerOptions):
     """A pre-norm encoder layer.
 
-    x = x + attn(norm1(x)); x = x + mlp(norm2(x)), with mlp = Linear, exact (erf) GELU, Dropout,
-    Linear, Dropout. There is no dropout outside the MLP. `mlp_0` and `mlp_3` are named after the
-    indices of the two Linear layers in PyTorch's Sequential.
+    x = x + drop_path(ls1(attn(norm1(x)))); x = x + drop_path(ls2(mlp(norm2(x)))), with mlp =
+    Linear, GELU, Dropout, Linear, Dropout. ls1 and ls2 are LayerScale where layer_scale is not 0,
+    and nothing otherwise. The members of `mlp` are named by their indices in PyTorch's Sequential:
+    `mlp_0` and `mlp_3` are the two Linear layers.
 
     Attributes:
-      embed_dim: width D of a token.
-      num_heads: attention heads.
-      mlp_ratio: hidden width of the MLP divided by embed_dim.
-      dropout: rate, in [0, 1).
-      dtype: of the matmuls.
-      init_scheme: see jaxvit.models.initializers.
+      see LayerOptions; drop_path is this layer's own rate.
 
     Source: Dosovitskiy et al. 2021, arXiv:2010.11929. Torch twin: torch_ref/transformer.py.
     """
-
-    embed_dim: int
-    num_heads: int
-    mlp_ratio: float = 4.0
-    dropout: float = 0.1
-    dtype: DTypeLike = jnp.float32
-    init_scheme: Init = "torch"
 
     def setup(self):
         hidden_dim = int(self.embed_dim * self.mlp_ratio)
@@ -52,44 +45,56 @@ class TransformerEncoderLayer(nn.Module):
                 self.dtype,
             )
 
-        self.norm1 = LayerNorm()
+        self.norm1 = LayerNorm(self.norm_eps)
         self.attn = MultiHeadSelfAttention(
-            self.embed_dim, self.num_heads, self.dtype, self.init_scheme
+            self.embed_dim,
+            self.num_heads,
+            self.dtype,
+            self.init_scheme,
+            self.qkv_bias,
+            self.attention_dropout,
+            self.projection_dropout,
         )
-        self.norm2 = LayerNorm()
+        self.norm2 = LayerNorm(self.norm_eps)
         self.mlp_0 = dense(self.embed_dim, hidden_dim)
+        after_gelu = self.activation_dropout
+        self.mlp_2 = Dropout(self.dropout if after_gelu is None else after_gelu)
         self.mlp_3 = dense(hidden_dim, self.embed_dim)
-        self.mlp_dropout = Dropout(self.dropout)
+        self.mlp_4 = Dropout(self.dropout)
+        if self.layer_scale != 0:
+            self.ls1 = LayerScale(self.layer_scale)
+            self.ls2 = LayerScale(self.layer_scale)
+        self.drop_path1 = DropPath(self.drop_path)
+        self.drop_path2 = DropPath(self.drop_path)
 
     def __call__(
         self, x: Float[Array, "B N D"], deterministic: bool = True
     ) -> Float[Array, "B N D"]:
-        x = x + self.attn(self.norm1(x))
-        return x + self.mlp(self.norm2(x), deterministic)
+        branch = self.attn(self.norm1(x), deterministic)
+        branch = self.ls1(branch) if self.layer_scale != 0 else branch
+        x = x + self.drop_path1(branch, deterministic)
+        branch = self.mlp(self.norm2(x), deterministic)
+        branch = self.ls2(branch) if self.layer_scale != 0 else branch
+        return x + self.drop_path2(branch, deterministic)
 
     def mlp(self, x: Float[Array, "B N D"], deterministic: bool) -> Float[Array, "B N D"]:
-        x = self.mlp_dropout(gelu(self.mlp_0(x)), deterministic)
-        return self.mlp_dropout(self.mlp_3(x), deterministic)
+        activation = gelu if self.gelu == "erf" else gelu_tanh
+        x = self.mlp_2(activation(self.mlp_0(x)), deterministic)
+        return self.mlp_4(self.mlp_3(x), deterministic)
 
 
-class TransformerEncoder(nn.Module):
+class TransformerEncoder(LayerOptions):
     """A stack of encoder layers, `layers_0` to `layers_{num_layers - 1}`.
 
     Attributes:
       num_layers: number of layers.
       remat: recompute each layer in the backward pass instead of storing its activations.
-      others: see TransformerEncoderLayer.
+      others: see LayerOptions.
 
     Torch twin: torch_ref/transformer.py.
     """
 
-    embed_dim: int
-    num_heads: int
-    num_layers: int
-    mlp_ratio: float = 4.0
-    dropout: float = 0.1
-    dtype: DTypeLike = jnp.float32
-    init_scheme: Init = "torch"
+    num_layers: int = 12
     remat: bool = False
 
     def setup(self):
@@ -97,17 +102,8 @@ class TransformerEncoder(nn.Module):
         if self.remat:
             layer = nn.remat(layer, static_argnums=(2,))
         layer = traced_once(layer)
-        self.layers = [
-            layer(
-                self.embed_dim,
-                self.num_heads,
-                self.mlp_ratio,
-                self.dropout,
-                self.dtype,
-                self.init_scheme,
-            )
-            for _ in range(self.num_layers)
-        ]
+        rates = [drop_path_rate(self.drop_path, i, self.num_layers) for i in range(self.num_layers)]
+        self.layers = [layer(**self.layer_options() | {"drop_path": rate}) for rate in rates]
 
     def __call__(
         self, x: Float[Array, "B N D"], deterministic: bool = True
@@ -122,33 +118,36 @@ def traced_once(layer: type[nn.Module]) -> type[nn.Module]:
     return nn.jit(layer, static_argnums=(2,))
 
 
-class VisionTransformer(nn.Module):
+class VisionTransformer(LayerOptions):
     """An image classifier: patches, a class token, positions, an encoder, a norm and a head.
 
-    z = [cls_token, patch_embedding(x)] + positional_embedding;
-    logits = head(norm(transformer_encoder(z)[:, 0])).
+    z = drop([cls_token, patch_embedding(x)] + positional_embedding), with the register tokens, if
+    there are any, inserted after the class token, without positions;
+    features = pool(norm(transformer_encoder(z))); logits = head(features).
 
     Called as `model.apply({"params": params}, images, deterministic=True)`; with
-    `deterministic=False` it also needs `rngs={"dropout": key}` where dropout is above 0. Logits
+    `deterministic=False` it also needs `rngs={"dropout": key}` where a rate is above 0. Logits
     are float32 whatever the dtype. With the defaults it has 85,827,109 parameters.
 
     Attributes:
       img_size: height and width of the image, in pixels.
       patch_size: side of a patch, in pixels; divides img_size.
       in_channels: channels of the image.
-      num_classes: K.
-      embed_dim: width D of a token; num_heads divides it.
-      num_heads, num_layers, mlp_ratio, dropout: see TransformerEncoderLayer.
-      dtype: of the matmuls, float32 or bfloat16; parameters, residual stream, LayerNorm and
-        softmax stay float32.
-      init_scheme: "torch" or "vit", see jaxvit.models.initializers.
+      num_classes: K; 0 for a model without a head, which gives the features.
+      num_layers: encoder layers.
       remat: recompute each layer in the backward pass.
+      pool: what becomes of the tokens: "cls" takes the class token (B, D), "mean" the mean of the
+        patches (B, D), "both" the two side by side (B, 2 D).
+      register_tokens: how many.
+      embedding_dropout: rate of the dropout before the encoder, in [0, 1).
+      others: see LayerOptions.
 
     Raises:
       ValueError: patch_size does not divide img_size, num_heads does not divide embed_dim, or
         an image does not have the model's size and channels.
 
-    Source: Dosovitskiy et al. 2021, arXiv:2010.11929. Torch twin: torch_ref/transformer.py.
+    Source: Dosovitskiy et al. 2021, arXiv:2010.11929; registers: Darcet et al. 2024,
+    arXiv:2309.16588. Torch twin: torch_ref/transformer.py.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -161,18 +160,17 @@ class VisionTransformer(nn.Module):
       (2, 5)
     """
 
+    embed_dim: int = 768
+    num_heads: int = 12
     img_size: int = 224
     patch_size: int = 16
     in_channels: int = 3
     num_classes: int = 37
-    embed_dim: int = 768
-    num_heads: int = 12
     num_layers: int = 12
-    mlp_ratio: float = 4.0
-    dropout: float = 0.1
-    dtype: DTypeLike = jnp.float32
-    init_scheme: Init = "torch"
     remat: bool = False
+    pool: Literal["cls", "mean", "both"] = "cls"
+    register_tokens: int = 0
+    embedding_dropout: float = 0.0
 
     def setup(self):
         self.patch_embedding = PatchEmbedding(
@@ -189,32 +187,48 @@ class VisionTransformer(nn.Module):
             token_init,
             (1, self.patch_embedding.num_patches + 1, self.embed_dim),
         )
+        if self.register_tokens:
+            self.registers = self.param(
+                "registers", token_init, (1, self.register_tokens, self.embed_dim)
+            )
+        self.embedding_drop = Dropout(self.embedding_dropout)
         self.transformer_encoder = TransformerEncoder(
-            self.embed_dim,
-            self.num_heads,
-            self.num_layers,
-            self.mlp_ratio,
-            self.dropout,
-            self.dtype,
-            self.init_scheme,
-            self.remat,
+            **self.layer_options(), num_layers=self.num_layers, remat=self.remat
         )
-        self.norm = LayerNorm()
-        self.head = Dense(
-            self.num_classes,
-            head_kernel_init(self.init_scheme, self.embed_dim),
-            bias_init(self.init_scheme, self.embed_dim),
-        )
+        self.norm = LayerNorm(self.norm_eps)
+        if self.num_classes:
+            features = self.embed_dim * (2 if self.pool == "both" else 1)
+            self.head = Dense(
+                self.num_classes,
+                head_kernel_init(self.init_scheme, features),
+                bias_init(self.init_scheme, features),
+            )
 
     def __call__(
         self, x: Float[Array, "B H W C"], deterministic: bool = True
     ) -> Float[Array, "B K"]:
+        features = self.features(x, deterministic)
+        return self.head(features) if self.num_classes else features
+
+    def features(
+        self, x: Float[Array, "B H W C"], deterministic: bool = True
+    ) -> Float[Array, "B F"]:
+        """What the head sees: F = D, or 2 D where pool is "both"."""
         x = self.patch_embedding(x)  # (B, N - 1, D)
         cls_token = jnp.broadcast_to(self.cls_token, (x.shape[0], 1, self.embed_dim))
         # From here on the residual stream is float32, because it is a sum of many small terms.
         x = jnp.concatenate([cls_token, x], axis=1)  # (B, N, D)
-        x = self.transformer_encoder(x + self.positional_embedding, deterministic)
-        return self.head(self.norm(x[:, 0]))
+        x = self.embedding_drop(x + self.positional_embedding, deterministic)
+        if self.register_tokens:
+            shape = (x.shape[0], self.register_tokens, self.embed_dim)
+            registers = jnp.broadcast_to(self.registers, shape)
+            x = jnp.concatenate([x[:, :1], registers, x[:, 1:]], axis=1)  # (B, N + R, D)
+        x = self.transformer_encoder(x, deterministic)
+        if self.pool == "cls":
+            return self.norm(x[:, 0])
+        x = self.norm(x)
+        mean = x[:, 1 + self.register_tokens :].mean(axis=1)
+        return mean if self.pool == "mean" else jnp.concatenate([x[:, 0], mean], axis=-1)
 
 
 def init_params(model: nn.Module, key: jax.Array) -> dict:
@@ -233,17 +247,6 @@ def init_params(model: nn.Module, key: jax.Array) -> dict:
 
 def make_model(config: ModelConfig, num_classes: int) -> VisionTransformer:
     """The VisionTransformer that the configuration describes, with one logit for each class."""
-    return VisionTransformer(
-        img_size=config.img_size,
-        patch_size=config.patch_size,
-        in_channels=config.in_channels,
-        num_classes=num_classes,
-        embed_dim=config.embed_dim,
-        num_heads=config.num_heads,
-        num_layers=config.num_layers,
-        mlp_ratio=config.mlp_ratio,
-        dropout=config.dropout,
-        dtype=jnp.dtype(config.dtype),
-        init_scheme=config.init,
-        remat=config.remat,
-    )
+    options = dict(vars(config))
+    options["dtype"], options["init_scheme"] = jnp.dtype(options["dtype"]), options.pop("init")
+    return VisionTransformer(num_classes=num_classes, **options)

@@ -31,7 +31,7 @@ def make_classification(
       config: augment, label_smoothing, and mean and std of the data.
     """
     mean, std = config.data.mean, config.data.std
-    augment = make_augment(config.augment, mean, std)
+    augment = make_augment(config.augment, mean, std, model.img_size)
 
     def prepare(key: jax.Array, batch: dict) -> Inputs:
         targets = smooth_labels(batch["label"], model.num_classes, config.label_smoothing)

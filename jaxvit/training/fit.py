@@ -20,7 +20,7 @@ STEPS_AHEAD = 8
 
 @dataclass(frozen=True)
 class Plan:
-    """How many steps a run takes, and where its epochs end.
+    """How many steps a run takes, where its epochs end, and after which it is validated.
 
     Examples flow without a break, so epoch e of n examples ends with step ceil(e n / B).
     """
@@ -28,6 +28,7 @@ class Plan:
     examples: int
     batch_size: int
     epochs: int
+    val_every_epochs: int = 1
 
     @property
     def total_steps(self) -> int:
@@ -41,8 +42,13 @@ class Plan:
         """The epoch of the step's first example; steps count from 1."""
         return (step - 1) * self.batch_size // self.examples + 1
 
-    def ends_epoch(self, step: int) -> bool:
-        return step == self.end_of(self.epoch_of(step))
+    def validates(self, step: int) -> bool:
+        """Whether a val_every_epochs-th epoch, or the last, ends with the step."""
+        before, after = (
+            steps * self.batch_size // self.examples // self.val_every_epochs
+            for steps in (step - 1, step)
+        )
+        return after > before or step == self.total_steps
 
 
 def fit(
@@ -67,12 +73,13 @@ def fit(
       state: donated: use the one returned.
       train_step: compiled.
       batches: on the devices; the first belongs to the state's step.
-      plan: when to stop, and where epochs end.
-      log_every_steps: between calls of on_log; an epoch's last step is logged too.
+      plan: when to stop, and when to validate.
+      log_every_steps: between calls of on_log; a step that is validated is logged too.
       on_log: (step, metrics), "train/loss" and the like of that step, and "images_per_sec" since
         the last logged one, without the time spent in hooks or in compiling.
-      on_epoch: (step, state) at the end of each epoch, after on_log.
-      on_save: (state), where an epoch does not end: every save_every_steps, and before stopping.
+      on_epoch: (step, state) at the end of each epoch that is validated, after on_log.
+      on_save: (state), after steps that are not validated: every save_every_steps, and before
+        stopping.
       save_every_steps: 0 disables mid-epoch saves.
       should_stop: asked after every step, with its number.
 
@@ -96,9 +103,9 @@ def fit(
             compile_sec = time.perf_counter() - began
             logged_step, logged_at = step, time.perf_counter()
         stops = should_stop(step)
-        ends_epoch = plan.ends_epoch(step)
-        logs = ends_epoch or step % log_every_steps == 0
-        saves = not ends_epoch and (stops or (save_every_steps and step % save_every_steps == 0))
+        validates = plan.validates(step)
+        logs = validates or step % log_every_steps == 0
+        saves = not validates and (stops or (save_every_steps and step % save_every_steps == 0))
         if logs or saves:
             _check_finite(step, unread, metrics)
             unread.clear()
@@ -108,7 +115,7 @@ def fit(
             if steps:
                 values["images_per_sec"] = steps * plan.batch_size / sec
             on_log(step, values)
-            if ends_epoch:
+            if validates:
                 on_epoch(step, state)
             logged_step, logged_at = step, time.perf_counter()
         if saves:

@@ -12,18 +12,29 @@ from jaxvit.objectives.losses import soft_target_cross_entropy
 from jaxvit.objectives.targets import smooth_labels
 from jaxvit.runtime.compiler import jit
 from parity_tests.comparison import to_nhwc, twins
-from parity_tests.evidence import Evidence, Row, distance
+from parity_tests.evidence import Evidence, Row, distance, equal
 from parity_tests.replay import make_mask_recorder, replace_dropout
 
 TITLE = "Dropout: outputs and gradients in training mode, masks drawn by JAX replayed in PyTorch"
-RATE = 0.3
+RATE, BATCH = 0.3, 8
+EACH = {
+    "dropout": 0.1, "activation_dropout": 0.2, "attention_dropout": 0.3, "projection_dropout": 0.15,
+    "embedding_dropout": 0.25, "drop_path": 0.4, "layer_scale": 0.5,
+}  # fmt: skip
 SIGMAS = 5  # limit of the mask statistics, in standard errors
 
 
 def measure(quick: bool) -> Evidence:
-    torch_model, jax_model, params = twins(dropout=RATE, num_layers=2 if quick else 4)
-    batch = 8
-    images, labels = torch.randn(batch, 3, 16, 16), torch.arange(batch) % 7
+    num_layers = 2 if quick else 4
+    rows, masks = compared("", {"dropout": RATE, "num_layers": num_layers})
+    others, _ = compared("every kind: ", EACH | {"num_layers": num_layers})
+    return Evidence(rows + others + mask_rows(masks, BATCH))
+
+
+def compared(what: str, options: dict) -> tuple[list[Row], list]:
+    """Logits and gradients of a model in training mode, and the masks that were drawn."""
+    torch_model, jax_model, params = twins(**options)
+    images, labels = torch.randn(BATCH, 3, 16, 16), torch.arange(BATCH) % 7
     inputs, key = to_nhwc(images), jax.random.key(3)
     masks = make_mask_recorder(jax_model)(params, inputs, key)
 
@@ -50,8 +61,7 @@ def measure(quick: bool) -> Evidence:
     ours = {"logits": logits} | state_dict_from_params(grads)
     truth = in_torch(copy.deepcopy(torch_model).double(), images.double())
     theirs = in_torch(torch_model, images)
-    rows = [distance(name, ours[name], theirs[name], truth[name]) for name in truth]
-    return Evidence(rows + mask_rows(masks, batch))
+    return [distance(what + n, ours[n], theirs[n], truth[n]) for n in truth], masks
 
 
 def mask_rows(masks, batch: int) -> list[Row]:
@@ -76,7 +86,9 @@ def mask_rows(masks, batch: int) -> list[Row]:
         return Row(quantity, "standard errors", value, f"at most {limit}", bool(value <= limit))
 
     return [
+        equal("masks that have a row for each example", "other masks",
+              sum(mask.ndim != 3 or len(mask) != batch for mask in masks)),
         within("fraction of units dropped, from the rate", abs(share - RATE) / sigma, SIGMAS),
         within("largest correlation between two masks", max(map(abs, pairs)), SIGMAS),
         within("largest correlation between examples' masks", max(map(abs, rows_alike)), SIGMAS),
-    ]
+    ]  # fmt: skip

@@ -14,6 +14,7 @@ from jaxvit.models import transformer
 from jaxvit.runtime.compiler import jit
 from parity_tests.comparison import to_nhwc, twins
 from parity_tests.evidence import Evidence, distance
+from torch_ref.drop_path import DropPath
 
 TITLE = "Forward: the output of every named module"
 
@@ -23,10 +24,26 @@ SHAPES = {
         "img_size": 33, "patch_size": 11, "embed_dim": 26, "num_heads": 13, "mlp_ratio": 2.5,
         "num_classes": 5, "batch": 3,
     },
+    "as DINOv2 with registers": {
+        "img_size": 28, "patch_size": 14, "layer_scale": 0.3, "register_tokens": 4,
+        "norm_eps": 1e-6, "pool": "both", "batch": 2,
+    },
+    "as Google's, without biases of q, k, v": {
+        "img_size": 16, "patch_size": 8, "gelu": "tanh", "norm_eps": 1e-6, "qkv_bias": False,
+        "pool": "mean", "batch": 2,
+    },
 }  # fmt: skip
 VIT_B16 = {
     "img_size": 224, "patch_size": 16, "embed_dim": 768, "num_heads": 12, "num_layers": 12,
     "num_classes": 37,
+}  # fmt: skip
+
+
+# Modules that only one of the two has.
+UNSEEN = (torch.nn.GELU, torch.nn.Dropout, torch.nn.Identity, torch.nn.ModuleList, DropPath)
+DROPS = {
+    ("mlp_2",), ("mlp_4",), ("attn_drop",), ("proj_drop",), ("embedding_drop",), ("drop_path1",),
+    ("drop_path2",),
 }  # fmt: skip
 
 
@@ -64,7 +81,7 @@ def jax_outputs(model, params, images) -> dict[str, np.ndarray]:
             path = context.module.path
             if context.method_name == "mlp":  # a Sequential in PyTorch, a method in Flax
                 path = (*path, "mlp")
-            elif context.method_name != "__call__" or path[-1:] == ("mlp_dropout",):
+            elif context.method_name != "__call__" or path[-1:] in DROPS:
                 return out
             name = torch_name(path)
             if name == "transformer_encoder":
@@ -96,7 +113,7 @@ def torch_outputs(model: torch.nn.Module, images: torch.Tensor) -> dict[str, np.
     hooks = [
         module.register_forward_hook(keep(name))
         for name, module in model.named_modules()
-        if not isinstance(module, torch.nn.GELU | torch.nn.Dropout | torch.nn.ModuleList)
+        if not isinstance(module, UNSEEN)
     ]
     with torch.no_grad():
         model.eval()(images)

@@ -13,6 +13,7 @@ from jaxvit.config import DataConfig
 from jaxvit.data import datasets
 from jaxvit.data.datasets import describe, find_source, load_dataset
 from jaxvit.data.examples import Examples, check_labels
+from jaxvit.data.preprocessing import Geometry
 from jaxvit.errors import UserError
 from jaxvit.presets import PETS, PRESETS
 
@@ -123,7 +124,7 @@ def test_exif_rotates_photos_of_a_folder_by_default_and_those_of_pets_on_request
         np.testing.assert_array_equal(data.train.take(np.arange(1))["image"][0], expected)
     for exif_option, expected in ((None, pixels), (True, upright)):
         config = replace(PETS, dir=str(pets_like), exif=exif_option)
-        found = find_source(config).splits["train"].pixels(0, 8)
+        found = find_source(config).splits["train"].pixels(0, Geometry(8))
         assert (np.abs(found.astype(int) - expected) < 30).all()
 
 

@@ -188,11 +188,18 @@ def test_a_whole_run_traces_each_of_its_steps_once(tiny, tmp_path, monkeypatch):
 def test_epochs_end_when_their_examples_are_seen(examples, batch_size, epochs):
     plan = Plan(examples, batch_size, epochs)
     assert plan.total_steps == -(-examples * epochs // batch_size)
-    ends = [step for step in range(1, plan.total_steps + 1) if plan.ends_epoch(step)]
+    ends = [step for step in range(1, plan.total_steps + 1) if plan.validates(step)]
     assert ends == sorted({-(-examples * e // batch_size) for e in range(1, epochs + 1)})
     assert plan.epoch_of(1) == 1
     if batch_size <= examples:
         assert plan.epoch_of(plan.total_steps) == epochs
+
+
+def test_every_third_epoch_and_the_last_are_validated():
+    plan = Plan(examples=10, batch_size=4, epochs=7, val_every_epochs=3)
+    assert [s for s in range(1, plan.total_steps + 1) if plan.validates(s)] == [8, 15, 18]
+    plan = Plan(examples=5, batch_size=64, epochs=20, val_every_epochs=3)  # many epochs in a step
+    assert [s for s in range(1, plan.total_steps + 1) if plan.validates(s)] == [1, 2]
 
 
 def test_fit_logs_at_the_configured_interval_and_at_every_epochs_end():
