@@ -154,11 +154,11 @@ def test_grey_and_colour_have_caches_of_their_own(tmp_path):
 def test_as_many_threads_decode_as_asked(tmp_path):
     at_once, seen = threading.Barrier(3), set()
 
-    def pixels(index, img_size):
+    def pixels(index, geometry):
         at_once.wait(timeout=9)  # needs three threads
         seen.add(threading.get_ident())
-        return np.zeros((img_size, img_size, 3), np.uint8)
+        return np.zeros((geometry.size, geometry.size, 3), np.uint8)
 
     examples = Examples(tuple("abcdef"), np.zeros(6, np.int32), pixels, "three")
-    load_pixels(examples, 4, 3, tmp_path, threads=3)
+    load_pixels(examples, Geometry(4), 3, tmp_path, threads=3)
     assert len(seen) == 3
