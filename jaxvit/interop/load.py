@@ -10,7 +10,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxvit.config import ModelConfig, check
-from jaxvit.data.preprocessing import Geometry, Preprocessing
+from jaxvit.data.datasets import scoring_geometry
+from jaxvit.data.preprocessing import Preprocessing
 from jaxvit.errors import UserError
 from jaxvit.interop.positions import resize_positions
 from jaxvit.interop.reading import Reading, read_layout, recognise
@@ -187,7 +188,9 @@ def _load_run(path: Path, layout: str | None, options: Mapping[str, Any] | None)
         params,
         config,
         len(run.class_names),
-        Preprocessing(Geometry(config.img_size), tuple(data.mean), tuple(data.std)),
+        Preprocessing(
+            scoring_geometry(data, config.img_size), tuple(data.mean), tuple(data.std)
+        ),
         run.class_names,
         RUN,
         report,
