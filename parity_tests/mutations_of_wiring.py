@@ -197,7 +197,7 @@ WIRING = tuple(
              "state"),
             ("events of steps that are taken again are kept", DIRECTORY,
              "purge_step=self._purge_step", "purge_step=None"),
-            ("fewer checkpoints kept than asked", RECORDER, "config.checkpoint.keep, warn", "2, warn"),
+            ("fewer checkpoints kept than asked", RECORDER, "config.checkpoint.keep,", "2,"),
             ("another order of images resumed", DIRECTORY, "if list(kept) != list(found):", "if False:"),
             ("another configuration resumed", DIRECTORY, "        if differ:", "        if False:"),
             ("other images resumed", DIRECTORY, "if difference is not None:", "if False:"),
