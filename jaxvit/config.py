@@ -122,6 +122,15 @@ class DataConfig:
     mean: tuple[float, ...] | None = IMAGENET_MEAN
     # Per-channel standard deviation of pixels in [0, 1]; None means the data set's.
     std: tuple[float, ...] | None = IMAGENET_STD
+    # squash: an image is resized to a square. short_side: its shorter side is resized, which keeps
+    # the aspect ratio, and the centre is cut out. None means as the weights were trained.
+    resize: Literal["squash", "short_side"] | None = "squash"
+    # Side of the centre crop over the side that images are resized to.
+    crop_share: float | None = option(1.0, within(0, 1), positive)
+    interpolation: Literal["bilinear", "bicubic"] | None = "bilinear"  # Filter of the resizing.
+    # Side, in pixels, at which training images are cached, squashed, so that random crops are cut
+    # from more pixels than the model sees. None means as the images that are scored.
+    stored_size: int | None = option(None, count(1, 4096))
     # Rotate photos by their EXIF orientation. None rotates those of your own folder and leaves the
     # other data sets' images as they are stored, as the lab does.
     exif: bool | None = None
@@ -439,6 +448,17 @@ class Config:
             f"--model.in-channels {self.model.in_channels} does not fit --data.name "
             f"{self.data.name}, whose images have {self.data.channels}: set it to "
             f"{self.data.channels}",
+        )
+        stored, size = self.data.stored_size, self.model.img_size
+        require(
+            stored is None or self.augment.crop_scale != (1.0, 1.0),
+            f"--data.stored-size {stored} is of use only to random crops: give "
+            "--augment.crop-scale LOW HIGH too, or leave it out",
+        )
+        require(
+            stored is None or size is None or stored >= size,
+            f"--data.stored-size {stored} is below --model.img-size {size}: raise it, or leave it "
+            "out",
         )
         layers = frozen_layers(self.optim.freeze)
         require(

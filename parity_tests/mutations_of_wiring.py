@@ -16,7 +16,9 @@ CACHE, DATASETS, FILES, FOLDER, LOADER, IMAGES, PETS, SPLITS = (
         "cache", "datasets", "files", "folder", "loader", "images", "oxford_iiit_pet", "splits"
     )
 )  # fmt: skip
-TASK, REPORT = "jaxvit.tasks.classification", "jaxvit.tasks.classification_report"
+TASK, REPORT, GRIDS = (
+    "jaxvit.tasks.classification", "jaxvit.tasks.classification_report", "jaxvit.pictures.grids"
+)  # fmt: skip
 SAVED, AVERAGING, SCHEDULES = (
     "jaxvit.interop.saved_run", "jaxvit.optim.averaging", "jaxvit.optim.schedules"
 )  # fmt: skip
@@ -99,8 +101,8 @@ WIRING = tuple(
             ("photos to classify not turned upright", SAVED, "str(photo), channels, upright",
              "str(photo), channels, False"),
             ("PIL images to classify not turned upright", SAVED,
-             "prepare_image(photo, size, channels, upright)",
-             "prepare_image(photo, size, channels, False)"),
+             "prepare_image(photo, geometry, channels, upright)",
+             "prepare_image(photo, geometry, channels, False)"),
             ("the least probable class first", SAVED, "np.argsort(-probabilities", "np.argsort(probabilities"),
             ("steps dropped from the summary's rate", RECORDER, "seconds += (line", "seconds = (line"),
             ("epochs counted from 0", FIT, "// self.examples + 1", "// self.examples"),
@@ -111,6 +113,13 @@ WIRING = tuple(
             ("the interval of another confidence", METRICS, "z: float = 1.959964", "z: float = 1.645"),
             ("gradients clipped to a norm of 1 whatever is asked", "jaxvit.optim.optimizers",
              "optax.clip_by_global_norm(config.clip_norm)", "optax.clip_by_global_norm(1.0)"),
+            ("every epoch printed as the best", RECORDER, "step, metrics, is_best)",
+             "step, metrics, True)"),
+            ("the last epoch printed as the best", RECORDER, 'best = summary["best"]',
+             'best = summary["last"]'),
+            ("the last state's scores printed as the best's", RECORDER,
+             'which = " of the last epoch" if', 'which = "" if'),
+            ("another preset in the summary", RECORDER, '"preset": name', '"preset": "digits"'),
         )),
         ("tests/training/test_training.py", (
             ("a checkpoint's hash never compared", ITEMS, "if sha256(tree) != saved[name]:",
@@ -150,6 +159,15 @@ WIRING = tuple(
             ("no fence between steps", FIT, "if len(unread) > STEPS_AHEAD:", "if False:"),
             ("the first unread loss checked alone", FIT, "enumerate(jax.device_get(losses),",
              "enumerate(jax.device_get(losses[:0]),"),
+            ("Adam's options ignored", "jaxvit.optim.optimizers",
+             "scale_by_adam(config.b1, config.b2, config.eps)", "scale_by_adam(0.9, 0.999, 1e-8)"),
+            ("b1 ignored", "jaxvit.optim.optimizers", "scale_by_adam(config.b1,",
+             "scale_by_adam(0.9,"),
+            ("b2 ignored", "jaxvit.optim.optimizers", "config.b2, config.eps)", "0.999, config.eps)"),
+            ("eps ignored", "jaxvit.optim.optimizers", "config.b2, config.eps)", "config.b2, 1e-8)"),
+            ("ties broken to the higher loss", METRICS, '("loss", False)', '("loss", True)'),
+            ("the time of compilation not reported", FIT, "return state, compile_sec",
+             "return state, 0.0"),
         )),
         ("tests/runtime/test_devices.py", (
             ("one dropout key for all micro-batches", STEPS, "jax.random.fold_in(key, index), inputs",
@@ -169,6 +187,10 @@ WIRING = tuple(
             ("parameters not gathered", DEVICES, "whole=lambda params: place(params, self.replicated)",
              "whole=lambda params: params"),
             ("nothing sharded", DEVICES, "if not (self.shard_params and fitting):", "if True:"),
+            ("--parallel.mode ignored", DEVICES, "(AXIS,)), config.parallel.mode,",
+             '(AXIS,)), "jit",'),
+            ("--parallel.shard-params ignored", DEVICES, "shard_params = config.parallel.shard_params",
+             "shard_params = False"),
         )),
         ("tests/training/test_second_task.py", (
             ("the second phase sees the old parameters", STEPS,
@@ -187,6 +209,8 @@ WIRING = tuple(
              "update_average(averages, task.weights(params, state.extra), average_decay)"),
             ("no assertion that a step keeps its types", STEPS,
              "chex.assert_trees_all_equal_shapes_and_dtypes(state, new)", "pass"),
+            ("scoring ignores the seed", MAIN, "config.batch_size, config.seed)",
+             "config.batch_size, 0)"),
         )),
         ("tests/runs/test_resume.py", (
             ("a resumed run begins with the first batch", RECORDER, "start_step=start_step",
@@ -204,6 +228,11 @@ WIRING = tuple(
             ("other pixels resumed", DIRECTORY, "if kept[name] != found[name]:", "if False:"),
             ("a run in use entered", DIRECTORY, "self._lock.acquire()", "pass"),
             ("a loss that is not finite ignored", FIT, "if not math.isfinite(value):", "if False:"),
+            ("other names of classes resumed", DIRECTORY,
+             'before.get("class_names") != now["class_names"]', "False"),
+            ("no checkpoints within an epoch", RECORDER,
+             "save_every_steps=config.checkpoint.every_steps", "save_every_steps=0"),
+            ("damaged checkpoints taken for a stranger's", DIRECTORY, '    "damaged",\n', ""),
         )),
         ("tests/data/test_sources.py", (
             ("files of a class unsorted", FOLDER, "files = sorted(_images(root / name))",
@@ -224,19 +253,30 @@ WIRING = tuple(
             ("--data.decode-threads ignored", DATASETS, "config.decode_threads", "0"),
             ("a held-out image trained on", SPLITS, "np.flatnonzero(~held_out)",
              "np.arange(len(labels))"),
+            ("--data.val-fraction ignored", DATASETS, '("val", config.val_fraction,', '("val", 0.1,'),
+            ("suffixes in capitals missed", FOLDER, "if path.suffix.lower() in SUFFIXES]",
+             "if path.suffix in SUFFIXES]"),
+            ("a breed keeps its image's number", PETS, 'name.split("_")[:-1])', 'name.split("_"))'),
+            ("labels not checked", DATASETS, "        check_labels(examples, source.class_names)",
+             "        pass"),
         )),
         ("tests/data/test_cache.py", (
             ("a byte changed in the cache not noticed", CACHE, "if whole and _unchanged(decoded)",
              "if whole"),
-            ("grey and colour in one cache", CACHE, "{img_size} {channels} {examples", "{img_size} {examples"),
+            ("grey and colour in one cache", CACHE, "{tuple(geometry)} {channels} {examples", "{tuple(geometry)} {examples"),
             ("a cache of any shape taken", CACHE,
              "pixels.shape == shape and pixels.dtype == np.uint8", "pixels.dtype == np.uint8"),
+            ("as many threads as cores whatever is asked", CACHE, "ThreadPoolExecutor(threads or",
+             "ThreadPoolExecutor("),
+            ("checksums of any shape taken", CACHE,
+             "whole and crc32.shape == shape[:1] and crc32.dtype == np.uint32", "whole"),
         )),
         ("tests/data/test_loader.py", (
             ("the index counted in the whole array", DATASETS, "np.asarray(indices, np.int32)",
              "np.asarray(self.rows[indices], np.int32)"),
             ("batches carry no index", LOADER, "split.take(rows[own], with_index)",
              "split.take(rows[own])"),
+            ("--data.prefetch-batches ignored", RECORDER, "config.data.prefetch_batches)", "2)"),
         )),
         ("tests/test_front_door.py", (
             ("a finished run given more epochs unasked", DIRECTORY,
@@ -261,6 +301,8 @@ WIRING = tuple(
              'summary.get(f"test/{metric}_{end}")', 'summary["best"].get(f"val/{metric}_{end}")'),
             ("a rate of the last process only", RECORDER, "images_per_sec(lines),", "0.0,"),
             ("every word of a loaded run in its repr", SAVED, "def __repr__(self)", "def _repr(self)"),
+            ("the time since the machine started reported", RECORDER,
+             '"wall_sec": time.perf_counter() - began', '"wall_sec": time.perf_counter()'),
         )),
         ("tests/test_train_jax.py", (
             ("a confusion matrix drawn the other way round", REPORT, "counts.confusion,",
@@ -271,6 +313,31 @@ WIRING = tuple(
              "counts.bin_confidence, counts.bin_correct", "counts.bin_correct, counts.bin_confidence"),
             ("the last epoch marked as the best", RECORDER, 'best.get("step", 0)',
              "plan.total_steps"),
+            ("augmented images of validation shown", RECORDER, "config.seed, self._data.train)",
+             "config.seed, self._data.val)"),
+            ("augmented images of another seed shown", RECORDER, "config.seed, self._data.train)",
+             "0, self._data.train)"),
+            ("augmented images shown normalised", GRIDS,
+             "np.asarray(images) * np.asarray(std) + np.asarray(mean)", "np.asarray(images)"),
+            ("every class that smoothing leaves named", REPORT,
+             "config.label_smoothing / len(class_names)", "0.0"),
+            ("the true class shown as the predicted one", GRIDS, "{class_names[prediction]}",
+             "{class_names[label]}"),
+            ("other images shown as the mistakes", REPORT, 'test.take(wrong)["image"]',
+             'test.take(wrong[::-1])["image"]'),
+            ("chance of the training split", REPORT,
+             "data.val.labels, minlength=len(class_names)) / len(data.val)",
+             "data.train.labels, minlength=len(class_names)) / len(data.train)"),
+            ("chance of the rarest class", REPORT, "float(shares.max())", "float(shares.min())"),
+            ("another score in the title of reliability", REPORT, 'evaluation.metrics["ece"]',
+             'evaluation.metrics["loss"]'),
+            ("other values in TensorBoard", DIRECTORY, "add_scalar(name, value, step)",
+             "add_scalar(name, step, step)"),
+            ("TensorBoard's pictures at step 0", RECORDER, "run.add_plots(plan.total_steps)",
+             "run.add_plots(0)"),
+            ("one device announced", MAIN, "plan, devices.count)", "plan, 1)"),
+            ("decoding in silence", MAIN, "config.model.in_channels, partial(track, console)",
+             "config.model.in_channels"),
         )),
         ("tests/test_config.py", (
             ("a run replaced and extended at once", "jaxvit.config",
@@ -287,6 +354,20 @@ WIRING = tuple(
              "        elif False:\n            for check_value"),
             ("classes of options not checked", "jaxvit.config", '    if hasattr(config, "check"):',
              "    if False:"),
+            ("tuples read back as lists", "jaxvit.config",
+             "tuple(value) if isinstance(value, list) else value", "value"),
+            ("a full device is a traceback", COMMAND, 'if "RESOURCE_EXHAUSTED" in str(error)',
+             'if "OUT_OF_MEMORY" in str(error)'),
+        )),
+        ("tests/runtime/test_compiler.py", (
+            ("--no-keep-programs ignored", "jaxvit.runtime.compiler", "if config.keep_programs and",
+             "if True and"),
+            ("programs cached by no run", MAIN, "    cache_programs(config, say_on(console))",
+             "    pass"),
+        )),
+        ("tests/runtime/test_memory.py", (
+            ("--keep-memory ignored", MAIN, "if config.keep_memory:", "if False:"),
+            ("memory kept unasked", MAIN, "if config.keep_memory:", "if True:"),
         )),
     )
     for each in group

@@ -12,6 +12,7 @@ from jaxvit.data.digits import load_digits
 from jaxvit.data.examples import Source, check_labels
 from jaxvit.data.folder import load_folder
 from jaxvit.data.oxford_iiit_pet import load_oxford_iiit_pet
+from jaxvit.data.preprocessing import Geometry
 from jaxvit.data.splits import stratified_split
 from jaxvit.errors import UserError
 from jaxvit.paths import user_path
@@ -62,6 +63,18 @@ class Dataset(NamedTuple):
     passed_over: Mapping[str, int] = MappingProxyType({})
 
 
+def scoring_geometry(config: DataConfig, img_size: int) -> Geometry:
+    """How images are resized and cropped that are scored or predicted."""
+    return Geometry(img_size, config.resize, config.crop_share, config.interpolation)
+
+
+def training_geometry(config: DataConfig, img_size: int) -> Geometry:
+    """The same for images that are trained on: larger ones where config.stored_size says so."""
+    if config.stored_size is None:
+        return scoring_geometry(config, img_size)
+    return Geometry(config.stored_size, "squash", 1.0, config.interpolation)
+
+
 def load_dataset(
     config: DataConfig, img_size: int, channels: int, track: Track = no_tracking
 ) -> Dataset:
@@ -73,7 +86,7 @@ def load_dataset(
 
     Args:
       config: see DataConfig.
-      img_size: height and width of the decoded images, in pixels.
+      img_size: of the model, in pixels; see scoring_geometry and training_geometry.
       channels: 3 for RGB, 1 for grey sources.
       track: shows the progress of decoding.
 
@@ -85,32 +98,36 @@ def load_dataset(
     cache_dir = user_path("data.cache-dir", config.cache_dir)
     source = find_source(config)
     splits = split_source(source, config)
+    scored, trained = scoring_geometry(config, img_size), training_geometry(config, img_size)
+    wanted = {name: trained if name == "train" else scored for name in splits}
     decoded = {
-        name: load_pixels(
-            examples,
-            img_size,
+        (origin, geometry): load_pixels(
+            source.splits[origin],
+            geometry,
             channels,
             cache_dir,
             config.decode_threads,
             track,
             config.on_error,
         )
-        for name, examples in source.splits.items()
+        for origin, geometry in dict.fromkeys(
+            (origin, wanted[name]) for name, (origin, _) in splits.items()
+        )
     }
 
     def split(name: str) -> Split:
         origin, rows = splits[name]
-        examples = source.splits[origin]
-        rows = np.asarray([row for row in rows if row not in decoded[origin].unreadable], int)
+        examples, found = source.splits[origin], decoded[origin, wanted[name]]
+        rows = np.asarray([row for row in rows if row not in found.unreadable], int)
         return Split(
-            pixels=decoded[origin].pixels,
+            pixels=found.pixels,
             rows=rows,
             labels=examples.labels[rows],
             names=tuple(examples.names[row] for row in rows),
-            crc32=decoded[origin].crc32[rows],
+            crc32=found.crc32[rows],
         )
 
-    skipped = [reason for part in decoded.values() for reason in part.unreadable.values()]
+    skipped = {reason for part in decoded.values() for reason in part.unreadable.values()}
     data = Dataset(
         source.class_names,
         split("train"),
@@ -121,12 +138,13 @@ def load_dataset(
     )
     for name in ("train", "val", "test"):
         if len(getattr(data, name)) == 0:
-            raise UserError(f"no image of the {name} split can be read; the first: {skipped[0]}")
+            first = data.skipped[0]
+            raise UserError(f"no image of the {name} split can be read; the first: {first}")
     untaught = set(range(len(data.class_names))) - set(data.train.labels.tolist())
     if untaught:
         raise UserError(
             f"no training image of class {data.class_names[min(untaught)]!r} "
-            + (f"can be read; the first: {skipped[0]}" if skipped else "exists: add some")
+            + (f"can be read; the first: {data.skipped[0]}" if skipped else "exists: add some")
         )
     return data
 

@@ -33,7 +33,7 @@ def make_classification(
         Vision Transformers. Frozen layers drop what the configuration says, as others do.
     """
     mean, std = config.data.mean, config.data.std
-    augment = make_augment(config.augment, mean, std)
+    augment = make_augment(config.augment, mean, std, model.img_size)
 
     def prepare(key: jax.Array, batch: dict) -> Inputs:
         targets = smooth_labels(batch["label"], model.num_classes, config.label_smoothing)

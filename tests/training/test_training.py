@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -91,6 +92,18 @@ def test_clipping_scales_the_gradient_before_the_moments():
 
     assert run(1.0) == pytest.approx(-4e-3, rel=1e-4)  # four equal steps of lr
     assert abs(run(0.0) - run(1.0)) > 5e-4
+
+
+def test_adams_decays_and_eps_are_those_of_the_configuration():
+    lr, b1, b2, eps = 0.1, 0.6, 0.8, 0.5
+    tx, _ = make_optimizer(OptimConfig(lr=lr, b1=b1, b2=b2, eps=eps, weight_decay=0.0), 10)
+    value = {"kernel": jnp.zeros(1)}
+    state, m, v = tx.init(value), 0.0, 0.0
+    for t, gradient in enumerate((1.0, -3.0, 0.5), 1):
+        updates, state = tx.update({"kernel": jnp.full(1, gradient)}, state, value)
+        m, v = b1 * m + (1 - b1) * gradient, b2 * v + (1 - b2) * gradient**2
+        expected = -lr * m / (1 - b1**t) / (math.sqrt(v / (1 - b2**t)) + eps)
+        assert float(updates["kernel"][0]) == pytest.approx(expected, rel=1e-5)
 
 
 def plain_task(rate: float = 0.1):

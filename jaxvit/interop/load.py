@@ -1,0 +1,332 @@
+"""Pretrained weights of any layout, or a run of ours, as one kind of thing."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from jaxvit.config import ModelConfig, check
+from jaxvit.data.preprocessing import Geometry, Preprocessing
+from jaxvit.errors import UserError
+from jaxvit.interop.positions import resize_positions
+from jaxvit.interop.reading import Reading, read_layout, recognise
+from jaxvit.interop.report import Report, Row
+from jaxvit.interop.saved_run import load_run
+from jaxvit.interop.settings import CONFIG, Settings, gather_settings
+from jaxvit.interop.weights_file import FORMATS, PICKLES, read_weights_file
+from jaxvit.models.transformer import VisionTransformer, make_model
+
+HUB, RUN = "hf://", "run"
+WHOLE = ("model.safetensors", "pytorch_model.bin")  # names of weights in a directory, best first
+GAMMA = 1e-5  # LayerScale's initial value in DINOv2; loaded values replace it
+
+
+class Pretrained(NamedTuple):
+    """A model with weights, and all that belongs to them.
+
+    Attributes:
+      model: called as model.apply({"params": params}, images, deterministic=True) on normalised
+        (B, H, W, C) images; gives logits, or features where num_classes is 0.
+      params: nested dict of float32 NumPy arrays.
+      model_config: of the model, without dropout.
+      num_classes: of the head; 0 without one.
+      preprocessing: between an image file and the model's input.
+      class_names: in the order of the logits, or None where nobody says them.
+      layout: "timm", "hf", "google", "lukemelas", "torchvision", "lab", or "run" for a run of ours.
+      report: what became of each tensor, and where the settings come from.
+    """
+
+    model: VisionTransformer
+    params: Any
+    model_config: ModelConfig
+    num_classes: int
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...] | None
+    layout: str
+    report: Report
+
+    def __repr__(self) -> str:
+        number = sum(leaf.size for leaf in jax.tree.leaves(self.params))
+        return (
+            f"Pretrained({self.layout}: {number:,} parameters, {self.num_classes} classes, "
+            f"{self.model_config.img_size} pixels)"
+        )
+
+
+def load_pretrained(
+    path: str | Path,
+    *,
+    num_classes: int | None = None,
+    img_size: int | None = None,
+    layout: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Pretrained:
+    """Reads weights; nothing is random, and nothing is left out in silence.
+
+    Args:
+      path: a .safetensors or .npz file; a directory in Hugging Face's or timm's form; a run of
+        ours; or hf://OWNER/NAME[/FILE][@REVISION].
+      num_classes: None keeps the head of the file, if there is one. 0 drops it: the model gives
+        features. Another number than the head's drops it and makes a head of zeros.
+      img_size: None keeps the size of the file. Another one resizes the positions by the method of
+        the layout, see jaxvit.interop.positions.
+      layout: None recognises it from the names.
+      options: settings that the shapes cannot tell, over those that are found: see
+        jaxvit.interop.settings.NAMES.
+
+    Raises:
+      UserError: the weights cannot be read, a tensor is not accounted for, or the model cannot be
+        built. Its one line names the tensor or the value, and the way out.
+    """
+    if num_classes is not None and num_classes < 0:
+        raise UserError(f"num_classes {num_classes} is negative: give 0 for features, or a number")
+    names: list[str] = []
+    text = str(path)
+    if text.startswith(HUB):
+        from jaxvit.interop.hub import fetch  # needs the extra "hub"
+
+        path = fetch(text)
+        names.append(text.removeprefix(HUB))
+    path = Path(path)
+    if path.is_dir() and is_run(path):
+        pretrained, method = _load_run(path, layout, options), "bicubic_antialias"
+    else:
+        file = weights_in(path)
+        names += [file.stem, file.parent.name] if file.name in WHOLE else [file.stem]
+        pretrained, method = _load_file(file, names, layout, options or {}, num_classes is None)
+    if num_classes is not None:
+        pretrained = with_head(pretrained, num_classes)
+    if img_size is not None:
+        pretrained = with_img_size(pretrained, img_size, method)
+    return pretrained
+
+
+def _load_file(
+    file: Path, names: list[str], layout: str | None, options: Mapping[str, Any], keep_head: bool
+) -> tuple[Pretrained, str]:
+    """The model of a file, and the method that resizes its positions."""
+    tensors, metadata, stored = read_weights_file(file)
+    found = recognise(tensors, str(file), layout)
+    reading = read_layout(tensors, found, str(file))
+    settings = gather_settings(
+        found,
+        options=options,
+        metadata=metadata,
+        directory=file.parent if file.name in WHOLE or _alone(file) else None,
+        names=names,
+        embed_dim=reading.shape.embed_dim,
+        num_layers=reading.shape.num_layers,
+        heads=reading.heads,
+    )
+    if set(stored) != {"float32"}:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(stored.items()))
+        settings.notes.append(f"stored as {kinds} tensors, used in float32")
+    pretrained = _build(reading, settings, str(file), keep_head)
+    return pretrained, found.positions(reading.shape.registers)
+
+
+def weights_in(path: Path) -> Path:
+    """The weights file that a path means.
+
+    Raises:
+      UserError: there is none, or several in a directory.
+    """
+    if not path.is_dir():
+        if not path.exists():
+            raise UserError(
+                f"{path} does not exist: give a weights file, a directory of one, or a run"
+            )
+        return path
+    for name in WHOLE:
+        if (path / name).is_file():
+            return path / name
+    if (path / "model.safetensors.index.json").is_file():
+        raise UserError(
+            f"{path} holds weights split over several files, which is not supported: save them as "
+            "one model.safetensors"
+        )
+    files = sorted(each for each in path.iterdir() if each.suffix in (*FORMATS, *PICKLES))
+    if len(files) == 1:
+        return files[0]
+    raise UserError(
+        f"{path} holds {len(files) or 'no'} weights files and is no run: give the path of one file"
+    )
+
+
+def is_run(path: Path) -> bool:
+    """Whether a directory is a run of ours."""
+    return (path / "checkpoints").is_dir() and (path / CONFIG).is_file()
+
+
+def _alone(file: Path) -> bool:
+    """Whether the file is the only one of its directory, so that config.json belongs to it."""
+    siblings = [each for each in file.parent.iterdir() if each.suffix in FORMATS]
+    return len(siblings) == 1 and (file.parent / CONFIG).is_file()
+
+
+def _load_run(path: Path, layout: str | None, options: Mapping[str, Any] | None) -> Pretrained:
+    if layout not in (None, RUN):
+        raise UserError(f"{path} is a run of jaxvit, not {layout}: leave the layout out")
+    if options:
+        raise UserError(f"{path} is a run, which has its settings in itself: give no options")
+    run = load_run(path)
+    data, config = run.config.data, without_dropout(run.config.model)
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), jax.device_get(run.params))
+    flat = flatten_dict(params, sep="/")
+    report = Report(
+        f"{path}: a run of jaxvit, step {run.step}",
+        tuple(Row(name, array.shape, "loaded", name) for name, array in flat.items()),
+        ("from the run: every setting",),
+    )
+    return Pretrained(
+        make_model(config, len(run.class_names)),
+        params,
+        config,
+        len(run.class_names),
+        Preprocessing(Geometry(config.img_size), tuple(data.mean), tuple(data.std)),
+        run.class_names,
+        RUN,
+        report,
+    )
+
+
+def without_dropout(config: ModelConfig) -> ModelConfig:
+    """The same function in float32, with every rate at 0 and without recomputation."""
+    return replace(
+        config,
+        dropout=0.0,
+        activation_dropout=None,
+        attention_dropout=0.0,
+        projection_dropout=0.0,
+        embedding_dropout=0.0,
+        drop_path=0.0,
+        remat=False,
+        dtype="float32",
+    )
+
+
+def _build(reading: Reading, settings: Settings, source: str, keep_head: bool) -> Pretrained:
+    """The model that the shapes and the settings describe, with the file's head and size."""
+    shape, layout, warnings = reading.shape, reading.layout, settings.warnings
+    own_size = shape.grid * shape.patch_size
+    said = settings.img_size
+    if said and said.value != own_size:
+        warnings.append(
+            f"{said.origin} says {said.value} pixels, but the positions are those of {own_size}: "
+            "that is used"
+        )
+    pool = settings["pool"] or ("both" if shape.features == 2 * shape.embed_dim else "cls")
+    seen = shape.embed_dim * (2 if pool == "both" else 1)
+    if shape.num_classes and shape.features != seen:
+        raise UserError(
+            f"the head of {source} sees {shape.features} features, but pooling {pool!r} of a model "
+            f"of width {shape.embed_dim} gives {seen}: is it of another model?"
+        )
+    if reading.pre_logits and shape.num_classes and keep_head:
+        raise UserError(
+            f"the head of {source}, of {shape.num_classes} classes, needs the layer pre_logits "
+            "before it, which no model here has: give num_classes=0 for features, or the number of "
+            "classes of a new head"
+        )
+    config = ModelConfig(
+        img_size=own_size,
+        patch_size=shape.patch_size,
+        in_channels=shape.in_channels,
+        embed_dim=shape.embed_dim,
+        num_heads=settings["num_heads"],
+        num_layers=shape.num_layers,
+        mlp_ratio=shape.mlp_ratio,
+        dropout=0.0,
+        norm_eps=settings["norm_eps"],
+        gelu=settings["gelu"],
+        layer_scale=GAMMA if shape.layer_scale else 0.0,
+        register_tokens=shape.registers,
+        qkv_bias=shape.qkv_bias,
+        pool=pool,
+    )
+    check(config, "model.")
+    names = settings["class_names"]
+    if names and len(names) != shape.num_classes:
+        if shape.num_classes:
+            warnings.append(
+                f"{settings.found['class_names'].origin} names {len(names)} classes, but the head "
+                f"has {shape.num_classes}: no names are used"
+            )
+        names = None
+    report = Report(
+        f"{source}: layout {layout.name} ({layout.title})",
+        tuple(reading.rows),
+        tuple(settings.lines()),
+        tuple(warnings),
+    )
+    return Pretrained(
+        make_model(config, shape.num_classes),
+        unflatten_dict(reading.flat, sep="/"),
+        config,
+        shape.num_classes,
+        settings.preprocessing(own_size, shape.in_channels),
+        names,
+        layout.name,
+        report,
+    )
+
+
+def with_head(pretrained: Pretrained, num_classes: int) -> Pretrained:
+    """With a head of zeros for num_classes, or without one for 0; the same head is kept."""
+    old, params = pretrained.num_classes, dict(pretrained.params)
+    if num_classes == old:
+        return pretrained
+    params.pop("head", None)
+    config, rows = pretrained.model_config, list(pretrained.report.rows)
+    why = "features are asked for" if num_classes == 0 else f"{num_classes} classes are asked for"
+    rows = [
+        row._replace(fate=f"dropped: {why}") if row.ours and row.ours.startswith("head/") else row
+        for row in rows
+    ]
+    if num_classes:
+        features = config.embed_dim * (2 if config.pool == "both" else 1)
+        kernel = np.zeros((features, num_classes), np.float32)
+        params["head"] = {"kernel": kernel, "bias": np.zeros(num_classes, np.float32)}
+        rows += [
+            Row("head/kernel", kernel.shape, "new: zeros", "head/kernel"),
+            Row("head/bias", (num_classes,), "new: zeros", "head/bias"),
+        ]
+    return pretrained._replace(
+        model=make_model(config, num_classes),
+        params=params,
+        num_classes=num_classes,
+        class_names=None,
+        report=pretrained.report._replace(rows=tuple(rows)),
+    )
+
+
+def with_img_size(pretrained: Pretrained, img_size: int, method: str) -> Pretrained:
+    """With positions for another image size; see jaxvit.interop.positions.
+
+    Raises:
+      UserError: the size is no multiple of the patch.
+    """
+    old = pretrained.model_config
+    if img_size == old.img_size:
+        return pretrained
+    config = replace(old, img_size=img_size)
+    check(config, "model.")
+    grids = [size // old.patch_size for size in (old.img_size, img_size)]
+    positions = resize_positions(pretrained.params["positional_embedding"], grids[1], method)
+    fate = f", resized from {grids[0]} x {grids[0]} to {grids[1]} x {grids[1]} by {method}"
+    rows = tuple(
+        row._replace(fate=row.fate + fate) if row.ours == "positional_embedding" else row
+        for row in pretrained.report.rows
+    )
+    geometry = pretrained.preprocessing.geometry._replace(size=img_size)
+    return pretrained._replace(
+        model=make_model(config, pretrained.num_classes),
+        params={**pretrained.params, "positional_embedding": positions},
+        model_config=config,
+        preprocessing=pretrained.preprocessing._replace(geometry=geometry),
+        report=pretrained.report._replace(rows=rows),
+    )

@@ -1,0 +1,298 @@
+"""From a file's tensors to our parameters: each is loaded, dropped with a reason, or refused."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxvit.errors import UserError
+from jaxvit.interop import google, hugging_face, lab, lukemelas, timm, torchvision
+from jaxvit.interop.layout import LAYER, PRE_LOGITS, Entry, Layout, Named, Tensors
+from jaxvit.interop.positions import grid_of
+from jaxvit.interop.report import Row
+
+# In this order, because an unprefixed Dinov2 also has the names by which ViT is recognised.
+LAYOUTS = (
+    timm.LAYOUT, hugging_face.DINOV2, hugging_face.VIT, google.LAYOUT, lukemelas.LAYOUT,
+    torchvision.LAYOUT, lab.LAYOUT,
+)  # fmt: skip
+NAMES = tuple(dict.fromkeys(layout.name for layout in LAYOUTS))
+
+Flat = dict[str, np.ndarray]  # our parameters by our names
+
+
+class Shape(NamedTuple):
+    """What the shapes of weights tell of a model; see jaxvit.config.ModelConfig.
+
+    Attributes:
+      features: width of what the head sees; embed_dim, or twice as much for pool "both".
+    """
+
+    patch_size: int
+    in_channels: int
+    embed_dim: int
+    num_layers: int
+    hidden_dim: int
+    grid: int
+    registers: int
+    layer_scale: bool
+    qkv_bias: bool
+    num_classes: int
+    features: int
+
+    @property
+    def mlp_ratio(self) -> float:
+        """The r for which the model computes int(embed_dim r) == hidden_dim."""
+        ratio = self.hidden_dim / self.embed_dim
+        while int(self.embed_dim * ratio) < self.hidden_dim:
+            ratio = math.nextafter(ratio, math.inf)
+        return ratio
+
+
+class Reading(NamedTuple):
+    """A file, understood.
+
+    Attributes:
+      layout: recognised.
+      flat: float32 arrays by our names.
+      shape: of the model.
+      rows: what became of each tensor.
+      heads: number of attention heads, where the shapes tell it.
+      pre_logits: whether a layer before the head was dropped, without which the head is useless.
+    """
+
+    layout: Layout
+    flat: Flat
+    shape: Shape
+    rows: list[Row]
+    heads: int | None
+    pre_logits: bool
+
+
+def recognise(tensors: Tensors, source: str, wanted: str | None = None) -> Layout:
+    """The layout whose names these are.
+
+    Args:
+      tensors: arrays by their names in the file.
+      source: of them, for messages.
+      wanted: the name of the only layout to consider.
+
+    Raises:
+      UserError: they are of none, or not of the wanted one, or wanted is no layout.
+    """
+    if wanted is not None and wanted not in NAMES:
+        raise UserError(f"layout {wanted!r} is not known: choose of {', '.join(NAMES)}")
+    if not tensors:
+        raise UserError(f"{source} holds no tensor: is the download complete?")
+    for layout in LAYOUTS:
+        if layout.signature in layout.spelled(tensors) and wanted in (None, layout.name):
+            return layout
+    if wanted is not None:
+        other = recognise(tensors, source).name
+        raise UserError(f"{source} is of the layout {other}, not {wanted}: leave the layout out")
+    some = ", ".join(sorted(tensors)[:3])
+    raise UserError(
+        f"{source} has names of no layout of a Vision Transformer that is known here ({some}, ...):"
+        f" known are {', '.join(NAMES)}"
+    )
+
+
+def read_layout(tensors: Tensors, layout: Layout, source: str) -> Reading:
+    """Our parameters from the tensors of a file of a layout.
+
+    Raises:
+      UserError: a tensor is not known, missing, of a wrong shape, not finite or no float; or one
+        belongs to a model that cannot be built here. The message names it.
+    """
+    named = layout.spelled(tensors)
+    for name, tensor in named.items():
+        if reason := layout.reason_to(layout.refused, name):
+            raise UserError(
+                f"{source} cannot be loaded because of {tensor.original} ({reason}): choose other "
+                "weights"
+            )
+    _check_numbers(named, source)
+    shape = measure_shape(named, layout, source)
+    heads = layout.heads(named)
+    flat: Flat = {}
+    rows: dict[str, Row] = {}
+    for entry in layout.table(shape.num_layers):
+        if not _has(shape, entry):
+            continue
+        parts = [_take(named, name, entry, source) for name in entry.theirs]
+        wanted = _expected(entry, shape, heads or 1)
+        for name, part, dims in zip(entry.theirs, parts, wanted, strict=True):
+            if part.array.shape != dims and not _same_token(entry, part.array, dims):
+                raise UserError(
+                    f"{part.original} of {source} has the shape {part.array.shape}, but the other "
+                    f"tensors ask for {dims}: is the file of another model, or damaged?"
+                )
+            rows[name] = Row(part.original, part.array.shape, "loaded", entry.ours)
+        array = np.asarray(entry.transform.to_ours([part.array for part in parts]))
+        if entry.ours == "positional_embedding" and array.shape[1] == shape.grid**2:
+            array = np.concatenate([np.zeros_like(array[:, :1]), array], axis=1)
+            fate = "loaded, with zeros for the class token, for which the file has no position"
+            rows[entry.theirs[0]] = rows[entry.theirs[0]]._replace(fate=fate)
+        flat[entry.ours] = np.ascontiguousarray(array, np.float32)
+    pre_logits = False
+    for name, tensor in named.items():
+        if name in rows:
+            continue
+        reason = layout.reason_to(layout.dropped, name)
+        if reason is None:
+            raise UserError(
+                f"{tensor.original} of {source}, of shape {tensor.array.shape}, is no tensor that "
+                f"the layout {layout.name} has: is it of another model?"
+            )
+        pre_logits |= reason == PRE_LOGITS
+        rows[name] = Row(tensor.original, tensor.array.shape, f"dropped: {reason}")
+    return Reading(layout, flat, shape, list(rows.values()), heads, pre_logits)
+
+
+def measure_shape(named: Mapping[str, Named], layout: Layout, source: str) -> Shape:
+    """The sizes of the model, from a few tensors that tell them.
+
+    Raises:
+      UserError: one of these is missing or has no shape that makes sense.
+    """
+    by_ours = {entry.ours: entry for entry in layout.entries}
+
+    def theirs(ours: str, axes: int) -> np.ndarray:
+        entry = by_ours[ours].at(0)
+        part = _take(named, entry.theirs[0], entry, source)
+        if part.array.ndim != axes:
+            raise UserError(
+                f"{part.original} of {source} has the shape {part.array.shape}, but {axes} axes "
+                "are expected: is the file damaged?"
+            )
+        return entry.transform.to_ours([part.array])
+
+    kernel = theirs("patch_embedding/proj/kernel", 4)
+    patch, width, channels, embed_dim = kernel.shape
+    if patch != width:
+        raise UserError(f"{source} has patches of {patch} x {width} pixels: only square ones work")
+    present = {
+        int(match.group(1))
+        for name in named
+        for entry in layout.entries
+        if "{i}" in entry.ours
+        for their in entry.theirs
+        if (match := re.fullmatch(re.escape(their).replace(r"\{i\}", r"(\d+)"), name))
+    }
+    positions = by_ours["positional_embedding"]
+    part = _take(named, positions.theirs[0], positions, source)
+    tokens = part.array.shape[-2] if part.array.ndim in (2, 3) else 0
+    grid = grid_of(tokens - 1) or grid_of(tokens)
+    if grid is None or part.array.ndim == 3 and part.array.shape[0] != 1:
+        raise UserError(
+            f"{part.original} of {source} has the shape {part.array.shape}, which is not that of a "
+            "square grid of patches with or without a class token: such a model cannot be built"
+        )
+
+    def has(part: str) -> bool:
+        """Whether any tensor of an optional part is there."""
+        return any(
+            their in named
+            for entry in layout.table(max(present, default=0) + 1)
+            if entry.part == part
+            for their in entry.theirs
+        )
+
+    registers = num_classes = 0
+    if has("registers"):
+        entry = by_ours["registers"]
+        registers = _take(named, entry.theirs[0], entry, source).array.shape[-2]
+    features = embed_dim
+    if has("head"):
+        features, num_classes = theirs("head/kernel", 2).shape
+    return Shape(
+        patch_size=patch,
+        in_channels=channels,
+        embed_dim=embed_dim,
+        num_layers=max(present, default=0) + 1,
+        hidden_dim=theirs(LAYER + "mlp_0/kernel", 2).shape[-1],
+        grid=grid,
+        registers=registers,
+        layer_scale=has("layer_scale"),
+        qkv_bias=has("qkv_bias"),
+        num_classes=num_classes,
+        features=features,
+    )
+
+
+def our_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
+    """The shape of each of our parameters, by our name with {i} for the layer."""
+    width, hidden = shape.embed_dim, shape.hidden_dim
+    dense = {
+        LAYER + "attn/qkv": (width, 3 * width),
+        LAYER + "attn/fc_out": (width, width),
+        LAYER + "mlp_0": (width, hidden),
+        LAYER + "mlp_3": (hidden, width),
+        "head": (shape.features, shape.num_classes),
+        "patch_embedding/proj": (shape.patch_size, shape.patch_size, shape.in_channels, width),
+    }
+    found: dict[str, tuple[int, ...]] = {
+        "cls_token": (1, 1, width),
+        "positional_embedding": (1, 1 + shape.grid**2, width),
+        "registers": (1, shape.registers, width),
+        LAYER + "ls1/gamma": (width,),
+        LAYER + "ls2/gamma": (width,),
+    }
+    for name, dims in dense.items():
+        found |= {f"{name}/kernel": dims, f"{name}/bias": dims[-1:]}
+    for name in (LAYER + "norm1", LAYER + "norm2", "norm"):
+        found |= {f"{name}/scale": (width,), f"{name}/bias": (width,)}
+    return found
+
+
+def _has(shape: Shape, entry: Entry) -> bool:
+    """Whether the model has the part to which an entry belongs."""
+    return {
+        "core": True, "head": shape.num_classes > 0, "layer_scale": shape.layer_scale,
+        "registers": shape.registers > 0, "qkv_bias": shape.qkv_bias,
+    }[entry.part]  # fmt: skip
+
+
+def _expected(entry: Entry, shape: Shape, heads: int) -> list[tuple[int, ...]]:
+    """The shapes of an entry's tensors in the file."""
+    ours = our_shapes(shape)[re.sub(r"layers_\d+", "layers_{i}", entry.ours)]
+    empty = np.broadcast_to(np.float32(0), ours)
+    return [array.shape for array in entry.transform.to_theirs(empty, heads)]
+
+
+def _same_token(entry: Entry, array: np.ndarray, dims: tuple[int, ...]) -> bool:
+    """(D,) and (1, D) for (1, 1, D), and positions without one for the class token."""
+    if entry.ours not in ("cls_token", "registers", "positional_embedding") or array.ndim > 3:
+        return False
+    found = (1,) * (3 - array.ndim) + array.shape
+    if entry.ours == "positional_embedding" and found[1] == dims[1] - 1:
+        found = (found[0], dims[1], found[2])
+    return found == dims
+
+
+def _take(named: Mapping[str, Named], name: str, entry: Entry, source: str) -> Named:
+    if name not in named:
+        more = ", a class token, which every model here has" if entry.ours == "cls_token" else ""
+        raise UserError(
+            f"{source} has no {name}{more}: the file is incomplete, or of another model"
+        )
+    return named[name]
+
+
+def _check_numbers(named: Mapping[str, Named], source: str) -> None:
+    for original, array in named.values():
+        if array.dtype not in (np.float32, np.float64):
+            if array.dtype.kind in "iub" and array.ndim == 0:  # a counter
+                continue
+            raise UserError(
+                f"{original} of {source} holds {array.dtype}, not floating-point numbers: is it "
+                "quantised? Choose a float file"
+            )
+        if not np.isfinite(array).all():
+            number = int((~np.isfinite(array)).sum())
+            raise UserError(
+                f"{original} of {source} holds {number} of {array.size} values that are NaN or "
+                "infinite: training diverged, or the file is damaged"
+            )

@@ -1,0 +1,322 @@
+"""What shapes of weights cannot tell: heads, eps, GELU, preprocessing, class names.
+
+Each value has the place where it was found. The places, best first: an option of the caller; what
+jaxvit wrote with the weights; config.json and preprocessor_config.json beside the file; the family
+that the name tells; the habits of the layout; and a head size of 64.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxvit.config import ModelConfig, config_from_dict
+from jaxvit.data.preprocessing import Geometry, Preprocessing
+from jaxvit.errors import UserError
+from jaxvit.interop.known_models import HEAD_SIZE, HEADS, lineage_of
+from jaxvit.interop.layout import OTHER_POOL, Layout
+
+OF_MODEL = ("num_heads", "norm_eps", "gelu", "pool")
+OF_IMAGES = ("mean", "std", "resize", "crop_share", "interpolation")
+NAMES = (*OF_MODEL, *OF_IMAGES, "class_names")
+CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
+OURS = "what jaxvit wrote with the weights"
+
+GELU_NAMES = {
+    "gelu": "erf", "gelu_python": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh",
+    "gelu_fast": "tanh", "gelu_tanh": "tanh", "gelu_erf": "erf",
+}  # fmt: skip
+TIMM_POOLS = {"token": "cls", "avg": "mean"}
+PILLOW_FILTERS = {2: "bilinear", 3: "bicubic"}
+
+
+class Found(NamedTuple):
+    """A value, and where it comes from."""
+
+    value: Any
+    origin: str
+
+
+class Settings:
+    """Values by name, each with its origin; the first that is set counts.
+
+    Attributes:
+      found: by name, see NAMES.
+      img_size: said by a file, to be compared with the positions; or None.
+      notes, warnings: lines for the report.
+    """
+
+    def __init__(self) -> None:
+        self.found: dict[str, Found] = {}
+        self.img_size: Found | None = None
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+
+    def add(self, values: Mapping[str, Any], origin: str) -> None:
+        """Values of one place; those that a better place gave are kept, and None is nothing."""
+        for name, value in values.items():
+            if value is None:
+                continue
+            if name == "img_size":
+                self.img_size = self.img_size or Found(value, origin)
+            elif name not in self.found:
+                self.found[name] = Found(tuple(value) if isinstance(value, list) else value, origin)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.found[name].value if name in self.found else None
+
+    def preprocessing(self, img_size: int, channels: int) -> Preprocessing:
+        """For a model of this size; for other than three channels, the mean of mean and of std."""
+        geometry = Geometry(img_size, self["resize"], self["crop_share"], self["interpolation"])
+        mean, std = (tuple(self[name]) for name in ("mean", "std"))
+        if len(mean) != channels:
+            mean, std = ((sum(values) / len(values),) * channels for values in (mean, std))
+        return Preprocessing(geometry, mean, std)
+
+    def lines(self) -> list[str]:
+        """Where each value comes from, one line a place."""
+        places: dict[str, list[str]] = {}
+        for name, (value, origin) in self.found.items():
+            shown = f"{len(value)} names" if name == "class_names" else _shown(value)
+            places.setdefault(origin, []).append(f"{name} {shown}")
+        told = [f"from {origin}: {', '.join(values)}" for origin, values in places.items()]
+        return [*told, *self.notes]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "/".join(f"{number:.4g}" for number in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def gather_settings(
+    layout: Layout,
+    *,
+    options: Mapping[str, Any],
+    metadata: Mapping[str, str],
+    directory: Path | None,
+    names: list[str],
+    embed_dim: int,
+    num_layers: int,
+    heads: int | None,
+) -> Settings:
+    """Everything that is known about weights beside their shapes.
+
+    Args:
+      layout: recognised.
+      options: values given by the caller, by name.
+      metadata: of the weights file.
+      directory: where configuration files may lie; None where the file stands alone.
+      names: of the file, its directory or its repository: what may tell the family.
+      embed_dim, num_layers: of the model.
+      heads: from the shapes, or None.
+
+    Raises:
+      UserError: an option is unknown, a configuration says what no model here can do, or the
+        number of heads is unknown.
+    """
+    unknown = sorted(options.keys() - set(NAMES))
+    if unknown:
+        raise UserError(
+            f"{unknown[0]!r} is no option of loading weights: choose of {', '.join(NAMES)}"
+        )
+    settings = Settings()
+    settings.add(options, "an option")
+    if "jaxvit" in metadata:
+        settings.add(from_metadata(metadata["jaxvit"]), OURS)
+    if heads is not None:
+        settings.add({"num_heads": heads}, "the shapes")
+    config = read_json(directory / CONFIG) if directory else {}
+    processor = read_json(directory / PREPROCESSOR) if directory else {}
+    told = [metadata.get("architecture"), config.get("architecture"), config.get("_name_or_path")]
+    known = lineage_of([*(name for name in told if name), *names], layout.name)
+    from_processor = from_hf_processor(processor)
+    if known:
+        lineage, name = known
+        for what in ("mean", "std"):
+            theirs, ours = from_processor.get(what), lineage.values[what]
+            if theirs and not all(map(math.isclose, theirs, ours)) and what not in settings.found:
+                settings.warnings.append(
+                    f"{PREPROCESSOR} says {what} {_shown(tuple(theirs))}, but {name} is of the "
+                    f"family {lineage.name}, which was trained with {_shown(ours)}: that is used"
+                )
+                settings.add({what: ours}, f"the family {lineage.name}")
+    settings.add(from_processor, PREPROCESSOR)
+    if "pretrained_cfg" in config or "architecture" in config:
+        settings.add(from_timm(config), CONFIG)
+    else:
+        settings.add(from_hf(config), CONFIG)
+    if known:
+        settings.add(known[0].values, f"the family {known[0].name}, told by the name {known[1]}")
+    settings.add(layout.habits._asdict(), f"the habits of {layout.title}")
+    if (embed_dim, num_layers) in HEADS:
+        settings.add({"num_heads": HEADS[embed_dim, num_layers]}, "the known model of this size")
+    if embed_dim % HEAD_SIZE == 0:
+        settings.add(
+            {"num_heads": embed_dim // HEAD_SIZE}, f"a head size of {HEAD_SIZE}, which is assumed"
+        )
+    if settings["num_heads"] is None:
+        raise UserError(
+            f"the number of heads of a model of width {embed_dim} is not in the file: put its "
+            'config.json beside it, or give options={"num_heads": ...}'
+        )
+    number = settings["num_heads"]
+    if not isinstance(number, int) or number < 1 or embed_dim % number:
+        raise UserError(
+            f"{number} heads do not divide the width {embed_dim} (from "
+            f"{settings.found['num_heads'].origin}): give options={{'num_heads': ...}}"
+        )
+    return settings
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, {} where there is no file.
+
+    Raises:
+      UserError: it is not JSON, or no object.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        values = json.loads(path.read_text())
+        if not isinstance(values, dict):
+            raise ValueError("it is no object")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is no JSON file ({error}): download it again") from error
+    return values
+
+
+def to_metadata(
+    config: ModelConfig, preprocessing: Preprocessing, class_names: tuple[str, ...] | None
+) -> str:
+    """What jaxvit writes with weights, as JSON; see from_metadata."""
+    return json.dumps(
+        {
+            "model": vars(config),
+            "preprocessing": {
+                **preprocessing.geometry._asdict(), "mean": preprocessing.mean,
+                "std": preprocessing.std,
+            },
+            "class_names": class_names,
+        }
+    )  # fmt: skip
+
+
+def from_metadata(text: str) -> dict[str, Any]:
+    """The settings that to_metadata wrote.
+
+    Raises:
+      UserError: it is not what to_metadata wrote.
+    """
+    try:
+        written = json.loads(text)
+        config = config_from_dict(ModelConfig, written["model"])
+        images = written["preprocessing"]
+        values = {name: getattr(config, name) for name in OF_MODEL}
+        values |= {name: images[name] for name in OF_IMAGES}
+        values["img_size"] = config.img_size
+        values["class_names"] = written["class_names"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"what jaxvit wrote with the weights is damaged ({error}): write the file again"
+        ) from error
+    return values
+
+
+def from_hf(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of transformers' config.json."""
+    if not config:
+        return {}
+    names = config.get("id2label")
+    if isinstance(names, dict):
+        try:
+            names = [str(names[key]) for key in sorted(names, key=int)]
+        except ValueError:
+            names = None
+        if names and all(name == f"LABEL_{i}" for i, name in enumerate(names)):
+            names = None  # transformers' place holders
+    return {
+        "num_heads": config.get("num_attention_heads"),
+        "norm_eps": config.get("layer_norm_eps"),
+        "gelu": _gelu(config.get("hidden_act")),
+        "img_size": _side(config.get("image_size")),
+        "class_names": names or None,
+    }
+
+
+def from_hf_processor(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of transformers' preprocessor_config.json, of any generation."""
+    if not values:
+        return {}
+    found: dict[str, Any] = {"mean": values.get("image_mean"), "std": values.get("image_std")}
+    if values.get("do_normalize") is False:
+        found |= {"mean": [0.0] * 3, "std": [1.0] * 3}
+    size, crop = values.get("size"), values.get("crop_size")
+    cropped = values.get("do_center_crop", False)
+    if isinstance(size, dict) and "shortest_edge" in size:
+        found["resize"], resized = "short_side", size["shortest_edge"]
+    else:
+        found["resize"], resized = "squash", _side(size)
+    if cropped and not isinstance(size, dict):
+        found["resize"] = "short_side"  # an int was the shorter side for those that crop
+    if resized:
+        found["crop_share"] = crop_share(_side(crop) or resized, resized) if cropped else 1.0
+    found["interpolation"] = PILLOW_FILTERS.get(values.get("resample"))
+    return found
+
+
+def from_timm(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of timm's config.json.
+
+    Raises:
+      UserError: the pooling is none that a model here has.
+    """
+    pretrained = config.get("pretrained_cfg", config)
+    arguments = config.get("model_args") or {}
+    pool = config.get("global_pool", arguments.get("global_pool"))
+    if pool not in (None, "", *TIMM_POOLS):
+        raise UserError(
+            f"config.json has global_pool {pool!r}, which no model here has ({OTHER_POOL}, or "
+            "another): choose weights that pool the class token"
+        )
+    size, interpolation = pretrained.get("input_size"), pretrained.get("interpolation")
+    squash = pretrained.get("crop_mode") == "squash"
+    return {
+        "num_heads": arguments.get("num_heads"),
+        "gelu": _gelu(arguments.get("act_layer")),
+        "pool": TIMM_POOLS.get(pool),
+        "img_size": _side(size[1:] if size else None),
+        "mean": pretrained.get("mean"),
+        "std": pretrained.get("std"),
+        "resize": None if not pretrained.get("mean") else "squash" if squash else "short_side",
+        "crop_share": pretrained.get("crop_pct"),
+        "interpolation": interpolation if interpolation in PILLOW_FILTERS.values() else None,
+        "class_names": pretrained.get("label_names"),
+    }
+
+
+def crop_share(size: int, resized: int) -> float:
+    """The share s with floor(size / s) == resized, as Geometry computes it."""
+    share = size / resized
+    while math.floor(size / share) < resized:
+        share = math.nextafter(share, 0)
+    return share
+
+
+def _gelu(name: Any) -> str | None:
+    if name is not None and name not in GELU_NAMES:
+        raise UserError(
+            f"the configuration has the activation {name!r}, which no model here has: choose "
+            f"weights trained with {' or '.join(GELU_NAMES)}"
+        )
+    return GELU_NAMES.get(name)
+
+
+def _side(size: Any) -> int | None:
+    """The side of a square given as 224, [224, 224] or {"height": 224, "width": 224}."""
+    if isinstance(size, dict):
+        size = [size.get("height"), size.get("width")]
+    if isinstance(size, (list, tuple)):
+        size = size[0] if len(set(size)) == 1 else None
+    return size if isinstance(size, int) else None
