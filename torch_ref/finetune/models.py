@@ -1,6 +1,5 @@
 """Pretrained models with a new head, and how their images are prepared."""
 
-import torch
 from torch import nn
 from torchvision import transforms
 
@@ -81,12 +80,3 @@ def load_timm(name: str, weights: str, num_classes: int):
     kept = {key: value.float() for key, value in state.items() if not key.startswith("head.")}
     model.load_state_dict(kept)
     return replace_head(model, num_classes)
-
-
-@torch.no_grad()
-def predict(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """Class probabilities (N, K) of prepared images (N, 3, H, W), without dropout."""
-    was_training = model.training
-    probabilities = model.eval()(images).softmax(dim=1)
-    model.train(was_training)
-    return probabilities

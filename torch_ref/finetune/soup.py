@@ -68,17 +68,6 @@ def copy_of(state: State) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
 
 
-def best_states(checkpoints: Sequence, count: int) -> list[State]:
-    """The state_dicts of the `count` checkpoints with the best validation, from best to worst.
-
-    Args:
-        checkpoints: each with `rank`, which is largest for the best, and `state`.
-        count: at least 1.
-    """
-    ordered = sorted(checkpoints, key=lambda checkpoint: checkpoint.rank, reverse=True)
-    return [checkpoint.state for checkpoint in ordered[:count]]
-
-
 @torch.no_grad()
 def load(model: torch.nn.Module, state: State) -> torch.nn.Module:
     """The model with these weights; they are copied into it."""

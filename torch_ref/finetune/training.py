@@ -204,7 +204,7 @@ def report(
     def accuracy_of(state: soup.State) -> float:
         return score(soup.load(model, state), val)[0]
 
-    states = soup.best_states(checkpoints, len(checkpoints))
+    states = [checkpoint.state for checkpoint in checkpoints]
     greedy, chosen = soup.greedy_soup(states, accuracy_of)
     uniform = soup.average(states)
     return {
