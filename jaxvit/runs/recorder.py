@@ -87,7 +87,11 @@ class Recorder:
                 "another step than without it"
             )
         self._checkpoints = Checkpoints(
-            run.checkpoints, self._task.monitor, config.checkpoint.keep, warn=self._say
+            run.checkpoints,
+            self._task.monitor,
+            config.checkpoint.keep,
+            warn=self._say,
+            keep_best=config.checkpoint.keep_best,
         )
         return self
 

@@ -252,6 +252,13 @@ def test_as_many_checkpoints_are_kept_as_asked(tiny, tmp_path):
     assert {"28", "32", "36", "39"} <= kept
 
 
+def test_as_many_of_the_best_checkpoints_are_kept_as_asked(tiny, tmp_path):
+    args = [*tiny, "--epochs", "3", "--checkpoint.keep", "1", "--checkpoint.keep-best", "3"]
+    assert train_jax.main([*args, "--out", str(tmp_path / "run")]) == 0
+    kept = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert kept == {"20", "39", "58"}  # the ends of all epochs
+
+
 def test_another_order_of_the_same_images_is_a_difference():
     before = {"class_names": ["a"], "train": {"x": "1", "y": "2"}, "val": {}, "test": {}}
     now = before | {"train": {"y": "2", "x": "1"}}
