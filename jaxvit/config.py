@@ -128,9 +128,9 @@ class DataConfig:
     # Side of the centre crop over the side that images are resized to.
     crop_share: float | None = option(1.0, within(0, 1), positive)
     interpolation: Literal["bilinear", "bicubic"] | None = "bilinear"  # Filter of the resizing.
-    # Side, in pixels, at which training images are cached, squashed, so that random crops are cut
-    # from more pixels than the model sees. None means as the images that are scored.
-    stored_size: int | None = option(None, count(1, 4096))
+    # Side at which training images are cached over the model's, so that random crops are cut from
+    # more pixels than the model sees; above 1 they are squashed to a square. 1: as those scored.
+    stored_scale: float = option(1.0, within(1, 16))
     # Rotate photos by their EXIF orientation. None rotates those of your own folder and leaves the
     # other data sets' images as they are stored, as the lab does.
     exif: bool | None = None
@@ -278,8 +278,9 @@ class OptimConfig:
     name: Literal["adamw", "sgd"] = "adamw"  # AdamW, or SGD with momentum, both as in PyTorch.
     lr: float = option(1e-3, positive)  # Peak learning rate.
     # Weight decay; multiplied by the learning rate. AdamW's is decoupled; SGD's is added to the
-    # gradient, before the momentum.
-    weight_decay: float = option(0.01, within(0, 1e6))
+    # gradient, before the momentum. None, which needs --data.cache-features, tries several and
+    # takes that of the lowest validation loss.
+    weight_decay: float | None = option(0.01, within(0, 1e6))
     # Decay of the gradient's running mean.
     b1: float = option(0.9, within(0, 1, closed=False))
     # Decay of the squared gradient's running mean.
@@ -470,16 +471,10 @@ class Config:
             f"{self.data.name}, whose images have {self.data.channels}: set it to "
             f"{self.data.channels}",
         )
-        stored, size = self.data.stored_size, self.model.img_size
         require(
-            stored is None or self.augment.crop_scale != (1.0, 1.0),
-            f"--data.stored-size {stored} is of use only to random crops: give "
+            self.data.stored_scale == 1 or self.augment.crop_scale != (1.0, 1.0),
+            f"--data.stored-scale {self.data.stored_scale:g} is of use only to random crops: give "
             "--augment.crop-scale LOW HIGH too, or leave it out",
-        )
-        require(
-            stored is None or size is None or stored >= size,
-            f"--data.stored-size {stored} is below --model.img-size {size}: raise it, or leave it "
-            "out",
         )
         augment = self.augment
         drawn = (
@@ -494,6 +489,11 @@ class Config:
         require(
             not self.data.cache_features or self.optim.freeze == "backbone",
             "--data.cache-features needs --optim.freeze backbone: features that are trained change",
+        )
+        require(
+            self.optim.weight_decay is not None or self.data.cache_features,
+            "--optim.weight-decay None tries several, which needs --data.cache-features: give a "
+            "number",
         )
         layers = frozen_layers(self.optim.freeze)
         require(

@@ -66,6 +66,7 @@ ABOUT = {
     "probe": "a new head on frozen pretrained weights: seconds, and few photos suffice",
     "finetune": "pretrained weights, trained further on your own photos: minutes",
     "pets-small": "a small ViT on Oxford-IIIT Pet at 64 pixels: minutes on two cores",
+    "pets-b16-384": "ViT-B/16 at 384 on Oxford-IIIT Pet by SGD: for a GPU",
     "pets-lab": "the lab's numbers exactly: ViT-B/16 at 224 on Oxford-IIIT Pet",
 }
 
@@ -124,7 +125,7 @@ PRESETS: dict[str, Config] = {
         model=PRETRAINED,
         optim=OptimConfig(
             lr=3e-3,
-            weight_decay=0.05,
+            weight_decay=None,
             schedule="cosine",
             warmup=0.1,
             decay="matrices",
@@ -138,8 +139,8 @@ PRESETS: dict[str, Config] = {
         val_every_epochs=None,
         select=None,
         keep_memory=True,
-        data=FOLLOWS_WEIGHTS,
-        model=replace(PRETRAINED, drop_path=0.0),
+        data=replace(FOLLOWS_WEIGHTS, stored_scale=8 / 7),
+        model=PRETRAINED,
         augment=AugmentConfig(crop_scale=(0.25, 1.0), flip_p=0.5),
         optim=OptimConfig(
             lr=2e-4,
@@ -162,6 +163,33 @@ PRESETS: dict[str, Config] = {
         augment=STRONG,
         optim=OptimConfig(
             lr=1e-3, weight_decay=0.05, schedule="cosine", warmup=0.08, clip_norm=1.0
+        ),
+    ),
+    "pets-b16-384": Config(
+        out="runs/pets-b16-384",
+        epochs=30,
+        batch_size=16,
+        label_smoothing=0.0,
+        keep_memory=True,
+        data=replace(FOLLOWS_WEIGHTS, name="oxford_iiit_pet", resize="squash"),
+        # As pytorch-pretrained-vit has it, and the head as PyTorch draws it.
+        model=replace(
+            PRETRAINED,
+            img_size=384,
+            dropout=0.1,
+            activation_dropout=0.0,
+            attention_dropout=0.1,
+            projection_dropout=0.1,
+            init="torch",
+        ),
+        optim=OptimConfig(
+            name="sgd",
+            lr=2e-3,
+            momentum=0.9,
+            weight_decay=0.0,
+            schedule="step",
+            gamma=0.7,
+            step_every_epochs=5,
         ),
     ),
     "pets-lab": Config(

@@ -85,10 +85,10 @@ def scoring_geometry(config: DataConfig, img_size: int) -> Geometry:
 
 
 def training_geometry(config: DataConfig, img_size: int) -> Geometry:
-    """The same for images that are trained on: larger ones where config.stored_size says so."""
-    if config.stored_size is None:
+    """The same for images that are trained on: larger ones where config.stored_scale says so."""
+    if config.stored_scale == 1:
         return scoring_geometry(config, img_size)
-    return Geometry(config.stored_size, "squash", 1.0, config.interpolation)
+    return Geometry(round(config.stored_scale * img_size), "squash", 1.0, config.interpolation)
 
 
 def load_dataset(

@@ -188,9 +188,7 @@ def _load_run(path: Path, layout: str | None, options: Mapping[str, Any] | None)
         params,
         config,
         len(run.class_names),
-        Preprocessing(
-            scoring_geometry(data, config.img_size), tuple(data.mean), tuple(data.std)
-        ),
+        Preprocessing(scoring_geometry(data, config.img_size), tuple(data.mean), tuple(data.std)),
         run.class_names,
         RUN,
         report,

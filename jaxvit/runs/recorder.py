@@ -228,6 +228,7 @@ class Recorder:
             "compile_sec": compile_sec,
             "wall_sec": time.perf_counter() - began,
             **describe_machine(),
+            **task.facts,
         }
         if numbers := run.extended_from():
             summary["extended_from_epochs"] = numbers

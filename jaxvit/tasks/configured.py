@@ -1,5 +1,6 @@
 """The task that a configuration asks for."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -12,6 +13,7 @@ from jaxvit.objectives.targets import balanced_weights
 from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.tasks.classification import make_classification
 from jaxvit.tasks.classification_report import draw_report
+from jaxvit.tasks.head_sweep import sweep_decay
 from jaxvit.training.task import Task
 
 
@@ -29,14 +31,18 @@ def make_task(config: Config, data: Dataset, total_steps: int, axis: str | None)
     """
     model = make_model(config.model, len(data.class_names))
     steps_per_epoch = Fraction(len(data.train), config.batch_size)
-    tx, schedule = make_optimizer(config.optim, total_steps, steps_per_epoch)
-    weights = None
+    weights, notes, facts = None, (), {}
     if config.class_balanced:
         counts = np.bincount(data.train.labels, minlength=len(data.class_names))
         weights = balanced_weights(counts)
+    if config.optim.weight_decay is None:
+        sweep = sweep_decay(data, config, total_steps, steps_per_epoch, weights)
+        config = replace(config, optim=replace(config.optim, weight_decay=sweep.decay))
+        notes, facts = (str(sweep),), {"chosen_weight_decay": sweep.decay}
+    tx, schedule = make_optimizer(config.optim, total_steps, steps_per_epoch)
     task = make_classification(model, tx, schedule, config, weights)
-    task = task._replace(draw=lambda results: draw_report(results, config, data))
+    task = task._replace(draw=lambda results: draw_report(results, config, data), facts=facts)
     if config.init.weights is None:
         return task
     found = load_backbone(config, config.model.img_size)
-    return task._replace(pretrained=found.params, notes=describe_backbone(config, found))
+    return task._replace(pretrained=found.params, notes=(*describe_backbone(config, found), *notes))

@@ -5,6 +5,7 @@ any Task and know none by name: no metric, no loss, no model. A new method is a 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -133,6 +134,7 @@ class Task(NamedTuple):
       pretrained: parameters on the host that replace those that init draws: nested dicts, part of
         params.
       notes: lines to be said before training.
+      facts: for summary.json, by name: what was found out before training.
     """
 
     init: Callable[[jax.Array], tuple[Params, Extra]]
@@ -150,3 +152,4 @@ class Task(NamedTuple):
     draw: Callable[[Results], dict[str, Any]] = lambda results: {}
     pretrained: Params | None = None
     notes: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = MappingProxyType({})
