@@ -99,7 +99,8 @@ class Layout(NamedTuple):
       habits: what its programs assume.
       positions: (number of registers) -> the method by which it resizes positions.
       parts: what it can express of "layer_scale", "registers" and "no_qkv_bias".
-      pools: the poolings that it can express.
+      pools: the poolings that it can express; without a head, that of the class token too.
+      requires_layer_scale: whether it has no form for a model without it.
       heads: number of attention heads, where the shapes tell it.
       finished: changes what is written, for parts with a form of their own.
     """
@@ -115,6 +116,7 @@ class Layout(NamedTuple):
     refused: tuple[tuple[str, str], ...] = ()
     parts: frozenset[str] = frozenset()
     pools: frozenset[str] = frozenset({"cls"})
+    requires_layer_scale: bool = False
     heads: Callable[[Mapping[str, Named]], int | None] = lambda tensors: None
     finished: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] = lambda tensors: tensors
 
