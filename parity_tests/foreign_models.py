@@ -19,16 +19,20 @@ import torch
 from flax.traverse_util import flatten_dict
 from safetensors.torch import save_file
 
+from jaxvit.config import ModelConfig
+from jaxvit.data.preprocessing import Geometry, Preprocessing
 from jaxvit.interop.layout import Layout
 from jaxvit.interop.load import Pretrained, load_pretrained
 from jaxvit.interop.reading import recognise
+from jaxvit.interop.report import Report
+from jaxvit.models.transformer import init_params, make_model
 from jaxvit.runtime.compiler import jit
 from parity_tests.claims.forward import traced_outputs
-from parity_tests.comparison import to_nchw, to_nhwc
+from parity_tests.comparison import GRADIENTS, LOGITS, max_difference, to_nchw, to_nhwc
 
 IMG, PATCH, WIDTH, HEADS, LAYERS, HIDDEN, CLASSES = 35, 7, 30, 5, 3, 75, 6
 # Batches of images that are compared as one: the rounding of 30 numbers alone is mostly chance.
-DRAWS = 4
+DRAWS = 16
 OPTIONS = {"num_heads": HEADS}  # a file of tensors alone does not tell
 
 
@@ -342,11 +346,13 @@ class Compared(NamedTuple):
     truth: np.ndarray
 
 
-def compare(foreign: Foreign, directory: Path) -> tuple[Pretrained, dict[str, Compared]]:
-    """Loads what the library wrote, and computes everything three times."""
+def compare(
+    foreign: Foreign, directory: Path, number: int = DRAWS
+) -> tuple[Pretrained, dict[str, Compared]]:
+    """Loads what the library wrote, and computes all three times, for several batches."""
     loaded = load_pretrained(foreign.write(directory), options=foreign.options)
     layers = loaded.model_config.num_layers
-    draws = [images_for(loaded.model_config.img_size, draw) for draw in range(DRAWS)]
+    draws = [images_for(loaded.model_config.img_size, draw) for draw in range(number)]
     # Copied before it runs: lukemelas's attention keeps its last scores, which cannot be copied.
     double = foreign._replace(model=copy.deepcopy(foreign.model).double())
     ours = jax_results(loaded, draws)
@@ -365,3 +371,47 @@ def compare(foreign: Foreign, directory: Path) -> tuple[Pretrained, dict[str, Co
             mine = mine[:, :, 1:]
         found[name] = Compared(mine, other, exact)
     return loaded, found
+
+
+def assert_same(foreign: Foreign, directory: Path) -> Pretrained:
+    """Every layer, the logits and every gradient equal the library's in float64."""
+    loaded, found = compare(foreign, directory, number=1)
+    for name, (ours, _, truth) in found.items():
+        limit = GRADIENTS if name.startswith("gradient") else LOGITS
+        size = max(1.0, float(np.abs(truth).max()))
+        assert max_difference(ours, truth) <= limit * size, name
+    return loaded
+
+
+def model_like(**options: Any) -> Pretrained:
+    """A small model of ours with random weights, as if it had been loaded."""
+    sizes = {
+        "img_size": IMG, "patch_size": PATCH, "embed_dim": WIDTH, "num_heads": HEADS,
+        "num_layers": LAYERS, "mlp_ratio": HIDDEN / WIDTH, "dropout": 0.0, "norm_eps": 1e-6,
+    }  # fmt: skip
+    classes = options.pop("num_classes", CLASSES)
+    images = options.pop("preprocessing", Preprocessing(Geometry(IMG), (0.5,) * 3, (0.5,) * 3))
+    config = ModelConfig(**sizes | options)
+    model = make_model(config, classes)
+    params = jax.device_get(init_params(model, jax.random.key(0)))
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(
+        lambda leaf: (leaf + 0.1 * rng.normal(size=leaf.shape)).astype(np.float32), params
+    )
+    names = tuple(f"class {i}" for i in range(classes)) or None
+    return Pretrained(model, params, config, classes, images, names, "lab", Report("", (), ()))
+
+
+def differing(a: Any, b: Any) -> int:
+    """The number of parameters that differ in any bit, or are missing in one of the two."""
+    a, b = (flatten_dict(jax.device_get(each), sep="/") for each in (a, b))
+    return len(a.keys() ^ b.keys()) + sum(
+        np.asarray(a[name]).tobytes() != np.asarray(b[name]).tobytes()
+        or np.asarray(a[name]).dtype != np.asarray(b[name]).dtype
+        for name in a.keys() & b.keys()
+    )
+
+
+def our_logits(loaded: Pretrained, images: torch.Tensor) -> np.ndarray:
+    apply = jit(lambda params, x: loaded.model.apply({"params": params}, x, deterministic=True))
+    return np.asarray(apply(loaded.params, to_nhwc(images)))

@@ -8,7 +8,7 @@ Sources: transformers 5.23, models/vit, models/dinov2 and models/dinov2_with_reg
 
 import numpy as np
 
-from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD
+from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, ModelConfig
 from jaxvit.interop.layout import (
     LAYER,
     MASK_TOKEN,
@@ -106,6 +106,15 @@ def with_registers_prefix(tensors: dict) -> dict:
     }
 
 
+def obstacle(config: ModelConfig) -> str | None:
+    """What Dinov2Config has no field for."""
+    if not config.layer_scale:
+        return "it has no LayerScale"
+    if config.mlp_ratio != int(config.mlp_ratio):
+        return f"its MLP ratio {config.mlp_ratio:g} is no integer"
+    return None
+
+
 DINOV2 = Layout(
     name="hf",
     title="Hugging Face Dinov2",
@@ -123,6 +132,6 @@ DINOV2 = Layout(
     refused=REFUSED,
     parts=frozenset({"no_qkv_bias", "layer_scale", "registers"}),
     pools=frozenset({"both"}),
-    requires_layer_scale=True,
+    obstacle=obstacle,
     finished=with_registers_prefix,
 )

@@ -39,7 +39,7 @@ def files(pretrained: Pretrained) -> tuple[dict[str, dict[str, Any]], set[str]]:
         "attention_probs_dropout_prob": 0.0,
     }
     if dino:
-        values |= {"mlp_ratio": config.mlp_ratio, "layerscale_value": 1.0, "use_mask_token": False}
+        values |= {"mlp_ratio": int(config.mlp_ratio), "use_mask_token": False}
         values["use_swiglu_ffn"] = False
     if config.register_tokens:
         values["num_register_tokens"] = config.register_tokens

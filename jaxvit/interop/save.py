@@ -111,8 +111,6 @@ def obstacle(config: ModelConfig, num_classes: int, layout: Layout) -> str | Non
     """Why a layout cannot express a model, or None."""
     if config.layer_scale and "layer_scale" not in layout.parts:
         return "it has LayerScale"
-    if not config.layer_scale and layout.requires_layer_scale:
-        return "it has no LayerScale"
     if config.register_tokens and "registers" not in layout.parts:
         return "it has register tokens"
     if not config.qkv_bias and "no_qkv_bias" not in layout.parts:
@@ -120,7 +118,7 @@ def obstacle(config: ModelConfig, num_classes: int, layout: Layout) -> str | Non
     pools = layout.pools if num_classes else layout.pools | {"cls"}
     if config.pool not in pools:
         return f"its head sees {POOLS[config.pool]}, not {' or '.join(POOLS[p] for p in pools)}"
-    return None
+    return layout.obstacle(config)
 
 
 POOLS = {
