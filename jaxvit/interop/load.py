@@ -129,6 +129,8 @@ def _load_file(
         kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(stored.items()))
         settings.notes.append(f"stored as {kinds} tensors, used in float32")
     pretrained = _build(reading, settings, str(file), keep_head)
+    if reading.pre_logits:
+        pretrained = with_head(pretrained, 0, "it needs pre_logits, which is dropped")
     return pretrained, found.positions(reading.shape.registers)
 
 
@@ -278,16 +280,24 @@ def _build(reading: Reading, settings: Settings, source: str, keep_head: bool) -
     )
 
 
-def with_head(pretrained: Pretrained, num_classes: int) -> Pretrained:
-    """With a head of zeros for num_classes, or without one for 0; the same head is kept."""
+def with_head(pretrained: Pretrained, num_classes: int, why: str | None = None) -> Pretrained:
+    """With a head of zeros for num_classes, or without one for 0; the same head is kept.
+
+    Args:
+      pretrained: any.
+      num_classes: at least 0.
+      why: the reason to drop the head, for the report.
+    """
     old, params = pretrained.num_classes, dict(pretrained.params)
     if num_classes == old:
         return pretrained
     params.pop("head", None)
     config, rows = pretrained.model_config, list(pretrained.report.rows)
-    why = "features are asked for" if num_classes == 0 else f"{num_classes} classes are asked for"
+    asked = f"{num_classes} classes are" if num_classes else "features are"
     rows = [
-        row._replace(fate=f"dropped: {why}") if row.ours and row.ours.startswith("head/") else row
+        row._replace(fate=f"dropped: {why or asked + ' asked for'}", ours=None)
+        if row.ours and row.ours.startswith("head/")
+        else row
         for row in rows
     ]
     if num_classes:

@@ -113,7 +113,6 @@ def read_layout(tensors: Tensors, layout: Layout, source: str) -> Reading:
                 f"{source} cannot be loaded because of {tensor.original} ({reason}): choose other "
                 "weights"
             )
-    _check_numbers(named, source)
     shape = measure_shape(named, layout, source)
     heads = layout.heads(named)
     flat: Flat = {}
@@ -124,6 +123,7 @@ def read_layout(tensors: Tensors, layout: Layout, source: str) -> Reading:
         parts = [_take(named, name, entry, source) for name in entry.theirs]
         wanted = _expected(entry, shape, heads or 1)
         for name, part, dims in zip(entry.theirs, parts, wanted, strict=True):
+            _check_numbers(part, source)
             if part.array.shape != dims and not _same_token(entry, part.array, dims):
                 raise UserError(
                     f"{part.original} of {source} has the shape {part.array.shape}, but the other "
@@ -281,18 +281,16 @@ def _take(named: Mapping[str, Named], name: str, entry: Entry, source: str) -> N
     return named[name]
 
 
-def _check_numbers(named: Mapping[str, Named], source: str) -> None:
-    for original, array in named.values():
-        if array.dtype not in (np.float32, np.float64):
-            if array.dtype.kind in "iub" and array.ndim == 0:  # a counter
-                continue
-            raise UserError(
-                f"{original} of {source} holds {array.dtype}, not floating-point numbers: is it "
-                "quantised? Choose a float file"
-            )
-        if not np.isfinite(array).all():
-            number = int((~np.isfinite(array)).sum())
-            raise UserError(
-                f"{original} of {source} holds {number} of {array.size} values that are NaN or "
-                "infinite: training diverged, or the file is damaged"
-            )
+def _check_numbers(tensor: Named, source: str) -> None:
+    original, array = tensor
+    if array.dtype not in (np.float32, np.float64):
+        raise UserError(
+            f"{original} of {source} holds {array.dtype}, not floating-point numbers: is it "
+            "quantised? Choose a float file"
+        )
+    if not np.isfinite(array).all():
+        number = int((~np.isfinite(array)).sum())
+        raise UserError(
+            f"{original} of {source} holds {number} of {array.size} values that are NaN or "
+            "infinite: training diverged, or the file is damaged"
+        )

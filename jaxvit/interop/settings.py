@@ -7,7 +7,7 @@ that the name tells; the habits of the layout; and a head size of 64.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,14 +54,16 @@ class Settings:
         self.warnings: list[str] = []
 
     def add(self, values: Mapping[str, Any], origin: str) -> None:
-        """Values of one place; those that a better place gave are kept, and None is nothing."""
-        for name, value in values.items():
-            if value is None:
-                continue
+        """Values of one place; those that a better place gave are kept, and None is nothing.
+
+        Raises:
+          UserError: a value makes no sense.
+        """
+        for name, value in checked(values, origin).items():
             if name == "img_size":
                 self.img_size = self.img_size or Found(value, origin)
             elif name not in self.found:
-                self.found[name] = Found(tuple(value) if isinstance(value, list) else value, origin)
+                self.found[name] = Found(value, origin)
 
     def __getitem__(self, name: str) -> Any:
         return self.found[name].value if name in self.found else None
@@ -82,6 +84,54 @@ class Settings:
             places.setdefault(origin, []).append(f"{name} {shown}")
         told = [f"from {origin}: {', '.join(values)}" for origin, values in places.items()]
         return [*told, *self.notes]
+
+
+def checked(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """The values without None, lists as tuples.
+
+    Raises:
+      UserError: a value makes no sense; the message names its origin.
+    """
+    found = {}
+    for name, value in values.items():
+        if value is None:
+            continue
+        value = tuple(value) if isinstance(value, list) else value
+        ok, limit = RULES[name]
+        if not ok(value):
+            raise UserError(
+                f"{name} {value!r} (from {origin}) must be {limit}: correct it, or give "
+                f"options={{{name!r}: ...}}"
+            )
+        found[name] = value
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _of(*choices: str) -> tuple[Callable[[Any], bool], str]:
+    return lambda value: value in choices, f"one of {', '.join(choices)}"
+
+
+def _all(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda values: isinstance(values, tuple) and bool(values) and all(map(kind, values))
+
+
+RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "num_heads": (lambda v: isinstance(v, int) and v > 0, "a whole number of heads above 0"),
+    "norm_eps": (lambda v: _is_number(v) and 0 < v < 1, "between 0 and 1"),
+    "gelu": _of("erf", "tanh"),
+    "pool": _of("cls", "mean", "both"),
+    "img_size": (lambda v: isinstance(v, int) and v > 0, "a number of pixels above 0"),
+    "mean": (_all(_is_number), "numbers"),
+    "std": (_all(lambda v: _is_number(v) and v > 0), "numbers above 0"),
+    "resize": _of("squash", "short_side"),
+    "crop_share": (lambda v: _is_number(v) and 0 < v <= 1, "above 0 and at most 1"),
+    "interpolation": _of("bilinear", "bicubic"),
+    "class_names": (_all(lambda v: isinstance(v, str)), "strings"),
+}
 
 
 def _shown(value: Any) -> str:
@@ -131,7 +181,7 @@ def gather_settings(
     processor = read_json(directory / PREPROCESSOR) if directory else {}
     told = [metadata.get("architecture"), config.get("architecture"), config.get("_name_or_path")]
     known = lineage_of([*(name for name in told if name), *names], layout.name)
-    from_processor = from_hf_processor(processor)
+    from_processor = checked(from_hf_processor(processor), PREPROCESSOR)
     if known:
         lineage, name = known
         for what in ("mean", "std"):
@@ -162,7 +212,7 @@ def gather_settings(
             'config.json beside it, or give options={"num_heads": ...}'
         )
     number = settings["num_heads"]
-    if not isinstance(number, int) or number < 1 or embed_dim % number:
+    if embed_dim % number:
         raise UserError(
             f"{number} heads do not divide the width {embed_dim} (from "
             f"{settings.found['num_heads'].origin}): give options={{'num_heads': ...}}"
