@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 # Files of torch_ref whose counterpart in jaxvit is several modules or has another form.
-WITHOUT_A_TWIN = {"training_pipeline", "demonstration", "speed"}
+WITHOUT_A_TWIN = {"training_pipeline", "demonstration", "speed", "convert"}
 
 
 def stems(folder: str, pattern: str = "*.py") -> set[str]:
