@@ -6,11 +6,11 @@ LAYOUT, TIMM, HUGGING_FACE, GOOGLE, LUKEMELAS, TORCHVISION = (
     f"jaxvit.interop.{name}"
     for name in ("layout", "timm", "hugging_face", "google", "lukemelas", "torchvision")
 )
-POSITIONS, READING, LOAD, SAVE, SETTINGS, KNOWN, WEIGHTS, HUB, REPORT = (
+POSITIONS, READING, LOAD, PRETRAINED, SAVE, SETTINGS, CONFIGS, KNOWN, WEIGHTS, HUB = (
     f"jaxvit.interop.{name}"
     for name in (
-        "positions", "reading", "load", "save", "settings", "known_models", "weights_file", "hub",
-        "report",
+        "positions", "reading", "load", "pretrained", "save", "settings", "foreign_config",
+        "known_models", "weights_file", "hub",
     )
 )  # fmt: skip
 HF_FORM, TIMM_FORM, CONVERT = (
@@ -26,12 +26,12 @@ INTEROP = tuple(
              '("query", "value", "key")'),
             ("the two norms of a layer swapped in Hugging Face's layout", HUGGING_FACE,
              '("layernorm_before", "layernorm_after")', '("layernorm_after", "layernorm_before")'),
-            ("eps of 1e-6 for Hugging Face's 1e-12", SETTINGS, 'config.get("layer_norm_eps")', "1e-6"),
+            ("eps of 1e-6 for Hugging Face's 1e-12", CONFIGS, 'config.get("layer_norm_eps")', "1e-6"),
             ("the class token alone for Dinov2's classifier", LOAD,
              '("both" if shape.features == 2 * shape.embed_dim else "cls")', '"cls"'),
             ("a preprocessor believed against the lineage", SETTINGS,
              "settings.add({what: ours}, f\"the family {lineage.name}\")", "pass"),
-            ("class names in the order of their keys as text", SETTINGS,
+            ("class names in the order of their keys as text", CONFIGS,
              "sorted(names, key=int)", "sorted(names, reverse=True)"),
             ("GELU not told to transformers", HF_FORM, '"hidden_act": ACTIVATIONS[config.gelu]',
              '"hidden_act": "gelu"'),
@@ -39,7 +39,7 @@ INTEROP = tuple(
              '"bicubic_antialias" if registers else "bicubic"', '"bicubic"'),
             ("no centre crop told to transformers", HF_FORM, '"do_center_crop": True',
              '"do_center_crop": False'),
-            ("place holders taken for class names", SETTINGS,
+            ("place holders taken for class names", CONFIGS,
              "names = None  # transformers' place holders", "pass"),
         )),
         (f"{IN}/test_google.py", (
@@ -92,9 +92,9 @@ INTEROP = tuple(
              "if not slot.view(np.uint32).any():", "if True:"),
             ("timm not told of the crop", TIMM_FORM, '"crop_pct": geometry.crop_share',
              '"crop_pct": 1.0'),
-            ("class names shifted by one", SETTINGS, 'pretrained.get("label_names")',
+            ("class names shifted by one", CONFIGS, 'pretrained.get("label_names")',
              '(lambda n: n and n[1:] + n[:1])(pretrained.get("label_names"))'),
-            ("the preprocessing keeps the old size", LOAD,
+            ("the preprocessing keeps the old size", PRETRAINED,
              "geometry = pretrained.preprocessing.geometry._replace(size=img_size)",
              "geometry = pretrained.preprocessing.geometry"),
         )),
@@ -120,13 +120,13 @@ INTEROP = tuple(
              "return next((why for pattern, why in patterns if re.fullmatch(pattern, name)), None)",
              'return next((why for pattern, why in patterns if "distilled" not in why and re.fullmatch(pattern, name)), None)'),
             ("objects in npz unpickled", WEIGHTS, "allow_pickle=False", "allow_pickle=True"),
-            ("a head of ones for zeros", LOAD, "kernel = np.zeros((features, num_classes), np.float32)",
+            ("a head of ones for zeros", PRETRAINED, "kernel = np.zeros((features, num_classes), np.float32)",
              "kernel = np.ones((features, num_classes), np.float32)"),
-            ("class names kept for another head", LOAD, "        class_names=None,\n",
+            ("class names kept for another head", PRETRAINED, "        class_names=None,\n",
              "        class_names=pretrained.class_names or (\"a\",),\n"),
-            ("a resized tensor reported as loaded", LOAD, "row._replace(fate=row.fate + fate)", "row"),
+            ("a resized tensor reported as loaded", PRETRAINED, "row._replace(fate=row.fate + fate)", "row"),
             ("heads assumed for every width", SETTINGS, "if embed_dim % HEAD_SIZE == 0:", "if True:"),
-            ("a dropped head not reported", LOAD,
+            ("a dropped head not reported", PRETRAINED,
              "row._replace(fate=f\"dropped: {why or asked + ' asked for'}\", ours=None)", "row"),
         )),
         ("tests/interop/test_save.py", (

@@ -12,7 +12,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from jaxvit.augment.normalize import normalize
-from jaxvit.interop.load import Pretrained, load_pretrained
+from jaxvit.interop.load import load_pretrained
+from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.reading import NAMES
 from jaxvit.interop.save import layout_for, save_pretrained
 from jaxvit.runtime.compiler import jit

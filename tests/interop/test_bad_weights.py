@@ -12,7 +12,8 @@ from safetensors.numpy import load_file, save_file
 from jaxvit.config import ModelConfig
 from jaxvit.data.preprocessing import Geometry, Preprocessing
 from jaxvit.errors import UserError
-from jaxvit.interop.load import Pretrained, load_pretrained
+from jaxvit.interop.load import load_pretrained
+from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.report import Report
 from jaxvit.interop.save import save_pretrained
 from jaxvit.models.transformer import init_params, make_model
