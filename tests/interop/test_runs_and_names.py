@@ -116,8 +116,8 @@ def test_known_sizes_have_their_own_number_of_heads(tmp_path):
 
     def heads(embed_dim: int, num_layers: int) -> int:
         return gather_settings(
-            LAYOUT, options={}, metadata={}, directory=None, names=[], img_size=224, embed_dim=embed_dim,
-            num_layers=num_layers, heads=None,
+            LAYOUT, options={}, metadata={}, directory=None, names=[], img_size=224,
+            embed_dim=embed_dim, num_layers=num_layers, heads=None,
         )["num_heads"]  # fmt: skip
 
     assert heads(1280, 32) == 16
