@@ -22,7 +22,8 @@ from safetensors.torch import save_file
 from jaxvit.config import ModelConfig
 from jaxvit.data.preprocessing import Geometry, Preprocessing
 from jaxvit.interop.layout import Layout
-from jaxvit.interop.load import Pretrained, load_pretrained
+from jaxvit.interop.load import load_pretrained
+from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.reading import recognise
 from jaxvit.interop.report import Report
 from jaxvit.models.transformer import init_params, make_model

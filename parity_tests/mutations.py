@@ -1,9 +1,10 @@
 """All mutations, and the changes that no test can see."""
 
+from parity_tests.mutations_of_interop import INTEROP
 from parity_tests.mutations_of_numerics import NUMERICS
 from parity_tests.mutations_of_wiring import WIRING
 
-MUTATIONS = NUMERICS + WIRING
+MUTATIONS = NUMERICS + WIRING + INTEROP
 
 # Changes that no test can see, and why.
 EQUIVALENT = {

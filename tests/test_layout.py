@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # Files of torch_ref whose counterpart in jaxvit is several modules or has another form.
 WITHOUT_A_TWIN = {
-    "training_pipeline", "demonstration", "speed",
+    "training_pipeline", "demonstration", "speed", "convert",
     "finetune/models", "finetune/soup", "finetune/training",
 }  # fmt: skip
 

@@ -8,7 +8,6 @@ is set. It is the extra "hub", and only this file imports it, when it is called.
 import hashlib
 import re
 from pathlib import Path
-from typing import Any
 
 from jaxvit.errors import UserError
 from jaxvit.interop.settings import CONFIG, PREPROCESSOR
@@ -45,7 +44,7 @@ def fetch(address: str) -> Path:
             "'jaxvit[hub]', or download the file yourself"
         ) from error
     repository = f"{owner}/{name}"
-    path = _download(huggingface_hub, address, repository, file or DEFAULT, revision)
+    path = _download(address, repository, file or DEFAULT, revision)
     if path is None and file is None:
         raise UserError(
             f"{address} has no {DEFAULT}: name a .safetensors or .npz file of it, as in "
@@ -56,9 +55,12 @@ def fetch(address: str) -> Path:
         raise UserError(f"{address} does not exist: {repository} has no file {file}")
     check_content(path, address)
     folder = f"{Path(file).parent.as_posix()}/" if file and "/" in file else ""
-    beside = [CONFIG, PREPROCESSOR, f"{path.name}.json"]
-    for extra in beside:
-        _download(huggingface_hub, address, repository, folder + extra, revision)
+    # The commit of the weights: what is cached of it is not asked for again.
+    commit = path.parts[path.parts.index("snapshots") + 1]
+    for extra in (CONFIG, PREPROCESSOR, f"{path.name}.json"):
+        if huggingface_hub.try_to_load_from_cache(repository, folder + extra, revision=commit):
+            continue  # cached, or known not to exist
+        _download(address, repository, folder + extra, commit)
     return path
 
 
@@ -80,18 +82,19 @@ def check_content(path: Path, address: str) -> None:
         )
 
 
-def _download(hub: Any, address: str, repository: str, file: str, revision: str | None):
+def _download(address: str, repository: str, file: str, revision: str | None) -> Path | None:
     """The path of one file, or None where the repository has none of this name."""
-    errors = hub.errors
+    from huggingface_hub import constants, errors, hf_hub_download
+
     try:
-        return Path(hub.hf_hub_download(repository, file, revision=revision))
+        return Path(hf_hub_download(repository, file, revision=revision))
     except errors.LocalEntryNotFoundError as error:
         # Not in the cache, and the server did not answer (or was not asked).
         if file.endswith(".json"):  # of the configuration files, which need not be there
             return None
         raise UserError(
             f"{address} cannot be reached and is not in the cache "
-            f"({hub.constants.ENDPOINT}, {hub.constants.HF_HUB_CACHE}): check the network, or "
+            f"({constants.ENDPOINT}, {constants.HF_HUB_CACHE}): check the network, or "
             "give the path of a file"
         ) from error
     except errors.EntryNotFoundError:

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from jaxvit.data.preprocessing import Preprocessing
-from jaxvit.interop.load import Pretrained
+from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.settings import CONFIG, PREPROCESSOR
 
 ACTIVATIONS = {"erf": "gelu", "tanh": "gelu_pytorch_tanh"}

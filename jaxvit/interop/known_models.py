@@ -13,6 +13,10 @@ HEADS = {(1280, 32): 16, (1408, 40): 16, (1664, 48): 16, (1152, 27): 16}
 HEAD_SIZE = 64
 
 
+# From this size on, timm evaluates DeiT, MAE and AugReg without a margin.
+LARGE, MARGIN = 384, 0.9
+
+
 class Lineage(NamedTuple):
     """A family of published weights.
 
@@ -45,11 +49,13 @@ LINEAGES = (
         r"dino[-_]?v2|(^|[^a-z])dinov2|(^|_)vit[sblg]14",
         _images(*IMAGENET, "short_side", 1.0, "bicubic"),
     ),
-    Lineage("DeiT", r"(^|[^a-z])deit([^a-z]|$)", _images(*IMAGENET, "short_side", 0.9, "bicubic")),
+    Lineage(
+        "DeiT", r"(^|[^a-z])deit([^a-z]|$)", _images(*IMAGENET, "short_side", MARGIN, "bicubic")
+    ),
     Lineage(
         "DINO or MAE",
         r"(^|[^a-z])(dino|mae)([^a-z]|$)",
-        _images(*IMAGENET, "short_side", 0.9, "bicubic"),
+        _images(*IMAGENET, "short_side", MARGIN, "bicubic"),
     ),
     Lineage(
         "torchvision's SWAG",
@@ -66,10 +72,17 @@ LINEAGES = (
     Lineage(
         "AugReg",
         r"augreg|in21k|(^|[^a-z])i21k",
-        _images(HALF, HALF, "short_side", 0.9, "bicubic"),
+        _images(HALF, HALF, "short_side", MARGIN, "bicubic"),
         ("timm",),
     ),
 )
+
+
+def values_at(lineage: Lineage, img_size: int) -> dict[str, Any]:
+    """The settings of a family for models of a size."""
+    if img_size >= LARGE and lineage.values["crop_share"] == MARGIN:
+        return lineage.values | {"crop_share": 1.0}
+    return lineage.values
 
 
 def lineage_of(names: Iterable[str], layout: str) -> tuple[Lineage, str] | None:

@@ -1,9 +1,8 @@
 """Pretrained weights of any layout, or a run of ours, as one kind of thing."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,53 +13,18 @@ from jaxvit.data.datasets import scoring_geometry
 from jaxvit.data.preprocessing import Preprocessing
 from jaxvit.errors import UserError
 from jaxvit.interop.hub import HUB, fetch
-from jaxvit.interop.positions import resize_positions
+from jaxvit.interop.pretrained import Pretrained, with_head, with_img_size, without_dropout
 from jaxvit.interop.reading import Reading, read_layout, recognise
 from jaxvit.interop.report import Report, Row
 from jaxvit.interop.saved_run import load_run
 from jaxvit.interop.settings import CONFIG, Settings, gather_settings
 from jaxvit.interop.weights_file import FORMATS, PICKLES, read_weights_file
-from jaxvit.models.transformer import VisionTransformer, make_model
+from jaxvit.models.transformer import make_model
 
 RUN = "run"
-WHOLE = (
-    "model.safetensors",
-    "model.npz",
-    "pytorch_model.bin",
-)  # names of weights in a directory, best first
+# Names of weights in a directory, best first.
+WHOLE = ("model.safetensors", "model.npz", "pytorch_model.bin")
 GAMMA = 1e-5  # LayerScale's initial value in DINOv2; loaded values replace it
-
-
-class Pretrained(NamedTuple):
-    """A model with weights, and all that belongs to them.
-
-    Attributes:
-      model: called as model.apply({"params": params}, images, deterministic=True) on normalised
-        (B, H, W, C) images; gives logits, or features where num_classes is 0.
-      params: nested dict of float32 NumPy arrays.
-      model_config: of the model, without dropout.
-      num_classes: of the head; 0 without one.
-      preprocessing: between an image file and the model's input.
-      class_names: in the order of the logits, or None where nobody says them.
-      layout: "timm", "hf", "google", "lukemelas", "torchvision", "lab", or "run" for a run of ours.
-      report: what became of each tensor, and where the settings come from.
-    """
-
-    model: VisionTransformer
-    params: Any
-    model_config: ModelConfig
-    num_classes: int
-    preprocessing: Preprocessing
-    class_names: tuple[str, ...] | None
-    layout: str
-    report: Report
-
-    def __repr__(self) -> str:
-        number = sum(leaf.size for leaf in jax.tree.leaves(self.params))
-        return (
-            f"Pretrained({self.layout}: {number:,} parameters, {self.num_classes} classes, "
-            f"{self.model_config.img_size} pixels)"
-        )
 
 
 def load_pretrained(
@@ -122,6 +86,7 @@ def _load_file(
         metadata=metadata,
         directory=file.parent if file.name in WHOLE or _alone(file) else None,
         names=names,
+        img_size=reading.shape.grid * reading.shape.patch_size,
         embed_dim=reading.shape.embed_dim,
         num_layers=reading.shape.num_layers,
         heads=reading.heads,
@@ -130,6 +95,8 @@ def _load_file(
         kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(stored.items()))
         settings.notes.append(f"stored as {kinds} tensors, used in float32")
     pretrained = _build(reading, settings, str(file), keep_head)
+    if reading.pre_logits:
+        pretrained = with_head(pretrained, 0, "it needs pre_logits, which is dropped")
     return pretrained, found.positions(reading.shape.registers)
 
 
@@ -198,21 +165,6 @@ def _load_run(path: Path, layout: str | None, options: Mapping[str, Any] | None)
     )
 
 
-def without_dropout(config: ModelConfig) -> ModelConfig:
-    """The same function in float32, with every rate at 0 and without recomputation."""
-    return replace(
-        config,
-        dropout=0.0,
-        activation_dropout=None,
-        attention_dropout=0.0,
-        projection_dropout=0.0,
-        embedding_dropout=0.0,
-        drop_path=0.0,
-        remat=False,
-        dtype="float32",
-    )
-
-
 def _build(reading: Reading, settings: Settings, source: str, keep_head: bool) -> Pretrained:
     """The model that the shapes and the settings describe, with the file's head and size."""
     shape, layout, warnings = reading.shape, reading.layout, settings.warnings
@@ -276,61 +228,4 @@ def _build(reading: Reading, settings: Settings, source: str, keep_head: bool) -
         names,
         layout.name,
         report,
-    )
-
-
-def with_head(pretrained: Pretrained, num_classes: int) -> Pretrained:
-    """With a head of zeros for num_classes, or without one for 0; the same head is kept."""
-    old, params = pretrained.num_classes, dict(pretrained.params)
-    if num_classes == old:
-        return pretrained
-    params.pop("head", None)
-    config, rows = pretrained.model_config, list(pretrained.report.rows)
-    why = "features are asked for" if num_classes == 0 else f"{num_classes} classes are asked for"
-    rows = [
-        row._replace(fate=f"dropped: {why}") if row.ours and row.ours.startswith("head/") else row
-        for row in rows
-    ]
-    if num_classes:
-        features = config.embed_dim * (2 if config.pool == "both" else 1)
-        kernel = np.zeros((features, num_classes), np.float32)
-        params["head"] = {"kernel": kernel, "bias": np.zeros(num_classes, np.float32)}
-        rows += [
-            Row("head/kernel", kernel.shape, "new: zeros", "head/kernel"),
-            Row("head/bias", (num_classes,), "new: zeros", "head/bias"),
-        ]
-    return pretrained._replace(
-        model=make_model(config, num_classes),
-        params=params,
-        num_classes=num_classes,
-        class_names=None,
-        report=pretrained.report._replace(rows=tuple(rows)),
-    )
-
-
-def with_img_size(pretrained: Pretrained, img_size: int, method: str) -> Pretrained:
-    """With positions for another image size; see jaxvit.interop.positions.
-
-    Raises:
-      UserError: the size is no multiple of the patch.
-    """
-    old = pretrained.model_config
-    if img_size == old.img_size:
-        return pretrained
-    config = replace(old, img_size=img_size)
-    check(config, "model.")
-    grids = [size // old.patch_size for size in (old.img_size, img_size)]
-    positions = resize_positions(pretrained.params["positional_embedding"], grids[1], method)
-    fate = f", resized from {grids[0]} x {grids[0]} to {grids[1]} x {grids[1]} by {method}"
-    rows = tuple(
-        row._replace(fate=row.fate + fate) if row.ours == "positional_embedding" else row
-        for row in pretrained.report.rows
-    )
-    geometry = pretrained.preprocessing.geometry._replace(size=img_size)
-    return pretrained._replace(
-        model=make_model(config, pretrained.num_classes),
-        params={**pretrained.params, "positional_embedding": positions},
-        model_config=config,
-        preprocessing=pretrained.preprocessing._replace(geometry=geometry),
-        report=pretrained.report._replace(rows=rows),
     )

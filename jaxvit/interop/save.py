@@ -11,7 +11,8 @@ from jaxvit.config import ModelConfig
 from jaxvit.errors import UserError
 from jaxvit.interop import hugging_face_form, timm_form
 from jaxvit.interop.layout import Layout
-from jaxvit.interop.load import Pretrained, is_run
+from jaxvit.interop.load import is_run
+from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.reading import LAYOUTS, NAMES
 from jaxvit.interop.settings import OF_IMAGES, to_metadata
 from jaxvit.interop.weights_file import FORMATS, write_json, write_weights_file

@@ -7,28 +7,22 @@ that the name tells; the habits of the layout; and a head size of 64.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxvit.config import ModelConfig, config_from_dict
 from jaxvit.data.preprocessing import Geometry, Preprocessing
 from jaxvit.errors import UserError
-from jaxvit.interop.known_models import HEAD_SIZE, HEADS, lineage_of
-from jaxvit.interop.layout import OTHER_POOL, Layout
+from jaxvit.interop.foreign_config import from_hf, from_hf_processor, from_timm
+from jaxvit.interop.known_models import HEAD_SIZE, HEADS, lineage_of, values_at
+from jaxvit.interop.layout import Layout
 
 OF_MODEL = ("num_heads", "norm_eps", "gelu", "pool")
 OF_IMAGES = ("mean", "std", "resize", "crop_share", "interpolation")
 NAMES = (*OF_MODEL, *OF_IMAGES, "class_names")
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 OURS = "what jaxvit wrote with the weights"
-
-GELU_NAMES = {
-    "gelu": "erf", "gelu_python": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh",
-    "gelu_fast": "tanh", "gelu_tanh": "tanh", "gelu_erf": "erf",
-}  # fmt: skip
-TIMM_POOLS = {"token": "cls", "avg": "mean"}
-PILLOW_FILTERS = {2: "bilinear", 3: "bicubic"}
 
 
 class Found(NamedTuple):
@@ -54,14 +48,16 @@ class Settings:
         self.warnings: list[str] = []
 
     def add(self, values: Mapping[str, Any], origin: str) -> None:
-        """Values of one place; those that a better place gave are kept, and None is nothing."""
-        for name, value in values.items():
-            if value is None:
-                continue
+        """Values of one place; those that a better place gave are kept, and None is nothing.
+
+        Raises:
+          UserError: a value makes no sense.
+        """
+        for name, value in checked(values, origin).items():
             if name == "img_size":
                 self.img_size = self.img_size or Found(value, origin)
             elif name not in self.found:
-                self.found[name] = Found(tuple(value) if isinstance(value, list) else value, origin)
+                self.found[name] = Found(value, origin)
 
     def __getitem__(self, name: str) -> Any:
         return self.found[name].value if name in self.found else None
@@ -84,6 +80,54 @@ class Settings:
         return [*told, *self.notes]
 
 
+def checked(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """The values without None, lists as tuples.
+
+    Raises:
+      UserError: a value makes no sense; the message names its origin.
+    """
+    found = {}
+    for name, value in values.items():
+        if value is None:
+            continue
+        value = tuple(value) if isinstance(value, list) else value
+        ok, limit = RULES[name]
+        if not ok(value):
+            raise UserError(
+                f"{name} {value!r} (from {origin}) must be {limit}: correct it, or give "
+                f"options={{{name!r}: ...}}"
+            )
+        found[name] = value
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _of(*choices: str) -> tuple[Callable[[Any], bool], str]:
+    return lambda value: value in choices, f"one of {', '.join(choices)}"
+
+
+def _all(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda values: isinstance(values, tuple) and bool(values) and all(map(kind, values))
+
+
+RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "num_heads": (lambda v: isinstance(v, int) and v > 0, "a whole number of heads above 0"),
+    "norm_eps": (lambda v: _is_number(v) and 0 < v < 1, "between 0 and 1"),
+    "gelu": _of("erf", "tanh"),
+    "pool": _of("cls", "mean", "both"),
+    "img_size": (lambda v: isinstance(v, int) and v > 0, "a number of pixels above 0"),
+    "mean": (_all(_is_number), "numbers"),
+    "std": (_all(lambda v: _is_number(v) and v > 0), "numbers above 0"),
+    "resize": _of("squash", "short_side"),
+    "crop_share": (lambda v: _is_number(v) and 0 < v <= 1, "above 0 and at most 1"),
+    "interpolation": _of("bilinear", "bicubic"),
+    "class_names": (_all(lambda v: isinstance(v, str)), "strings"),
+}
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return "/".join(f"{number:.4g}" for number in value)
@@ -97,6 +141,7 @@ def gather_settings(
     metadata: Mapping[str, str],
     directory: Path | None,
     names: list[str],
+    img_size: int,
     embed_dim: int,
     num_layers: int,
     heads: int | None,
@@ -109,7 +154,7 @@ def gather_settings(
       metadata: of the weights file.
       directory: where configuration files may lie; None where the file stands alone.
       names: of the file, its directory or its repository: what may tell the family.
-      embed_dim, num_layers: of the model.
+      img_size, embed_dim, num_layers: of the model, as its weights say.
       heads: from the shapes, or None.
 
     Raises:
@@ -131,7 +176,7 @@ def gather_settings(
     processor = read_json(directory / PREPROCESSOR) if directory else {}
     told = [metadata.get("architecture"), config.get("architecture"), config.get("_name_or_path")]
     known = lineage_of([*(name for name in told if name), *names], layout.name)
-    from_processor = from_hf_processor(processor)
+    from_processor = checked(from_hf_processor(processor), PREPROCESSOR)
     if known:
         lineage, name = known
         for what in ("mean", "std"):
@@ -148,7 +193,10 @@ def gather_settings(
     else:
         settings.add(from_hf(config), CONFIG)
     if known:
-        settings.add(known[0].values, f"the family {known[0].name}, told by the name {known[1]}")
+        settings.add(
+            values_at(known[0], img_size),
+            f"the family {known[0].name}, told by the name {known[1]}",
+        )
     settings.add(layout.habits._asdict(), f"the habits of {layout.title}")
     if (embed_dim, num_layers) in HEADS:
         settings.add({"num_heads": HEADS[embed_dim, num_layers]}, "the known model of this size")
@@ -162,7 +210,7 @@ def gather_settings(
             'config.json beside it, or give options={"num_heads": ...}'
         )
     number = settings["num_heads"]
-    if not isinstance(number, int) or number < 1 or embed_dim % number:
+    if embed_dim % number:
         raise UserError(
             f"{number} heads do not divide the width {embed_dim} (from "
             f"{settings.found['num_heads'].origin}): give options={{'num_heads': ...}}"
@@ -222,101 +270,3 @@ def from_metadata(text: str) -> dict[str, Any]:
             f"what jaxvit wrote with the weights is damaged ({error}): write the file again"
         ) from error
     return values
-
-
-def from_hf(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Of transformers' config.json."""
-    if not config:
-        return {}
-    names = config.get("id2label")
-    if isinstance(names, dict):
-        try:
-            names = [str(names[key]) for key in sorted(names, key=int)]
-        except ValueError:
-            names = None
-        if names and all(name == f"LABEL_{i}" for i, name in enumerate(names)):
-            names = None  # transformers' place holders
-    return {
-        "num_heads": config.get("num_attention_heads"),
-        "norm_eps": config.get("layer_norm_eps"),
-        "gelu": _gelu(config.get("hidden_act")),
-        "img_size": _side(config.get("image_size")),
-        "class_names": names or None,
-    }
-
-
-def from_hf_processor(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Of transformers' preprocessor_config.json, of any generation."""
-    if not values:
-        return {}
-    found: dict[str, Any] = {"mean": values.get("image_mean"), "std": values.get("image_std")}
-    if values.get("do_normalize") is False:
-        found |= {"mean": [0.0] * 3, "std": [1.0] * 3}
-    size, crop = values.get("size"), values.get("crop_size")
-    cropped = values.get("do_center_crop", False)
-    if isinstance(size, dict) and "shortest_edge" in size:
-        found["resize"], resized = "short_side", size["shortest_edge"]
-    else:
-        found["resize"], resized = "squash", _side(size)
-    if cropped and not isinstance(size, dict):
-        found["resize"] = "short_side"  # an int was the shorter side for those that crop
-    if resized:
-        found["crop_share"] = crop_share(_side(crop) or resized, resized) if cropped else 1.0
-    found["interpolation"] = PILLOW_FILTERS.get(values.get("resample"))
-    return found
-
-
-def from_timm(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Of timm's config.json.
-
-    Raises:
-      UserError: the pooling is none that a model here has.
-    """
-    pretrained = config.get("pretrained_cfg", config)
-    arguments = config.get("model_args") or {}
-    pool = config.get("global_pool", arguments.get("global_pool"))
-    if pool not in (None, "", *TIMM_POOLS):
-        raise UserError(
-            f"config.json has global_pool {pool!r}, which no model here has ({OTHER_POOL}, or "
-            "another): choose weights that pool the class token"
-        )
-    size, interpolation = pretrained.get("input_size"), pretrained.get("interpolation")
-    squash = pretrained.get("crop_mode") == "squash"
-    return {
-        "num_heads": arguments.get("num_heads"),
-        "gelu": _gelu(arguments.get("act_layer")),
-        "pool": TIMM_POOLS.get(pool),
-        "img_size": _side(size[1:] if size else None),
-        "mean": pretrained.get("mean"),
-        "std": pretrained.get("std"),
-        "resize": None if not pretrained.get("mean") else "squash" if squash else "short_side",
-        "crop_share": pretrained.get("crop_pct"),
-        "interpolation": interpolation if interpolation in PILLOW_FILTERS.values() else None,
-        "class_names": pretrained.get("label_names"),
-    }
-
-
-def crop_share(size: int, resized: int) -> float:
-    """The share s with floor(size / s) == resized, as Geometry computes it."""
-    share = size / resized
-    while math.floor(size / share) < resized:
-        share = math.nextafter(share, 0)
-    return share
-
-
-def _gelu(name: Any) -> str | None:
-    if name is not None and name not in GELU_NAMES:
-        raise UserError(
-            f"the configuration has the activation {name!r}, which no model here has: choose "
-            f"weights trained with {' or '.join(GELU_NAMES)}"
-        )
-    return GELU_NAMES.get(name)
-
-
-def _side(size: Any) -> int | None:
-    """The side of a square given as 224, [224, 224] or {"height": 224, "width": 224}."""
-    if isinstance(size, dict):
-        size = [size.get("height"), size.get("width")]
-    if isinstance(size, (list, tuple)):
-        size = size[0] if len(set(size)) == 1 else None
-    return size if isinstance(size, int) else None

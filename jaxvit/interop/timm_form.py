@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxvit.interop.load import Pretrained
+from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.settings import CONFIG
 
 # timm builds one of its named models; model_args replace every number of it.

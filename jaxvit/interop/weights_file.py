@@ -51,18 +51,8 @@ def read_weights_file(path: Path) -> WeightsFile:
         )
     if suffix not in FORMATS:
         raise UserError(f"{path} is no weights file: its name must end in {' or '.join(FORMATS)}")
-    try:
-        with path.open("rb") as file:
-            start = file.read(2)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): check the path") from error
-    is_zip = start == b"PK"
-    if suffix == ".safetensors" and (is_zip or start[:1] == b"\x80"):
-        raise UserError(
-            f"{path} is named .safetensors but is a zip or pickle, which can contain code and is "
-            "not opened: if you trust it, rename it to .pth and convert it with: python -m "
-            "torch_ref.convert"
-        )
+    if not path.is_file():
+        raise UserError(f"{path} is not a file: check the path")
     raw, metadata = (_read_safetensors if suffix == ".safetensors" else _read_npz)(path)
     stored: dict[str, int] = {}
     for name, array in raw.items():
@@ -80,9 +70,25 @@ def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]
     except MemoryError:
         raise
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
+        if _may_be_pickle(path):
+            raise UserError(
+                f"{path} is named .safetensors but is a zip or pickle, which can contain code and "
+                "is not opened: if you trust it, rename it to .pth and convert it with: python -m "
+                "torch_ref.convert"
+            ) from error
         raise UserError(
             f"{path} is damaged or no safetensors file ({_one_line(error)}): download it again"
         ) from error
+
+
+def _may_be_pickle(path: Path) -> bool:
+    """By its first bytes, which a whole safetensors file may also have: asked only of others."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+    except OSError:
+        return False
+    return start == b"PK" or start[:1] == b"\x80"
 
 
 def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

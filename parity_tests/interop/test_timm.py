@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD
 from jaxvit.data.preprocessing import Geometry, Preprocessing
@@ -91,6 +91,13 @@ def test_timm_reads_the_directory_by_itself(options, tmp_path):
     assert differing(ours.params, again.params) == 0
     assert again.class_names == ours.class_names
     assert again.preprocessing == ours.preprocessing
+    # Without what jaxvit wrote, config.json says the same.
+    weights = tmp_path / "x" / "model.safetensors"
+    save_file(load_file(weights), weights)
+    bare = load_pretrained(tmp_path / "x")
+    assert bare.class_names == ours.class_names
+    assert bare.preprocessing == ours.preprocessing
+    assert max_difference(our_logits(bare, pixels), expected) < LOGITS
 
 
 def test_a_directory_in_timms_form_gives_preprocessing_and_class_names(tmp_path):
