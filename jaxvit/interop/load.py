@@ -10,7 +10,6 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxvit.config import ModelConfig, check
-from jaxvit.data.datasets import scoring_geometry
 from jaxvit.data.preprocessing import Preprocessing
 from jaxvit.errors import UserError
 from jaxvit.interop.hub import HUB, fetch
@@ -44,6 +43,7 @@ class Pretrained(NamedTuple):
       class_names: in the order of the logits, or None where nobody says them.
       layout: "timm", "hf", "google", "lukemelas", "torchvision", "lab", or "run" for a run of ours.
       report: what became of each tensor, and where the settings come from.
+      upright: whether photos are rotated by their EXIF orientation before they are used.
     """
 
     model: VisionTransformer
@@ -54,6 +54,7 @@ class Pretrained(NamedTuple):
     class_names: tuple[str, ...] | None
     layout: str
     report: Report
+    upright: bool = True
 
     def __repr__(self) -> str:
         number = sum(leaf.size for leaf in jax.tree.leaves(self.params))
@@ -178,7 +179,7 @@ def _load_run(path: Path, layout: str | None, options: Mapping[str, Any] | None)
     if options:
         raise UserError(f"{path} is a run, which has its settings in itself: give no options")
     run = load_run(path)
-    data, config = run.config.data, without_dropout(run.config.model)
+    config = without_dropout(run.config.model)
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), jax.device_get(run.params))
     flat = flatten_dict(params, sep="/")
     report = Report(
@@ -187,16 +188,15 @@ def _load_run(path: Path, layout: str | None, options: Mapping[str, Any] | None)
         ("from the run: every setting",),
     )
     return Pretrained(
-        make_model(config, len(run.class_names)),
+        make_model(config, run.num_classes),
         params,
         config,
-        len(run.class_names),
-        Preprocessing(
-            scoring_geometry(data, config.img_size), tuple(data.mean), tuple(data.std)
-        ),
+        run.num_classes,
+        run.preprocessing,
         run.class_names,
         RUN,
         report,
+        run.upright,
     )
 
 
