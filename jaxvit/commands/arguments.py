@@ -1,10 +1,8 @@
-"""Arguments that several commands have, and files that they write."""
+"""Arguments that several commands have, and what they show."""
 
-import os
 import sys
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 
 from rich.console import Console
@@ -59,28 +57,3 @@ def show_progress(shown: bool = True) -> Track:
 def cache_programs() -> None:
     """Keeps compiled programs where training does, so that the same command starts faster."""
     keep_programs(user_path("data.cache-dir", DataConfig().cache_dir))
-
-
-def refuse_two(**given: str | None) -> None:
-    """Raises UserError where two options name one file."""
-    names = [name for name in given.values() if name is not None]
-    if len(names) > len(set(names)):
-        options = " and ".join(f"--{option}" for option in given)
-        raise UserError(f"{options} name the same file {names[0]}: give two names")
-
-
-def file_to_write(option: str, value: str | None) -> Path | None:
-    """The path of a file that will be written, checked before the work begins.
-
-    Raises:
-      UserError: it is a directory, or cannot be written where it is to be.
-    """
-    if value is None:
-        return None
-    path = user_path(option, value)
-    if path.is_dir() or not path.name:
-        raise UserError(f"--{option} {value} is a directory: give the name of a file")
-    nearest = next(parent for parent in path.absolute().parents if parent.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise UserError(f"--{option} {value} cannot be written: choose another place")
-    return path

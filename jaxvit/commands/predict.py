@@ -5,41 +5,29 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxvit.commands.arguments import (
-    Flag,
-    Paths,
-    Run,
-    Text,
-    cache_programs,
-    file_to_write,
-    refuse_two,
-    show_progress,
-    tell_passed_over,
-    to_stderr,
-    turned,
-)
+from jaxvit.commands import arguments as cli
 from jaxvit.config import count, option, require
 from jaxvit.data.photos import find_photos
 from jaxvit.errors import UserError
 from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.predictions import make_classifier, predict_files
-from jaxvit.interop.tables import write_csv, write_json
+from jaxvit.interop.tables import file_to_write, refuse_two, write_csv, write_json
 
 
 @dataclass(frozen=True)
 class Options:
     """The most probable classes of photos, in the order in which they are given."""
 
-    run: Run  # A run, a weights file, or hf://OWNER/NAME.
-    paths: Paths  # Image files, and folders whose images are taken at any depth.
+    run: cli.Run  # A run, a weights file, or hf://OWNER/NAME.
+    paths: cli.Paths  # Image files, and folders whose images are taken at any depth.
     top_k: int = option(5, count(1))  # Classes of each photo.
-    csv: Text = None  # Write path,class_1,probability_1,class_2,... to this file.
-    json: Text = None  # Write a list of {"path", "classes"} to this file.
+    csv: cli.Text = None  # Write path,class_1,probability_1,class_2,... to this file.
+    json: cli.Text = None  # Write a list of {"path", "classes"} to this file.
     batch_size: int = option(32, count(1, 2**16))  # Photos that are computed together.
     # A photo that cannot be read is named and left out, or stops the command.
     on_error: Literal["skip", "stop"] = "skip"
-    upright: Flag = False  # Rotate photos by their EXIF orientation, whatever the run says.
-    no_upright: Flag = False  # Do not, whatever the run says.
+    upright: cli.Flag = False  # Rotate photos by their EXIF orientation in any case.
+    no_upright: cli.Flag = False  # Do not rotate them in any case.
 
     def check(self) -> None:
         require(bool(self.paths), "no photo is given: give image files or folders after RUN")
@@ -54,14 +42,14 @@ def run(options: Options) -> int:
     """
     csv, json = file_to_write("csv", options.csv), file_to_write("json", options.json)
     found = find_photos(options.paths)
-    cache_programs()
-    classifier = make_classifier(load_pretrained(options.run), turned(options))
+    cli.cache_programs()
+    classifier = make_classifier(load_pretrained(options.run), cli.turned(options))
     to_files, began = bool(csv or json), time.perf_counter()
     shown = to_files or not sys.stdout.isatty()
     predictions = []
     for each in predict_files(
-        classifier, found.files, options.top_k, options.batch_size, options.on_error, to_stderr,
-        show_progress(shown and len(found.files) > options.batch_size),
+        classifier, found.files, options.top_k, options.batch_size, options.on_error, cli.to_stderr,
+        cli.show_progress(shown and len(found.files) > options.batch_size),
     ):  # fmt: skip
         predictions.append(each)
         if not to_files:
@@ -73,9 +61,9 @@ def run(options: Options) -> int:
     lost = len(found.files) - len(predictions)
     if not predictions:
         raise UserError(f"none of {lost} photo(s) can be read: the lines above say why")
-    tell_passed_over(found.passed_over)
+    cli.tell_passed_over(found.passed_over)
     if to_files or lost:
         rate = len(predictions) / (time.perf_counter() - began)
         unread = f", {lost} that cannot be read left out" if lost else ""
-        to_stderr(f"{len(predictions):,} photos predicted{unread}; {rate:,.1f} images/s")
+        cli.to_stderr(f"{len(predictions):,} photos predicted{unread}; {rate:,.1f} images/s")
     return 0

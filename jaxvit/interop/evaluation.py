@@ -48,6 +48,7 @@ def evaluate_images(
     on_error: str = "skip",
     warn: Callable[[str], None] = print,
     track: Track = no_tracking,
+    what: str = "images",
 ) -> Evaluated:
     """Scores every image that can be read exactly once.
 
@@ -58,6 +59,7 @@ def evaluate_images(
       on_error: "skip" or "stop", at an image that cannot be read.
       warn: told in one line of an image that is left out.
       track: shows progress.
+      what: is said of it.
 
     Raises:
       UserError: an image cannot be read and on_error is "stop", or none can be read.
@@ -71,7 +73,7 @@ def evaluate_images(
         return _score(classifier.logits(batch.pixels), labels, mask)
 
     rows, parts, totals, unreadable = [], [], None, []
-    images = track(labelled.images(), number, "images")
+    images = track(labelled.images(), number, what)
     for done in compute_ahead(in_batches(images, size), compute):
         if isinstance(done, UnreadableImage):
             if on_error == "stop":
