@@ -1,17 +1,30 @@
-"""python -m jaxvit COMMAND: what can be done with a finished run."""
+"""python -m jaxvit COMMAND: what can be done with a finished run or with pretrained weights."""
 
 import sys
 
 if __name__ == "__main__":  # before anything slow is imported
     from jaxvit.runtime.interrupt import exit_on_signals
 
-    exit_on_signals()
+    exit_on_signals("stopped: nothing was written, and the same command starts again")
 
 from importlib import import_module
 
-COMMANDS = {"predict": "the most probable classes of photos"}
-USAGE = "usage: python -m jaxvit COMMAND ...\n\ncommands:\n" + "\n".join(
-    f"  {name:10} {about}" for name, about in COMMANDS.items()
+COMMANDS = {
+    "predict": "the most probable classes of photos",
+    "evaluate": "scores on labelled photos, with intervals",
+    "inspect": "what a run or a weights file is",
+    "convert": "weights in the layout of another program",
+    "average": "one model from several checkpoints or runs",
+}
+USAGE = "\n".join(
+    [
+        "usage: python -m jaxvit COMMAND ...",
+        "",
+        "commands:",
+        *(f"  {name:10} {about}" for name, about in COMMANDS.items()),
+        "",
+        "options of a command: python -m jaxvit COMMAND --help",
+    ]
 )
 
 
@@ -19,13 +32,14 @@ def main(args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help"):
         print(USAGE)
         return 0 if args else 2
-    from jaxvit.command_line import FAILURES, fail
+    from jaxvit.command_line import FAILURES, fail, parse_command
     from jaxvit.errors import UserError
 
     try:
         if args[0] not in COMMANDS:
             raise UserError(f"unknown command {args[0]!r}: choose one of {', '.join(COMMANDS)}")
-        return import_module(f"jaxvit.commands.{args[0]}").main(args[1:])
+        command = import_module(f"jaxvit.commands.{args[0]}")
+        return command.run(parse_command(command.Options, args[0], args[1:]))
     except FAILURES as error:
         return fail(error)
 

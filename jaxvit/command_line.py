@@ -4,7 +4,7 @@ import contextlib
 import io
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import jax
 
@@ -14,6 +14,7 @@ from jaxvit.errors import Diverged, Interrupted, UserError
 from jaxvit.interop.starting_point import follow_weights
 from jaxvit.presets import ABOUT, FOR_DATA, PRESETS, complete, preset
 
+Options = TypeVar("Options")
 USAGE = "usage: python train_jax.py [PRESET] [--option value ...]"
 COMMON = (
     "--data.dir DIR          the folder of images, DIR/<class>/*.jpg",
@@ -98,26 +99,50 @@ def _default_preset(args: list[str]) -> str:
 
 
 def _from_tyro(default: Config, args: list[str], name: str) -> Config:
+    about = f"All options, with the values of the preset {name}: {ABOUT[name]}."
+    return _tyro(Config, args, f"python train_jax.py {name}", "python train_jax.py", about, default)
+
+
+def parse_command(options: type[Options], name: str, args: list[str]) -> Options:
+    """The options of python -m jaxvit NAME, checked; see jaxvit.commands.
+
+    Args:
+      options: a dataclass, whose docstring is the help's first line.
+      name: of the command.
+      args: after the name.
+
+    Raises:
+      UserError: an unknown option, or a value that cannot work.
+      SystemExit: help was asked for and has been printed.
+    """
+    prog = f"python -m jaxvit {name}"
+    found = _tyro(options, args, prog, prog)
+    check(found)
+    return found
+
+
+def _tyro(
+    cls: type, args: list[str], prog: str, asks: str, about: str | None = None, default: Any = None
+):
     import tyro
 
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(
-                Config,
-                prog=f"python train_jax.py {name}",
-                description=f"All options, with the values of the preset {name}: {ABOUT[name]}.",
-                default=default,
-                args=args,
-            )
+            return tyro.cli(cls, prog=prog, description=about, default=default, args=args)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        raise UserError(_one_line(complaint.getvalue())) from None
+        raise UserError(_one_line(complaint.getvalue(), asks)) from None
 
 
-def _one_line(box: str) -> str:
-    """The first paragraph of tyro's box, without its frame, and the options that it suggests."""
+def _one_line(box: str, asks: str) -> str:
+    """The first paragraph of tyro's box, without its frame, and the options that it suggests.
+
+    Args:
+      box: what tyro printed.
+      asks: the command that has --help.
+    """
     words, suggestions, first = [], [], True
     for line in box.splitlines():
         text = line.strip("│| ")
@@ -135,7 +160,7 @@ def _one_line(box: str) -> str:
     meant = [option for option in dict.fromkeys(suggestions) if option not in given]
     if meant:
         return f"{message}: perhaps you meant {' or '.join(meant[:3])}"
-    return f"{message}: see python train_jax.py --help"
+    return f"{message}: see {asks} --help"
 
 
 # What ends a run in a line instead of a traceback: our own errors, a full disk, a full device.

@@ -1,31 +1,69 @@
-"""python -m jaxvit predict RUN PHOTO [PHOTO ...]: the most probable classes of photos."""
+"""python -m jaxvit predict RUN PATH...: the most probable classes of photos."""
 
-import argparse
-import json
+import sys
+import time
+from dataclasses import dataclass
+from typing import Literal
 
-from jaxvit.interop.saved_run import classify, load_run
+from jaxvit.commands import arguments as cli
+from jaxvit.config import count, option, require
+from jaxvit.data.photos import find_photos
+from jaxvit.errors import UserError
+from jaxvit.interop.load import load_pretrained
+from jaxvit.interop.predictions import make_classifier, predict_files
+from jaxvit.interop.tables import file_to_write, refuse_two, write_csv, write_json
 
 
-def main(args: list[str]) -> int:
-    """Prints a line for each photo, the most probable class first.
+@dataclass(frozen=True)
+class Options:
+    """The most probable classes of photos, in the order in which they are given."""
+
+    run: cli.Run  # A run, a weights file, or hf://OWNER/NAME.
+    paths: cli.Paths  # Image files, and folders whose images are taken at any depth.
+    top_k: int = option(5, count(1))  # Classes of each photo.
+    csv: cli.Text = None  # Write path,class_1,probability_1,class_2,... to this file.
+    json: cli.Text = None  # Write a list of {"path", "classes"} to this file.
+    batch_size: int = option(32, count(1, 2**16))  # Photos that are computed together.
+    # A photo that cannot be read is named and left out, or stops the command.
+    on_error: Literal["skip", "stop"] = "skip"
+    upright: cli.Flag = False  # Rotate photos by their EXIF orientation in any case.
+    no_upright: cli.Flag = False  # Do not rotate them in any case.
+
+    def check(self) -> None:
+        require(bool(self.paths), "no photo is given: give image files or folders after RUN")
+        refuse_two(csv=self.csv, json=self.json)
+
+
+def run(options: Options) -> int:
+    """Prints a line for each photo, or writes files.
 
     Raises:
-      UserError: RUN is no run, or a photo cannot be read.
+      UserError: RUN cannot be read, no photo can be, or a file cannot be written.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m jaxvit predict", description="The most probable classes of photos."
-    )
-    parser.add_argument("run", help="a run directory, such as runs/folder")
-    parser.add_argument("photos", nargs="+", metavar="photo", help="an image file")
-    parser.add_argument("--top", type=int, default=3, help="classes to show (default: 3)")
-    parser.add_argument("--json", action="store_true", help="all probabilities, as JSON")
-    options = parser.parse_args(args)
-    photos = list(dict.fromkeys(options.photos))
-    found = dict(zip(photos, classify(load_run(options.run), photos), strict=True))
-    if options.json:
-        print(json.dumps(found, indent=1))
-        return 0
-    for photo, probabilities in found.items():
-        top = list(probabilities.items())[: max(1, options.top)]
-        print(f"{photo}: " + ", ".join(f"{name} {p:.1%}" for name, p in top))
+    csv, json = file_to_write("csv", options.csv), file_to_write("json", options.json)
+    found = find_photos(options.paths)
+    cli.cache_programs()
+    classifier = make_classifier(load_pretrained(options.run), cli.turned(options))
+    to_files, began = bool(csv or json), time.perf_counter()
+    shown = to_files or not sys.stdout.isatty()
+    predictions = []
+    for each in predict_files(
+        classifier, found.files, options.top_k, options.batch_size, options.on_error, cli.to_stderr,
+        cli.show_progress(shown and len(found.files) > options.batch_size),
+    ):  # fmt: skip
+        predictions.append(each)
+        if not to_files:
+            print(each, flush=sys.stdout.isatty())
+    if csv:
+        write_csv(csv, predictions, min(options.top_k, len(classifier.labels)))
+    if json:
+        write_json(json, predictions)
+    lost = len(found.files) - len(predictions)
+    if not predictions:
+        raise UserError(f"none of {lost} photo(s) can be read: the lines above say why")
+    cli.tell_passed_over(found.passed_over)
+    if to_files or lost:
+        rate = len(predictions) / (time.perf_counter() - began)
+        unread = f", {lost} that cannot be read left out" if lost else ""
+        cli.to_stderr(f"{len(predictions):,} photos predicted{unread}; {rate:,.1f} images/s")
     return 0

@@ -88,7 +88,7 @@ def _examples(
 ) -> Examples:
     paths, labels = [], []
     for label, name in enumerate(class_names):
-        files = sorted(_images(root / name))
+        files = sorted(images_in(root / name))
         found = [path for path in files if path.suffix.lower() in SUFFIXES]
         passed_over.update(p.suffix.lower() for p in files if p.suffix.lower() not in SUFFIXES)
         if needs_all and not found:
@@ -102,7 +102,7 @@ def _examples(
     return examples_from_files(root, paths, labels, upright)
 
 
-def _images(folder: Path) -> Iterator[Path]:
+def images_in(folder: Path) -> Iterator[Path]:
     """Files with the suffix of an image format, whether that is decoded here or not."""
 
     def refuse(error: OSError) -> None:

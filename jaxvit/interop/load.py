@@ -9,8 +9,6 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxvit.config import ModelConfig, check
-from jaxvit.data.datasets import scoring_geometry
-from jaxvit.data.preprocessing import Preprocessing
 from jaxvit.errors import UserError
 from jaxvit.interop.hub import HUB, fetch
 from jaxvit.interop.pretrained import Pretrained, with_head, with_img_size, without_dropout
@@ -145,7 +143,7 @@ def _load_run(path: Path, layout: str | None, options: Mapping[str, Any] | None)
     if options:
         raise UserError(f"{path} is a run, which has its settings in itself: give no options")
     run = load_run(path)
-    data, config = run.config.data, without_dropout(run.config.model)
+    config = without_dropout(run.config.model)
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), jax.device_get(run.params))
     flat = flatten_dict(params, sep="/")
     report = Report(
@@ -154,14 +152,15 @@ def _load_run(path: Path, layout: str | None, options: Mapping[str, Any] | None)
         ("from the run: every setting",),
     )
     return Pretrained(
-        make_model(config, len(run.class_names)),
+        make_model(config, run.num_classes),
         params,
         config,
-        len(run.class_names),
-        Preprocessing(scoring_geometry(data, config.img_size), tuple(data.mean), tuple(data.std)),
+        run.num_classes,
+        run.preprocessing,
         run.class_names,
         RUN,
         report,
+        run.upright,
     )
 
 

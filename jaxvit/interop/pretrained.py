@@ -26,6 +26,7 @@ class Pretrained(NamedTuple):
       class_names: in the order of the logits, or None where nobody says them.
       layout: "timm", "hf", "google", "lukemelas", "torchvision", "lab", or "run" for a run of ours.
       report: what became of each tensor, and where the settings come from.
+      upright: whether photos are rotated by their EXIF orientation before they are used.
     """
 
     model: VisionTransformer
@@ -36,6 +37,7 @@ class Pretrained(NamedTuple):
     class_names: tuple[str, ...] | None
     layout: str
     report: Report
+    upright: bool = True
 
     def __repr__(self) -> str:
         number = sum(leaf.size for leaf in jax.tree.leaves(self.params))

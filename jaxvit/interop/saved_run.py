@@ -11,17 +11,26 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from jaxvit.augment.normalize import normalize
 from jaxvit.config import Config, config_from_dict
 from jaxvit.data.datasets import scoring_geometry
-from jaxvit.data.images import decode_image, prepare_image
+from jaxvit.data.images import prepare_image
+from jaxvit.data.photos import read_photo
+from jaxvit.data.preprocessing import Preprocessing
 from jaxvit.errors import UserError
+from jaxvit.interop.predictions import (
+    Classifier,
+    Usable,
+    batch_size_for,
+    make_classifier,
+    predict_images,
+    top,
+)
 from jaxvit.models.transformer import VisionTransformer, make_model
 from jaxvit.objectives.metrics import MONITOR
 from jaxvit.runs.saved_items import read_weights
-from jaxvit.runtime.compiler import jit
 from jaxvit.shapes import Array
 
+BATCH_SIZE = 32  # photos that are classified together, at most
 Photo = str | Path | Image.Image | np.ndarray
 
 
@@ -35,7 +44,6 @@ class SavedRun(NamedTuple):
       params: of the best state, or of the last where config.select says so (its running average,
         where the run kept one).
       step: of that state.
-      probabilities: uint8 (B, H, W, C) at the model's size to float32 (B, K), compiled.
     """
 
     config: Config
@@ -43,7 +51,30 @@ class SavedRun(NamedTuple):
     model: VisionTransformer
     params: Any
     step: int
-    probabilities: Callable[[Array], Array]
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.class_names)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Between an image file and the model's input."""
+        data = self.config.data
+        geometry = scoring_geometry(data, self.model.img_size)
+        return Preprocessing(geometry, tuple(data.mean), tuple(data.std))
+
+    @property
+    def upright(self) -> bool:
+        """Whether photos are rotated by their EXIF orientation before they are used.
+
+        They are, unless the run was trained on a folder with --data.exif False.
+        """
+        return self.config.data.name != "folder" or self.config.data.exif is not False
+
+    def probabilities(self, images: np.ndarray) -> Array:
+        """uint8 (B, H, W, C) at the model's size to float32 (B, K)."""
+        return jax.nn.softmax(make_classifier(self).logits(images))
 
     def __repr__(self) -> str:
         number = sum(leaf.size for leaf in jax.tree.leaves(self.params))
@@ -75,49 +106,39 @@ def load_run(
     monitor = None if config.select == "last" else MONITOR
     step, weights = read_weights(path / "checkpoints", monitor, warn)
     params = jax.tree.map(jnp.asarray, weights.get("params", weights))
-
-    @jit
-    def probabilities(images: Array) -> Array:
-        batch = normalize(images, config.data.mean, config.data.std)
-        return jax.nn.softmax(model.apply({"params": params}, batch, deterministic=True))
-
-    return SavedRun(config, class_names, model, params, step, probabilities)
+    return SavedRun(config, class_names, model, params, step)
 
 
 def classify(
-    run: SavedRun, photos: Photo | Sequence[Photo], upright: bool | None = None
+    run: Usable, photos: Photo | Sequence[Photo], upright: bool | None = None
 ) -> dict[str, float] | list[dict[str, float]]:
     """The probability of each class, the most probable first.
 
     Args:
-      run: of load_run.
+      run: of load_run, or of jaxvit.interop.load.load_pretrained.
       photos: one photo or a list of them: the path of an image file, a PIL image, or a uint8 array
         (H, W, 3) or (H, W), resized as in training.
       upright: whether photos are turned by their EXIF orientation. None: they are, unless the run
         was trained on a folder with --data.exif False.
 
     Returns:
-      A dict for one photo, a list of dicts for a list.
+      A dict for one photo, a list of dicts for a list. Classes without names have their index for a
+      name.
 
     Raises:
-      UserError: one cannot be read as an image.
+      UserError: one cannot be read as an image, or the weights have no head.
     """
     if isinstance(photos, (str, Path, Image.Image, np.ndarray)):
         return classify(run, [photos], upright)[0]
-    if upright is None:
-        upright = run.config.data.name != "folder" or run.config.data.exif is not False
-    images = [_pixels(run, photo, upright) for photo in photos]
-    found = []
-    for image in images:
-        probabilities = np.asarray(run.probabilities(image[None])[0])
-        order = np.argsort(-probabilities, kind="stable")
-        found.append({run.class_names[k]: float(probabilities[k]) for k in order})
-    return found
+    classifier = make_classifier(run, upright)
+    size = batch_size_for(len(photos), BATCH_SIZE)
+    images = (_pixels(classifier, photo) for photo in photos)
+    found = predict_images(classifier, images, size)
+    return [dict(top(classifier, row, len(row))) for _, row in found]
 
 
-def _pixels(run: SavedRun, photo: Photo, upright: bool) -> np.ndarray:
-    geometry = scoring_geometry(run.config.data, run.model.img_size)
-    channels = run.model.in_channels
+def _pixels(classifier: Classifier, photo: Photo) -> np.ndarray:
+    geometry, channels, upright = classifier.geometry, classifier.channels, classifier.upright
     if isinstance(photo, np.ndarray):
         if photo.dtype != np.uint8 or photo.ndim not in (2, 3) or photo.shape[2:] not in ((), (3,)):
             raise UserError(
@@ -127,8 +148,4 @@ def _pixels(run: SavedRun, photo: Photo, upright: bool) -> np.ndarray:
         photo = Image.fromarray(photo)
     if isinstance(photo, Image.Image):
         return prepare_image(photo, geometry, channels, upright)
-    try:
-        data = Path(photo).read_bytes()
-    except OSError as error:
-        raise UserError(f"{photo} cannot be read ({error.strerror})") from error
-    return decode_image(data, geometry, str(photo), channels, upright)
+    return read_photo(Path(photo), geometry, channels, upright)

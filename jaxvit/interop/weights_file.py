@@ -13,6 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from jaxvit.cleanup import removed_on_exit
 from jaxvit.errors import UserError
 
 FORMATS = (".safetensors", ".npz")
@@ -150,8 +151,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        partial.replace(path)
+        with removed_on_exit(partial):
+            yield partial
+            partial.replace(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror or error})") from error
     finally:

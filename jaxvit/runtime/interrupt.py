@@ -23,19 +23,23 @@ STOPPED = (
 )
 
 _watching = False
+_last_line = STOPPED
 _training: "StopSignals | None" = None  # receives signals once its first step is done
 
 
-def exit_on_signals() -> None:
+def exit_on_signals(line: str = STOPPED) -> None:
     """Makes SIGINT and SIGTERM print one line and exit with 130 or 143, at any moment.
 
     While a StopSignals is entered and its should_stop has been called, it handles the first signal
     instead.
+
+    Args:
+      line: that is printed.
     """
-    global _watching
+    global _watching, _last_line
     if _watching:
         return
-    _watching = True
+    _watching, _last_line = True, line
     read, write = os.pipe()
     os.set_blocking(write, False)
     for number in SIGNALS:
@@ -61,7 +65,7 @@ def exit_at_once(number: int) -> NoReturn:
     cleanup.remove_all()
     if sys.stdout is not None and sys.stdout.isatty():
         os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # show the cursor, which a progress bar hides
-    os.write(2, f"{STOPPED}\n".encode())
+    os.write(2, f"{_last_line}\n".encode())
     os._exit(128 + number)
 
 

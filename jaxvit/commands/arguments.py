@@ -1,0 +1,59 @@
+"""Arguments that several commands have, and what they show."""
+
+import sys
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any
+
+from rich.console import Console
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from jaxvit.config import DataConfig
+from jaxvit.data.cache import Track, no_tracking
+from jaxvit.errors import UserError
+from jaxvit.paths import user_path
+from jaxvit.runs.progress import track
+from jaxvit.runtime.compiler import keep_programs
+
+Run = Annotated[Positional[str], arg(metavar="RUN")]
+Runs = Annotated[Positional[tuple[str, ...]], arg(metavar="RUN...")]
+Paths = Annotated[Positional[tuple[str, ...]], arg(metavar="PATH...")]
+Text = Annotated[str | None, arg(metavar="FILE")]
+Data = Annotated[Positional[str], arg(metavar="DIR|SPLIT")]
+Directory = Annotated[str | None, arg(metavar="DIR")]
+
+Flag = FlagCreatePairsOff[bool]
+
+
+def turned(options: Any) -> bool | None:
+    """What --upright and --no-upright say; None for neither.
+
+    Raises:
+      UserError: both are given.
+    """
+    if options.upright and options.no_upright:
+        raise UserError("--upright and --no-upright contradict each other: give one of them")
+    return options.upright or (False if options.no_upright else None)
+
+
+def to_stderr(line: str) -> None:
+    """A line beside the results, which go to stdout."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def tell_passed_over(kinds: Mapping[str, int]) -> None:
+    """Files of image formats that are not decoded here: number by suffix."""
+    if kinds:
+        named = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+        to_stderr(f"passed over {named}: convert them to .jpg or .png to use them")
+
+
+def show_progress(shown: bool = True) -> Track:
+    """A bar on stderr, or one line where that is no terminal."""
+    console = Console(stderr=True, markup=False)
+    return partial(track, console) if shown else no_tracking
+
+
+def cache_programs() -> None:
+    """Keeps compiled programs where training does, so that the same command starts faster."""
+    keep_programs(user_path("data.cache-dir", DataConfig().cache_dir))

@@ -1,0 +1,67 @@
+"""python -m jaxvit average RUN...: one model from several checkpoints or runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxvit.commands import arguments as cli
+from jaxvit.config import count, option, require
+from jaxvit.interop.saved_run import load_run
+from jaxvit.interop.soup import (
+    best_checkpoints,
+    load_splits,
+    make_scorer,
+    make_soup,
+    selected_weights,
+    write_run,
+)
+from jaxvit.paths import user_path
+
+
+@dataclass(frozen=True)
+class Options:
+    """A soup: the average of the best checkpoints of a run, or of the weights of several runs."""
+
+    runs: cli.Runs  # Runs of one architecture, with the same classes and images.
+    best: int = option(3, count(2, 1000))  # Of one run: how many of its best checkpoints.
+    out: cli.Directory = None  # The run that is written; otherwise RUN-soup.
+    # Add one after the other, the best first, as long as validation gets no worse.
+    greedy: cli.Flag = False
+    data_dir: cli.Directory = None  # Where the run's images are now, if they were moved.
+    batch_size: int = option(32, count(1, 2**16))  # Photos that are scored together.
+
+    def check(self) -> None:
+        require(bool(self.runs), "no run is given: give one run, or several")
+        places = [user_path("RUN", run).resolve() for run in self.runs]
+        require(len(set(places)) == len(places), "a run is given twice: give each once")
+
+
+def run(options: Options) -> int:
+    """Prints scores before and after, and writes the average as a run.
+
+    Raises:
+      UserError: a run cannot be read, they do not fit each other, or --out is there already.
+    """
+    first = options.runs[0]
+    out = user_path("out", options.out or f"{first.rstrip('/')}-soup")
+    require(not out.exists(), f"--out {out} exists already: choose another name, or remove it")
+    if len(options.runs) == 1:
+        candidates = best_checkpoints(first, options.best, cli.to_stderr)
+    else:
+        candidates = selected_weights(options.runs)
+    cli.cache_programs()
+    splits = load_splits(first, options.data_dir, cli.show_progress())
+    score = make_scorer(load_run(first), splits, options.batch_size, cli.show_progress())
+    soup = make_soup(candidates, options.greedy, score)
+    write_run(Path(out), soup, options.greedy)
+    averaged = {each[:2] for each in soup.averaged}
+    for each, metrics in soup.candidates:
+        used = "averaged" if each[:2] in averaged else "left out"
+        print(f"{each.run} step {each.step}: validation {metrics['val/accuracy']:.2%}, {used}")
+    for name, metrics in (("before (the best of them)", soup.before), ("after", soup.after)):
+        low, high = metrics["test/accuracy_low"], metrics["test/accuracy_high"]
+        print(
+            f"{name}: validation {metrics['val/accuracy']:.2%}, loss {metrics['val/loss']:.3f}; "
+            f"test {metrics['test/accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%})"
+        )
+    print(f"everything is in {out}")
+    return 0

@@ -1,0 +1,84 @@
+"""Predictions as files for other programs, each written whole or not at all."""
+
+import csv
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxvit.errors import UserError
+from jaxvit.interop.predictions import Prediction
+from jaxvit.interop.weights_file import whole_file
+from jaxvit.paths import legible, user_path
+
+
+def write_csv(path: Path, predictions: Sequence[Prediction], top_k: int) -> None:
+    """A header, and a line for each file: path,class_1,probability_1,class_2,probability_2,...
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    numbers = range(1, top_k + 1)
+    header = [f"{column}_{number}" for number in numbers for column in ("class", "probability")]
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", *header])
+        for each in predictions:
+            writer.writerow([legible(each.path), *(cell for pair in each.classes for cell in pair)])
+
+
+def write_json(path: Path, predictions: Sequence[Prediction]) -> None:
+    """A list in order of {"path": ..., "classes": [{"class": ..., "probability": ...}, ...]}.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    lines = [
+        json.dumps(
+            {
+                "path": legible(each.path),
+                "classes": [{"class": name, "probability": p} for name, p in each.classes],
+            },
+            ensure_ascii=False,
+        )
+        for each in predictions
+    ]
+    write_text(path, "[\n" + ",\n".join(lines) + "\n]\n")
+
+
+def write_values(path: Path, values: Mapping[str, Any]) -> None:
+    """A JSON object with a line for each of its values."""
+    lines = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in values.items()]
+    write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """A UTF-8 file, whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def refuse_two(**given: str | None) -> None:
+    """Raises UserError where two options name one file."""
+    names = [name for name in given.values() if name is not None]
+    if len(names) > len(set(names)):
+        options = " and ".join(f"--{option}" for option in given)
+        raise UserError(f"{options} name the same file {names[0]}: give two names")
+
+
+def file_to_write(option: str, value: str | None) -> Path | None:
+    """The path of a file that will be written, checked before the work begins.
+
+    Raises:
+      UserError: it is a directory, or cannot be written where it is to be.
+    """
+    if value is None:
+        return None
+    path = user_path(option, value)
+    if path.is_dir() or not path.name:
+        raise UserError(f"--{option} {value} is a directory: give the name of a file")
+    nearest = next(parent for parent in path.absolute().parents if parent.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise UserError(f"--{option} {value} cannot be written: choose another place")
+    return path
