@@ -6,7 +6,9 @@ q_proj` for `vit.encoder.layer.0.attention.attention.query`), and backbone files
 Sources: transformers 5.23, models/vit, models/dinov2 and models/dinov2_with_registers.
 """
 
-from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD
+import numpy as np
+
+from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, ModelConfig
 from jaxvit.interop.layout import (
     LAYER,
     MASK_TOKEN,
@@ -37,7 +39,7 @@ REFUSED = (
     (r".*\.mlp\.weights_(in|out)\..*", SWIGLU),
     (r"decoder\..*", "a masked autoencoder's decoder: load its encoder alone"),
 )
-DINO_IN_MEMORY = "dinov2_with_registers."
+WITH_REGISTERS = "dinov2_with_registers."
 
 
 def _entries(prefix: str, norms: tuple[str, str], mlp: tuple[str, str], scales: bool) -> tuple:
@@ -93,13 +95,24 @@ VIT = Layout(
 
 
 def with_registers_prefix(tensors: dict) -> dict:
-    """Dinov2WithRegisters has a prefix of its own."""
+    """Dinov2WithRegisters has a prefix of its own, and always a mask_token."""
     if "dinov2.embeddings.register_tokens" not in tensors:
         return tensors
+    mask_token = np.zeros_like(tensors["dinov2.embeddings.cls_token"][0])
+    tensors = {**tensors, "dinov2.embeddings.mask_token": mask_token}
     return {
-        DINO_IN_MEMORY + name.removeprefix("dinov2.") if name.startswith("dinov2.") else name: value
+        WITH_REGISTERS + name.removeprefix("dinov2.") if name.startswith("dinov2.") else name: value
         for name, value in tensors.items()
     }
+
+
+def obstacle(config: ModelConfig) -> str | None:
+    """What Dinov2Config has no field for."""
+    if not config.layer_scale:
+        return "it has no LayerScale"
+    if config.mlp_ratio != int(config.mlp_ratio):
+        return f"its MLP ratio {config.mlp_ratio:g} is no integer"
+    return None
 
 
 DINOV2 = Layout(
@@ -119,5 +132,6 @@ DINOV2 = Layout(
     refused=REFUSED,
     parts=frozenset({"no_qkv_bias", "layer_scale", "registers"}),
     pools=frozenset({"both"}),
+    obstacle=obstacle,
     finished=with_registers_prefix,
 )

@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from jaxvit.config import ModelConfig
+
 Tensors = Mapping[str, np.ndarray]
 LAYER = "transformer_encoder/layers_{i}/"
 CONV_TO_OURS, CONV_TO_THEIRS = (2, 3, 1, 0), (3, 2, 0, 1)  # OIHW to HWIO and back
@@ -99,8 +101,9 @@ class Layout(NamedTuple):
       habits: what its programs assume.
       positions: (number of registers) -> the method by which it resizes positions.
       parts: what it can express of "layer_scale", "registers" and "no_qkv_bias".
-      pools: the poolings that it can express.
+      pools: the poolings that it can express; without a head, that of the class token too.
       heads: number of attention heads, where the shapes tell it.
+      obstacle: what else it cannot express of a model.
       finished: changes what is written, for parts with a form of their own.
     """
 
@@ -116,6 +119,7 @@ class Layout(NamedTuple):
     parts: frozenset[str] = frozenset()
     pools: frozenset[str] = frozenset({"cls"})
     heads: Callable[[Mapping[str, Named]], int | None] = lambda tensors: None
+    obstacle: Callable[[ModelConfig], str | None] = lambda config: None
     finished: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] = lambda tensors: tensors
 
     def reason_to(self, patterns: tuple[tuple[str, str], ...], name: str) -> str | None:

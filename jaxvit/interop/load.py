@@ -13,6 +13,7 @@ from jaxvit.config import ModelConfig, check
 from jaxvit.data.datasets import scoring_geometry
 from jaxvit.data.preprocessing import Preprocessing
 from jaxvit.errors import UserError
+from jaxvit.interop.hub import HUB, fetch
 from jaxvit.interop.positions import resize_positions
 from jaxvit.interop.reading import Reading, read_layout, recognise
 from jaxvit.interop.report import Report, Row
@@ -21,8 +22,12 @@ from jaxvit.interop.settings import CONFIG, Settings, gather_settings
 from jaxvit.interop.weights_file import FORMATS, PICKLES, read_weights_file
 from jaxvit.models.transformer import VisionTransformer, make_model
 
-HUB, RUN = "hf://", "run"
-WHOLE = ("model.safetensors", "pytorch_model.bin")  # names of weights in a directory, best first
+RUN = "run"
+WHOLE = (
+    "model.safetensors",
+    "model.npz",
+    "pytorch_model.bin",
+)  # names of weights in a directory, best first
 GAMMA = 1e-5  # LayerScale's initial value in DINOv2; loaded values replace it
 
 
@@ -88,8 +93,6 @@ def load_pretrained(
     names: list[str] = []
     text = str(path)
     if text.startswith(HUB):
-        from jaxvit.interop.hub import fetch  # needs the extra "hub"
-
         path = fetch(text)
         names.append(text.removeprefix(HUB))
     path = Path(path)

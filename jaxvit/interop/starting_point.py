@@ -74,8 +74,7 @@ def describe_backbone(config: Config, found: Pretrained) -> tuple[str, ...]:
     """What was loaded, in lines for the person who trains."""
     report = found.report
     lines = [f"weights: {report.title}"]
-    fates = {row.fate for row in report.rows if row.fate != "loaded"}
-    lines += [f"  {fate}" for fate in sorted(fates)]
+    lines += [f"  {row.tensor}: {row.fate}" for row in report.rows if row.fate != "loaded"]
     lines += [f"  {line}" for line in report.lines]
     lines += [f"  warning: {line}" for line in report.warnings]
     return tuple(lines)

@@ -57,7 +57,10 @@ def scale_by_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformat
 
 
 def make_optimizer(
-    config: OptimConfig, total_steps: int, steps_per_epoch: Fraction | None = None
+    config: OptimConfig,
+    total_steps: int,
+    steps_per_epoch: Fraction | None = None,
+    weight_decay: float | jax.Array | None = None,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
     """The optimiser and its schedule.
 
@@ -75,6 +78,7 @@ def make_optimizer(
       config: see OptimConfig; with `decay="matrices"`, only what decay_mask marks True decays.
       total_steps: steps of the whole run, for the schedule.
       steps_per_epoch: examples over batch size, for step_every_epochs.
+      weight_decay: in place of config.weight_decay; it may be traced.
 
     Returns:
       The optimiser, and the learning rate that it uses at each step, before the factors of layers
@@ -87,7 +91,8 @@ def make_optimizer(
     schedule = make_schedule(config, total_steps, steps_per_epoch)
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
     adam = scale_by_adam(config.b1, config.b2, config.eps)
-    decay = optax.add_decayed_weights(config.weight_decay, mask)
+    rate = config.weight_decay if weight_decay is None else weight_decay
+    decay = optax.add_decayed_weights(rate, mask)
     momentum = optax.trace(config.momentum, config.nesterov) if config.momentum else None
     parts = [clip, adam, decay] if config.name == "adamw" else [clip, decay, momentum]
     if (config.layer_decay, config.head_lr) != (1, 1):

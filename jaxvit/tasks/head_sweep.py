@@ -1,6 +1,5 @@
 """The weight decay of a head on frozen features, chosen on validation."""
 
-from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from typing import NamedTuple
@@ -70,9 +69,7 @@ def sweep_decay(
         return (soft_target_cross_entropy(logits, targets) * (targets @ weights)).mean()
 
     def trained_and_scored(decay, order):
-        tx, _ = make_optimizer(
-            replace(config.optim, weight_decay=decay), total_steps, steps_per_epoch
-        )
+        tx, _ = make_optimizer(config.optim, total_steps, steps_per_epoch, decay)
         params = {
             "head": {
                 "kernel": jnp.zeros((features.shape[1], classes)),

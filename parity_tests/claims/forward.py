@@ -72,28 +72,30 @@ def intercepting(interceptor: Callable) -> Iterator[None]:
 
 def jax_outputs(model, params, images) -> dict[str, np.ndarray]:
     """The output of each module under its PyTorch name, and the input of the encoder."""
+    run = jit(lambda params, images: traced_outputs(model, params, images))
+    return jax.device_get(run(params, images))
 
-    def run(params, images):
-        found = {}
 
-        def record(next_call, args, kwargs, context):
-            out = next_call(*args, **kwargs)
-            path = context.module.path
-            if context.method_name == "mlp":  # a Sequential in PyTorch, a method in Flax
-                path = (*path, "mlp")
-            elif context.method_name != "__call__" or path[-1:] in DROPS:
-                return out
-            name = torch_name(path)
-            if name == "transformer_encoder":
-                found["tokens with positions"] = args[0]
-            found[name] = out
+def traced_outputs(model, params, images) -> dict[str, jax.Array]:
+    """The same, to be compiled."""
+    found = {}
+
+    def record(next_call, args, kwargs, context):
+        out = next_call(*args, **kwargs)
+        path = context.module.path
+        if context.method_name == "mlp":  # a Sequential in PyTorch, a method in Flax
+            path = (*path, "mlp")
+        elif context.method_name != "__call__" or path[-1:] in DROPS:
             return out
+        name = torch_name(path)
+        if name == "transformer_encoder":
+            found["tokens with positions"] = args[0]
+        found[name] = out
+        return out
 
-        with intercepting(record):
-            model.apply({"params": params}, images, deterministic=True)
-        return found
-
-    return jax.device_get(jit(run)(params, images))
+    with intercepting(record):
+        model.apply({"params": params}, images, deterministic=True)
+    return found
 
 
 def torch_outputs(model: torch.nn.Module, images: torch.Tensor) -> dict[str, np.ndarray]:

@@ -1,0 +1,111 @@
+"""Weights from a Hugging Face hub: hf://OWNER/NAME[/FILE][@REVISION].
+
+huggingface_hub does the work: it caches by content, resumes what was interrupted, compares size and
+ETag, follows HF_ENDPOINT, and uses the cache where the server cannot be reached or HF_HUB_OFFLINE
+is set. It is the extra "hub", and only this file imports it, when it is called.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+from jaxvit.errors import UserError
+from jaxvit.interop.settings import CONFIG, PREPROCESSOR
+
+HUB = "hf://"
+PATTERN = r"hf://([\w.-]+)/([\w.-]+)(?:/([^@]+))?(?:@([\w./-]+))?"
+DEFAULT = "model.safetensors"
+TORCH_DEFAULT = "pytorch_model.bin"
+SHA256 = r"[0-9a-f]{64}"  # the ETag of a file that the hub stores outside git is its SHA-256
+
+
+def fetch(address: str) -> Path:
+    """The local path of the weights, with their configuration files beside them.
+
+    Args:
+      address: hf://OWNER/NAME for its model.safetensors, or with a file and a revision.
+
+    Raises:
+      UserError: the address is malformed, the package is missing, the server cannot be reached and
+        nothing is cached, there is no such thing on it, or a file is not what the server announced.
+    """
+    match = re.fullmatch(PATTERN, address)
+    if not match:
+        raise UserError(
+            f"{address} is no address of weights: write hf://OWNER/NAME, hf://OWNER/NAME/FILE or "
+            "hf://OWNER/NAME@REVISION"
+        )
+    owner, name, file, revision = match.groups()
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise UserError(
+            f"{address} needs the package huggingface_hub: install it with: pip install "
+            "'jaxvit[hub]', or download the file yourself"
+        ) from error
+    repository = f"{owner}/{name}"
+    path = _download(huggingface_hub, address, repository, file or DEFAULT, revision)
+    if path is None and file is None:
+        raise UserError(
+            f"{address} has no {DEFAULT}: name a .safetensors or .npz file of it, as in "
+            f"hf://{repository}/FILE, or download PyTorch's own file (such as {TORCH_DEFAULT}) and "
+            "convert it with: python -m torch_ref.convert"
+        )
+    if path is None:
+        raise UserError(f"{address} does not exist: {repository} has no file {file}")
+    check_content(path, address)
+    folder = f"{Path(file).parent.as_posix()}/" if file and "/" in file else ""
+    beside = [CONFIG, PREPROCESSOR, f"{path.name}.json"]
+    for extra in beside:
+        _download(huggingface_hub, address, repository, folder + extra, revision)
+    return path
+
+
+def check_content(path: Path, address: str) -> None:
+    """Compares a cached file with the SHA-256 under which the cache keeps it, where it is one.
+
+    Raises:
+      UserError: they differ.
+    """
+    blob = path.resolve()
+    if not re.fullmatch(SHA256, blob.name):
+        return
+    with blob.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != blob.name:
+        raise UserError(
+            f"{address} was downloaded with the SHA-256 {found[:12]}..., but the server announced "
+            f"{blob.name[:12]}...: remove {blob} and try again"
+        )
+
+
+def _download(hub: Any, address: str, repository: str, file: str, revision: str | None):
+    """The path of one file, or None where the repository has none of this name."""
+    errors = hub.errors
+    try:
+        return Path(hub.hf_hub_download(repository, file, revision=revision))
+    except errors.LocalEntryNotFoundError as error:
+        # Not in the cache, and the server did not answer (or was not asked).
+        if file.endswith(".json"):  # of the configuration files, which need not be there
+            return None
+        raise UserError(
+            f"{address} cannot be reached and is not in the cache "
+            f"({hub.constants.ENDPOINT}, {hub.constants.HF_HUB_CACHE}): check the network, or "
+            "give the path of a file"
+        ) from error
+    except errors.EntryNotFoundError:
+        return None
+    except errors.RevisionNotFoundError as error:
+        raise UserError(f"{address} has no revision {revision}: leave @{revision} out") from error
+    except errors.GatedRepoError as error:
+        raise UserError(
+            f"{address} is gated: accept its licence on its page and log in with: hf auth login"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise UserError(
+            f"{address} does not exist or is private: check the name, or log in with: hf auth login"
+        ) from error
+    except (errors.HfHubHTTPError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{address} cannot be fetched ({reason}): try again later") from error

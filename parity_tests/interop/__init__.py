@@ -1,0 +1,1 @@
+"""Weights of other libraries, against the libraries themselves."""
