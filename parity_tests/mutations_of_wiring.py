@@ -173,27 +173,35 @@ WIRING = tuple(
             ("the time of compilation not reported", FIT, "return state, compile_sec",
              "return state, 0.0"),
         )),
-        ("tests/training/test_training.py", (
+        ("tests/training/test_training.py::test_the_best_checkpoints_are_kept_beside_the_latest", (
             ("the number of best checkpoints ignored", CHECKPOINT, "n=keep_best,", "n=1,"),
+        )),
+        ("tests/training/test_training.py::test_whole_checkpoints_are_listed_from_best_to_worst", (
             ("checkpoints listed from worst to best", ITEMS, "key=scores.get, reverse=True)",
              "key=scores.get)"),
             ("scores of listed checkpoints left out", ITEMS, "SavedWeights(step, metrics,",
              "SavedWeights(step, None,"),
             ("a damaged checkpoint ends the list", ITEMS, "            continue\n", "            return\n"),
         )),
-        ("tests/training/test_freezing.py", (
-            ("what is to be frozen trained", TASK, "Phase(loss, tx, schedule, trains)",
-             "Phase(loss, tx, schedule)"),
-            ("moments kept of what is frozen", STATE, "phase.tx.init(phase.trained(params))",
-             "phase.tx.init(params)"),
-            ("the average of what is frozen rounded", AVERAGING, "if new is new_before or not", "if not"),
-            ("what is not trained left out of the merged weights", "jaxvit.training.task",
-             "if key in part else old for", "for"),
+        ("tests/training/test_freezing.py::test_a_run_with_frozen_layers_resumes_to_the_same_bits", (
             ("the steps of an epoch from the validation split", "jaxvit.tasks.configured",
              "Fraction(len(data.train),", "Fraction(len(data.val),"),
             ("the steps of a resumed schedule counted from 0", CHECKPOINT,
              "return like._replace(step=np.int32(path.name), **items)",
              'return like._replace(step=np.int32(path.name), **items | {"opt_state": jax.tree.map(np.zeros_like, items["opt_state"])})'),
+        )),
+        ("tests/training/test_freezing.py::test_frozen_leaves_keep_their_bits_and_the_others_do_not", (
+            ("what is to be frozen trained", TASK, "Phase(loss, tx, schedule, trains)",
+             "Phase(loss, tx, schedule)"),
+            ("moments kept of what is frozen", STATE, "phase.tx.init(phase.trained(params))",
+             "phase.tx.init(params)"),
+            ("the average of what is frozen rounded", AVERAGING, "if new is new_before or not", "if not"),
+        )),
+        ("tests/training/test_freezing.py::test_a_phase_trains_any_part_of_nested_dicts", (
+            ("what is not trained left out of the merged weights", "jaxvit.training.task",
+             "if key in part else old for", "for"),
+        )),
+        ("tests/training/test_freezing.py::test_phases_that_train_paths_are_told_apart_by_their_numbers", (
             ("phases of paths told apart by nothing", STEPS, "isinstance(phase.trains, str) else number",
              'isinstance(phase.trains, str) else "part"'),
         )),
@@ -273,6 +281,10 @@ WIRING = tuple(
             ("values given against the weights taken in silence", START,
              "if given is not None and not same:", "if False:"),
         )),
+        ("tests/runs/test_resume.py::test_as_many_of_the_best_checkpoints_are_kept_as_asked", (
+            ("fewer of the best checkpoints kept than asked", RECORDER,
+             "keep_best=config.checkpoint.keep_best", "keep_best=1"),
+        )),
         ("tests/runs/test_resume.py", (
             ("a resumed run begins with the first batch", RECORDER, "start_step=start_step",
              "start_step=0"),
@@ -282,8 +294,6 @@ WIRING = tuple(
              "state"),
             ("events of steps that are taken again are kept", DIRECTORY,
              "purge_step=self._purge_step", "purge_step=None"),
-            ("fewer of the best checkpoints kept than asked", RECORDER,
-             "keep_best=config.checkpoint.keep_best", "keep_best=1"),
             ("fewer checkpoints kept than asked", RECORDER, "config.checkpoint.keep,", "2,"),
             ("another order of images resumed", DIRECTORY, "if list(kept) != list(found):", "if False:"),
             ("another configuration resumed", DIRECTORY, "        if differ:", "        if False:"),

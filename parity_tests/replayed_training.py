@@ -14,10 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torchvision.transforms.functional import resized_crop
 
 from jaxvit.augment.cutmix import draw_cutmix
-from jaxvit.augment.geometry import draw_flip, draw_random_resized_crop
+from jaxvit.augment.geometry import draw_flip
 from jaxvit.augment.mixup import draw_mixup
 from jaxvit.augment.normalize import normalize
 from jaxvit.config import Config
@@ -31,12 +30,10 @@ from jaxvit.runtime.compiler import jit
 from jaxvit.tasks.classification import make_classification
 from jaxvit.training.state import create_state
 from jaxvit.training.steps import make_train_step, step_keys
-from jaxvit.training.task import Params
 from parity_tests.comparison import torch_twin
 from parity_tests.replay import make_mask_recorder, replace_dropout
 from torch_ref import training_pipeline
 from torch_ref.cutmix import Cutmix, CutmixDraw
-from torch_ref.finetune.groups import freeze, param_groups
 from torch_ref.mixup import Mixup, MixupDraw
 
 PROGRAMS = ("jax", "torch32", "torch64")
@@ -65,15 +62,10 @@ class Curves:
 class Draws(NamedTuple):
     """All random draws of one JAX training step; None for an augmentation that is off."""
 
-    crop: tuple | None
     flip: jax.Array | None
     mixup: tuple | None
     cutmix: tuple | None
     masks: list[jax.Array]
-
-
-def model_shape(model) -> tuple[int, int, int]:
-    return model.img_size, model.img_size, model.in_channels
 
 
 def make_recorder(config: Config, model) -> Callable[..., Draws]:
@@ -83,15 +75,9 @@ def make_recorder(config: Config, model) -> Callable[..., Draws]:
     @jax.jit
     def record(params, images, step):
         key_prepare, key_loss = step_keys(config.seed, step)
-        key_crop, key_flip, _, key_mixup, key_cutmix, _ = jax.random.split(key_prepare, 6)
+        _, key_flip, _, key_mixup, key_cutmix, _ = jax.random.split(key_prepare, 6)
         batch, height, width, _ = images.shape
-        crops = augment.crop_scale != (1.0, 1.0)
         return Draws(
-            crop=draw_random_resized_crop(
-                key_crop, batch, height, width, augment.crop_scale, augment.crop_ratio
-            )
-            if crops
-            else None,
             flip=draw_flip(key_flip, batch, augment.flip_p).flip if augment.flip_p else None,
             mixup=draw_mixup(key_mixup, batch, augment.mixup_alpha)
             if augment.mixup_alpha
@@ -101,8 +87,7 @@ def make_recorder(config: Config, model) -> Callable[..., Draws]:
             )
             if augment.cutmix_alpha
             else None,
-            # The masks depend on shapes alone, and an image here may be larger than the model's.
-            masks=record_masks(params, jnp.zeros((batch, *model_shape(model))), key_loss),
+            masks=record_masks(params, images.astype(jnp.float32), key_loss),
         )
 
     return record
@@ -116,11 +101,9 @@ class TorchProgram:
         self.num_classes = model.head.out_features
         self.masks = replace_dropout(model)
         optim = config.optim
-        freeze(model, optim.freeze)
-        groups = param_groups(
-            model, optim.lr, optim.weight_decay, optim.layer_decay, optim.head_lr, optim.decay
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=optim.lr, weight_decay=optim.weight_decay
         )
-        self.optimizer = torch.optim.AdamW(groups, lr=optim.lr)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer,
             lambda step: training_pipeline.rate_factor(
@@ -141,14 +124,6 @@ class TorchProgram:
     def step(self, batch: dict[str, np.ndarray], draws: Draws) -> float:
         """One update; returns the loss before it, in nats."""
         images, labels = self.images(batch["image"]), torch.tensor(batch["label"]).long()
-        if draws.crop is not None:
-            size = [self.config.model.img_size] * 2
-            images = torch.stack(
-                [
-                    resized_crop(image, *map(int, crop), size, antialias=True)
-                    for image, crop in zip(images, zip(*draws.crop, strict=True), strict=True)
-                ]
-            )
         if draws.flip is not None:
             flip = torch.tensor(np.asarray(draws.flip))[:, None, None, None]
             images = torch.where(flip, images.flip(3), images)
@@ -172,8 +147,7 @@ class TorchProgram:
         loss = F.cross_entropy(self.model(images), targets)
         loss.backward()
         if self.config.optim.clip_norm:
-            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(trained, self.config.optim.clip_norm)
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm)
         self.optimizer.step()
         self.scheduler.step()
         return loss.item()
@@ -200,19 +174,13 @@ def without_key_biases(weights: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.concatenate([seen(name, weights[name]) for name in sorted(weights)])
 
 
-def train(config: Config, steps: int, pretrained: Params | None = None) -> Curves:
-    """Trains the three programs for `steps` steps, each on the same batch at every step.
-
-    Args:
-      config: of the run.
-      steps: that are trained, and that the schedule is made for.
-      pretrained: parameters that training starts from; the others are drawn.
-    """
+def train(config: Config, steps: int) -> Curves:
+    """Trains the three programs for `steps` steps, each on the same batch at every step."""
     data = load_dataset(config.data, config.model.img_size, config.model.in_channels)
     num_classes = len(data.class_names)
     model = make_model(config.model, num_classes)
     task = make_classification(model, *make_optimizer(config.optim, steps), config)
-    state = create_state(task, config.seed, pretrained=pretrained)
+    state = create_state(task, config.seed)
     params = state.params
     torch_model = torch_twin(config.model, params)
     programs = {"torch32": torch_model, "torch64": copy.deepcopy(torch_model).double()}
@@ -226,9 +194,8 @@ def train(config: Config, steps: int, pretrained: Params | None = None) -> Curve
     for step in range(steps):
         batch = next(batches)
         draws = jax.device_get(record(params, batch["image"], jnp.int32(step)))
-        if draws.masks:
-            repeats += np.array_equal(draws.masks[0], dropped)
-            dropped = draws.masks[0]
+        repeats += np.array_equal(draws.masks[0], dropped)
+        dropped = draws.masks[0]
         state, metrics = train_step(state, batch)
         losses["jax"].append(float(metrics["loss"]))
         for name, program in programs.items():

@@ -5,5 +5,5 @@ With `quick`, sizes and samples are small enough to measure all claims in about 
 
 CLAIMS = (
     "forward", "gradients", "dropout", "optimiser", "augmentation", "initialisation", "losses",
-    "pixels", "training_run", "round_trips", "bfloat16", "layouts", "finetuning",
+    "pixels", "training_run", "round_trips", "bfloat16", "layouts", "fine_tuning",
 )  # fmt: skip

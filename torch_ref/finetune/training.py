@@ -73,7 +73,8 @@ def train_step(
 
     Args:
         model, optimizer: changed in place.
-        images, labels: (N, C, H, W) and (N,), where the model is.
+        images, labels: (N, C, H, W) and (N,), where the model is; or targets (N, K) for labels,
+            whose rows sum to 1.
         label_smoothing: eps in [0, 1).
         clip_norm: limit on the norm of the gradient of all that is trained; 0 for none.
     """
@@ -138,6 +139,23 @@ def fine_tune_sgd(
     return kept
 
 
+def adamw_with_cosine(groups: list[dict], lr: float, total_steps: int, warmup: float):
+    """AdamW and its schedule, to be stepped after each update: warm-up, then cosine to 0.
+
+    Args:
+        groups: see param_groups.
+        lr: the rate of a group that names none.
+        total_steps: of the run.
+        warmup: share of them, in [0, 1].
+    """
+    optimizer = torch.optim.AdamW(groups, lr=lr)
+    warmup_steps = round(warmup * total_steps)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: rate_factor(step, total_steps, "cosine", warmup_steps)
+    )
+    return optimizer, scheduler
+
+
 def fine_tune_adamw(
     model: nn.Module,
     train: Batches,
@@ -170,11 +188,7 @@ def fine_tune_adamw(
         The best checkpoints by validation, from best to worst.
     """
     groups = param_groups(model, lr, weight_decay, layer_decay, head_lr, decay="matrices")
-    optimizer = torch.optim.AdamW(groups, lr=lr)
-    total = epochs * steps_per_epoch
-    scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: rate_factor(step, total, "cosine", round(warmup * total))
-    )
+    optimizer, scheduler = adamw_with_cosine(groups, lr, epochs * steps_per_epoch, warmup)
     device = next(model.parameters()).device
     kept: list[Checkpoint] = []
     for epoch in range(1, epochs + 1):
