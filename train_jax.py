@@ -24,6 +24,7 @@ from jaxvit.runtime.devices import Devices, make_devices
 from jaxvit.runtime.distributed import connect, is_main, wait_for_all
 from jaxvit.runtime.memory import keep_freed_memory
 from jaxvit.tasks.configured import make_task
+from jaxvit.tasks.features import add_features
 from jaxvit.training.evaluate import make_score
 from jaxvit.training.fit import Plan, fit
 from jaxvit.training.state import create_state
@@ -45,12 +46,15 @@ def train(
     data = load_dataset(
         config.data, config.model.img_size, config.model.in_channels, partial(track, console)
     )
+    if config.data.cache_features:
+        data = add_features(data, config, devices, partial(track, console))
     plan = Plan(len(data.train), config.batch_size, config.epochs, config.val_every_epochs)
     task = make(config, data, plan.total_steps, devices.axis)
-    state = devices.create(lambda: create_state(task, config.seed, config.optim.ema_decay > 0))
+    create = partial(create_state, task, config.seed, config.optim.ema_decay > 0)
+    state = devices.create(create, task.pretrained)
     step = compile_train_step(task, devices, config)
     score = make_score(task, devices, config.batch_size, config.seed)
-    announce(console, name, config, state.params, data, plan, devices.count)
+    announce(console, name, config, state.params, data, plan, devices.count, task.notes)
 
     # Fit: log every few steps; validate and save at every epoch's end. Then report.
     with Recorder(run, task, config, plan, data, score, console) as recorder:

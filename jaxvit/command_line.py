@@ -11,6 +11,7 @@ import jax
 from jaxvit.config import Config, check
 from jaxvit.data.datasets import find_source, split_source
 from jaxvit.errors import Diverged, Interrupted, UserError
+from jaxvit.interop.starting_point import follow_weights
 from jaxvit.presets import ABOUT, FOR_DATA, PRESETS, complete, preset
 
 USAGE = "usage: python train_jax.py [PRESET] [--option value ...]"
@@ -78,7 +79,8 @@ def parse(args: list[str]) -> tuple[str, Config]:
     config = _from_tyro(default, ["--help" if arg == "--help-all" else arg for arg in rest], name)
     if config.extend and not any(arg.partition("=")[0] == "--epochs" for arg in rest):
         raise UserError("--extend needs --epochs N, the new total: give both")
-    config = complete(config)
+    check(config)
+    config = complete(follow_weights(config))
     check(config)
     if config.follows_images:
         splits = split_source(find_source(config.data), config.data)

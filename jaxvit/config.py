@@ -6,6 +6,7 @@ ViT-B/16, PyTorch's AdamW, no augmentation. A preset (jaxvit.presets) replaces s
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, Literal
@@ -59,6 +60,21 @@ def directory(option: str, value: str | None) -> None:
     require(value != "", f"--{option} needs the name of a directory")
 
 
+def part_to_freeze(option: str, value: str) -> None:
+    """One of "none", "backbone" and "N layers"."""
+    require(
+        value in ("none", "backbone") or frozen_layers(value) is not None,
+        f"--{option} {value!r} names no part of the model: give none, backbone, or a number of "
+        f'layers, as in --{option} "6 layers"',
+    )
+
+
+def frozen_layers(freeze: str) -> int | None:
+    """N of "N layers", or None for anything else."""
+    found = re.fullmatch(r"([0-9]{1,9}) layers?", freeze)
+    return int(found[1]) if found else None
+
+
 def span(low: float, high: float, what: str) -> Check:
     """A pair LOW HIGH with low < LOW <= HIGH <= high."""
 
@@ -106,11 +122,23 @@ class DataConfig:
     mean: tuple[float, ...] | None = IMAGENET_MEAN
     # Per-channel standard deviation of pixels in [0, 1]; None means the data set's.
     std: tuple[float, ...] | None = IMAGENET_STD
+    # squash: an image is resized to a square. short_side: its shorter side is resized, which keeps
+    # the aspect ratio, and the centre is cut out. None means as the weights were trained.
+    resize: Literal["squash", "short_side"] | None = "squash"
+    # Side of the centre crop over the side that images are resized to.
+    crop_share: float | None = option(1.0, within(0, 1), positive)
+    interpolation: Literal["bilinear", "bicubic"] | None = "bilinear"  # Filter of the resizing.
+    # Side at which training images are cached over the model's, so that random crops are cut from
+    # more pixels than the model sees; above 1 they are squashed to a square. 1: as those scored.
+    stored_scale: float = option(1.0, within(1, 16))
     # Rotate photos by their EXIF orientation. None rotates those of your own folder and leaves the
     # other data sets' images as they are stored, as the lab does.
     exif: bool | None = None
     # An image that cannot be read stops the run (stop), or is left out and counted (skip).
     on_error: Literal["stop", "skip"] = "stop"
+    # Compute the features of a frozen backbone once and cache them: the head trains in seconds.
+    # Needs --optim.freeze backbone and no augmentation.
+    cache_features: bool = False
     # Threads that decode images; 0 means one for each core.
     decode_threads: int = option(0, count(0, 1024), may_change=True)
     # Batches copied to the devices ahead of the step that uses them.
@@ -155,8 +183,9 @@ class ModelConfig:
     in_channels: int | None = 3
     embed_dim: int | None = option(768, count(1, 2**16))  # Width D of a token.
     num_heads: int | None = option(12, count(1, 2**16))  # Attention heads; divides embed_dim.
-    num_layers: int = option(12, count(1, 1000))  # Encoder layers.
-    mlp_ratio: float = option(4.0, within(0, 64), positive)  # Hidden MLP width over embed_dim.
+    num_layers: int | None = option(12, count(1, 1000))  # Encoder layers.
+    # Hidden MLP width over embed_dim.
+    mlp_ratio: float | None = option(4.0, within(0, 64), positive)
     # Dropout rate inside the MLP, in [0, 1): after GELU and after the second matmul.
     dropout: float = option(0.1, within(0, 1, closed=False))
     # Dropout rate after GELU where it is not --model.dropout.
@@ -170,15 +199,15 @@ class ModelConfig:
     # Stochastic depth: rate at which the last layer is left out, for each example; it rises
     # linearly from 0 in the first layer.
     drop_path: float = option(0.0, within(0, 1, closed=False))
-    norm_eps: float = option(1e-5, positive)  # Epsilon of LayerNorm.
-    gelu: Literal["erf", "tanh"] = "erf"  # The exact GELU, or its approximation by tanh.
+    norm_eps: float | None = option(1e-5, positive)  # Epsilon of LayerNorm.
+    gelu: Literal["erf", "tanh"] | None = "erf"  # The exact GELU, or its approximation by tanh.
     # Initial value of LayerScale; 0 means a model without it.
-    layer_scale: float = option(0.0, within(0, 1e6))
+    layer_scale: float | None = option(0.0, within(0, 1e6))
     # Register tokens beside the class token.
-    register_tokens: int = option(0, count(0, 1000))
-    qkv_bias: bool = True  # Whether q, k and v have a bias.
+    register_tokens: int | None = option(0, count(0, 1000))
+    qkv_bias: bool | None = True  # Whether q, k and v have a bias.
     # What the head sees: the class token, the mean of the patches, or both side by side.
-    pool: Literal["cls", "mean", "both"] = "cls"
+    pool: Literal["cls", "mean", "both"] | None = "cls"
     # Type of the matmuls; all else stays float32. On a recent NVIDIA GPU, float32 matmuls run in
     # TF32 unless JAX_DEFAULT_MATMUL_PRECISION=highest is set.
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -202,11 +231,23 @@ class ModelConfig:
                 f"{self.num_heads}: choose a multiple, such as "
                 f"{nearest_multiple(self.embed_dim, self.num_heads)}",
             )
+        if None not in (self.embed_dim, self.mlp_ratio):
             require(
                 int(self.embed_dim * self.mlp_ratio) >= 1,
                 f"--model.mlp-ratio {self.mlp_ratio} leaves the MLP no hidden unit: raise it to at "
                 f"least {1 / self.embed_dim:g}",
             )
+
+
+@dataclass(frozen=True)
+class InitConfig:
+    """Where training starts from."""
+
+    # Pretrained weights: a .safetensors or .npz file, a directory of Hugging Face or timm, one of
+    # our runs, or hf://OWNER/NAME. The model is theirs, with a new head.
+    weights: str | None = option(None, directory)
+    # How the tensors of the file are named; None recognises it.
+    layout: Literal["timm", "hf", "google", "lukemelas", "torchvision", "lab"] | None = None
 
 
 @dataclass(frozen=True)
@@ -232,17 +273,28 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW and its schedule."""
+    """The optimiser, its schedule, and what it trains."""
 
+    name: Literal["adamw", "sgd"] = "adamw"  # AdamW, or SGD with momentum, both as in PyTorch.
     lr: float = option(1e-3, positive)  # Peak learning rate.
-    # Decoupled weight decay; multiplied by the learning rate.
-    weight_decay: float = option(0.01, within(0, 1e6))
+    # Weight decay; multiplied by the learning rate. AdamW's is decoupled; SGD's is added to the
+    # gradient, before the momentum. None, which needs --data.cache-features, tries several and
+    # takes that of the lowest validation loss.
+    weight_decay: float | None = option(0.01, within(0, 1e6))
     # Decay of the gradient's running mean.
     b1: float = option(0.9, within(0, 1, closed=False))
     # Decay of the squared gradient's running mean.
     b2: float = option(0.999, within(0, 1, closed=False))
     eps: float = option(1e-8, positive)  # Added to the root of the second moment.
-    schedule: Literal["constant", "cosine"] = "constant"  # cosine ends at 0.
+    momentum: float = option(0.9, within(0, 1, closed=False))  # Of SGD; 0 for none.
+    nesterov: bool = False  # Nesterov's momentum for SGD.
+    # cosine ends at 0; step multiplies the rate by gamma every few epochs or steps.
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    gamma: float = option(0.7, within(0, 1), positive)  # Factor of --optim.schedule step.
+    # Epochs between two such factors.
+    step_every_epochs: int | None = option(None, count(1, 10**6))
+    # Steps between two such factors.
+    step_every_steps: int | None = option(None, count(1, 10**9))
     # Warm-up: the fraction of the steps over which the rate rises linearly from 0.
     warmup: float = option(0.0, within(0, 1))
     # Warm-up as a number of steps, which overrides the fraction.
@@ -254,6 +306,27 @@ class OptimConfig:
     decay: Literal["all", "matrices"] | None = "all"
     # Decay of the parameters' running average, used for evaluation; 0 disables it.
     ema_decay: float = option(0.0, within(0, 1, closed=False))
+    # Layer-wise rates: factor between the rates of a layer and of the layer above it. The norm and
+    # the head have the rate itself, and the embeddings the lowest one.
+    layer_decay: float = option(1.0, within(0, 1), positive)
+    # The head's rate, as a multiple of the rate.
+    head_lr: float = option(1.0, positive)
+    # What is not trained: none; backbone (all but the head); or, as "6 layers", the embeddings and
+    # the first 6 layers.
+    freeze: str = option("none", part_to_freeze)
+
+    def check(self) -> None:
+        require(
+            not self.nesterov or (self.name == "sgd" and self.momentum > 0),
+            "--optim.nesterov is a form of SGD's momentum: add --optim.name sgd and a "
+            "--optim.momentum above 0",
+        )
+        require(
+            self.schedule != "step"
+            or (self.step_every_epochs is None) != (self.step_every_steps is None),
+            "--optim.schedule step needs either --optim.step-every-epochs N or "
+            "--optim.step-every-steps N: give exactly one of them",
+        )
 
 
 @dataclass(frozen=True)
@@ -315,8 +388,10 @@ class CheckpointConfig:
 
     # Steps between two checkpoints beside those that validation writes; 0 disables these.
     every_steps: int = option(0, count(0, 10**9), may_change=True)
-    # Number of the latest checkpoints that are kept, besides the best.
+    # Number of the latest checkpoints that are kept, beside the best.
     keep: int = option(2, count(1, 10**6), may_change=True)
+    # Number of the best checkpoints that are kept, by validation.
+    keep_best: int = option(1, count(1, 10**6), may_change=True)
 
 
 @dataclass(frozen=True)
@@ -336,6 +411,9 @@ class Config:
     grad_accum_steps: int = option(1, count(1, 2**20))
     # eps: targets are (1 - eps) one-hot + eps / K, for K classes.
     label_smoothing: float = option(0.1, within(0, 1, closed=False))
+    # Classes count alike in the loss, whatever their numbers of images: an example of class k of K
+    # has the weight N / (K n_k), for n_k of N training images.
+    class_balanced: bool = False
     out: str = option("runs/run", directory, may_change=True)  # Where the run is written.
     # The state that is scored on the test split and used: that of the best validation, or the last.
     # None chooses by the number of validation images: the best of a few is mostly chance.
@@ -358,9 +436,11 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     # The Vision Transformer.
     model: ModelConfig = field(default_factory=ModelConfig)
+    # Where training starts from.
+    init: InitConfig = field(default_factory=InitConfig)
     # Augmentation in the compiled step.
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    # AdamW and its schedule.
+    # The optimiser, its schedule, and what it trains.
     optim: OptimConfig = field(default_factory=OptimConfig)
     # How the step is spread over devices.
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
@@ -390,6 +470,36 @@ class Config:
             f"--model.in-channels {self.model.in_channels} does not fit --data.name "
             f"{self.data.name}, whose images have {self.data.channels}: set it to "
             f"{self.data.channels}",
+        )
+        require(
+            self.data.stored_scale == 1 or self.augment.crop_scale != (1.0, 1.0),
+            f"--data.stored-scale {self.data.stored_scale:g} is of use only to random crops: give "
+            "--augment.crop-scale LOW HIGH too, or leave it out",
+        )
+        augment = self.augment
+        drawn = (
+            augment.crop_scale != (1.0, 1.0), augment.flip_p, augment.cutout_holes,
+            augment.mixup_alpha, augment.cutmix_alpha,
+        )  # fmt: skip
+        require(
+            not self.data.cache_features or not any(drawn),
+            "--data.cache-features computes the features of each image once, so it goes without "
+            "augmentation: leave it out, or every --augment option",
+        )
+        require(
+            not self.data.cache_features or self.optim.freeze == "backbone",
+            "--data.cache-features needs --optim.freeze backbone: features that are trained change",
+        )
+        require(
+            self.optim.weight_decay is not None or self.data.cache_features,
+            "--optim.weight-decay None tries several, which needs --data.cache-features: give a "
+            "number",
+        )
+        layers = frozen_layers(self.optim.freeze)
+        require(
+            None in (layers, self.model.num_layers) or layers <= self.model.num_layers,
+            f"--optim.freeze {self.optim.freeze!r} is more than the model has: at most "
+            f'"{self.model.num_layers} layers", which leaves the last norm and the head',
         )
         require(
             self.resume + self.overwrite + self.extend <= 1,

@@ -40,6 +40,14 @@ VARIANTS = {
 STEPS_TO_VALIDATE = 8  # at least, between two validations of the preset `folder`
 FEW_TO_VALIDATE = 100  # images; below, the 95 % interval of a share is wider than +-10 points
 
+FOLLOWS_WEIGHTS = DataConfig(
+    name="folder", mean=None, std=None, resize=None, crop_share=None, interpolation=None
+)
+PRETRAINED = ModelConfig(
+    img_size=None, patch_size=None, in_channels=None, embed_dim=None, num_heads=None,
+    num_layers=None, mlp_ratio=None, norm_eps=None, gelu=None, layer_scale=None,
+    register_tokens=None, qkv_bias=None, dropout=0.0, init="vit",
+)  # fmt: skip
 PETS = DataConfig(name="oxford_iiit_pet", mean=None, std=None)
 SMALL = ModelConfig(
     img_size=64,
@@ -55,7 +63,10 @@ STRONG = AugmentConfig(crop_scale=(0.4, 1.0), flip_p=0.5, mixup_alpha=0.2, cutmi
 ABOUT = {
     "digits": "8 x 8 digits, embedded: no download, a minute on two cores",
     "folder": "your own photos, DIR/<class>/*.jpg: follows their number",
+    "probe": "a new head on frozen pretrained weights: seconds, and few photos suffice",
+    "finetune": "pretrained weights, trained further on your own photos: minutes",
     "pets-small": "a small ViT on Oxford-IIIT Pet at 64 pixels: minutes on two cores",
+    "pets-b16-384": "ViT-B/16 at 384 on Oxford-IIIT Pet by SGD: for a GPU",
     "pets-lab": "the lab's numbers exactly: ViT-B/16 at 224 on Oxford-IIIT Pet",
 }
 
@@ -103,6 +114,45 @@ PRESETS: dict[str, Config] = {
             ema_decay=0.99,
         ),
     ),
+    "probe": Config(
+        out="runs/probe",
+        epochs=100,
+        batch_size=None,
+        val_every_epochs=10,
+        select=None,
+        label_smoothing=0.0,
+        data=replace(FOLLOWS_WEIGHTS, cache_features=True),
+        model=PRETRAINED,
+        optim=OptimConfig(
+            lr=3e-3,
+            weight_decay=None,
+            schedule="cosine",
+            warmup=0.1,
+            decay="matrices",
+            freeze="backbone",
+        ),
+    ),
+    "finetune": Config(
+        out="runs/finetune",
+        epochs=None,
+        batch_size=32,
+        val_every_epochs=None,
+        select=None,
+        keep_memory=True,
+        data=replace(FOLLOWS_WEIGHTS, stored_scale=8 / 7),
+        model=PRETRAINED,
+        augment=AugmentConfig(crop_scale=(0.25, 1.0), flip_p=0.5),
+        optim=OptimConfig(
+            lr=2e-4,
+            weight_decay=0.05,
+            schedule="cosine",
+            warmup=0.1,
+            clip_norm=1.0,
+            decay="matrices",
+            layer_decay=0.75,
+            head_lr=10.0,
+        ),
+    ),
     "pets-small": Config(
         out="runs/pets-small",
         epochs=40,
@@ -113,6 +163,33 @@ PRESETS: dict[str, Config] = {
         augment=STRONG,
         optim=OptimConfig(
             lr=1e-3, weight_decay=0.05, schedule="cosine", warmup=0.08, clip_norm=1.0
+        ),
+    ),
+    "pets-b16-384": Config(
+        out="runs/pets-b16-384",
+        epochs=30,
+        batch_size=16,
+        label_smoothing=0.0,
+        keep_memory=True,
+        data=replace(FOLLOWS_WEIGHTS, name="oxford_iiit_pet", resize="squash"),
+        # As pytorch-pretrained-vit has it, and the head as PyTorch draws it.
+        model=replace(
+            PRETRAINED,
+            img_size=384,
+            dropout=0.1,
+            activation_dropout=0.0,
+            attention_dropout=0.1,
+            projection_dropout=0.1,
+            init="torch",
+        ),
+        optim=OptimConfig(
+            name="sgd",
+            lr=2e-3,
+            momentum=0.9,
+            weight_decay=0.0,
+            schedule="step",
+            gamma=0.7,
+            step_every_epochs=5,
         ),
     ),
     "pets-lab": Config(
@@ -148,7 +225,10 @@ def complete(
     config = _fill(config, by_data_set(config.data))
     if train_images is None:
         return config
-    config = _fill(config, by_number_of_images(train_images, val_images))
+    if config.init.weights is None:
+        config = _fill(config, by_number_of_images(train_images, val_images))
+    else:
+        config = _fill(config, by_number_of_images_to_tune(train_images, val_images))
     epochs = math.ceil(STEPS_TO_VALIDATE * config.batch_size / train_images)
     return _fill(config, {"val_every_epochs": epochs})
 
@@ -194,6 +274,22 @@ def by_number_of_images(images: int, val_images: int) -> dict[str, Any]:
             "init": "vit" if small else "torch",
         },
         "optim": {"decay": "matrices" if small else "all"},
+    }
+
+
+def by_number_of_images_to_tune(images: int, val_images: int) -> dict[str, Any]:
+    """What the presets that start from pretrained weights leave open.
+
+    Images seen in all: 11,000, but at least 5 epochs and at most 30.
+
+    Args:
+      images: that are trained on.
+      val_images: that validate; see by_number_of_images.
+    """
+    return {
+        "epochs": min(30, max(5, round(11_000 / images))),
+        "batch_size": 32 if images < 1000 else 64,
+        "select": "last" if val_images < FEW_TO_VALIDATE else "best",
     }
 
 

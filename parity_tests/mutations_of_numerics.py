@@ -15,8 +15,9 @@ OPTIM, TARGETS, LOSSES = (
     "jaxvit.objectives.losses",
 )
 METRICS, EVALUATE = "jaxvit.objectives.metrics", "jaxvit.training.evaluate"
-SCHEDULES = "jaxvit.optim.schedules"
-IMAGES, INIT = "jaxvit.data.images", "jaxvit.models.initializers"
+SCHEDULES, GROUPS = "jaxvit.optim.schedules", "jaxvit.optim.groups"
+AVERAGING = "jaxvit.optim.averaging"
+GEOMETRIES, INIT = "jaxvit.data.preprocessing", "jaxvit.models.initializers"
 
 ATTEND = "self.attn(self.norm1(x), deterministic)"
 ATTENDED_TO = "        x = x + self.drop_path1(branch, deterministic)\n"
@@ -28,17 +29,15 @@ SEQUENCE = f"x = jnp.concatenate([cls_token, x], axis=1)  # (B, N, D)\n        x
 SPLIT_HEADS = "map(heads, jnp.split(qkv, 3, axis=-1))"
 ATTENDED = "_softmax_parts(scores * q.shape[-1] ** -0.5)"
 SMOOTH = "optax.smooth_labels(jax.nn.one_hot(labels, num_classes), label_smoothing)"
-RESIZE = "image.resize((img_size, img_size), Image.Resampling.BILINEAR)"
+RESIZE = "image.resize((width, height), FILTERS[self.interpolation])"
 CLIPPED = """        top=jnp.clip(top, 0, height),
         left=jnp.clip(left, 0, width),
         bottom=jnp.clip(top + box_height, 0, height),
         right=jnp.clip(left + box_width, 0, width),"""
 UPDATE = "(m / c1) / (jnp.sqrt(v / c2) + eps)"
-CHAIN = """        optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity(),
-        scale_by_adam(config.b1, config.b2, config.eps),
-        optax.add_decayed_weights(config.weight_decay, mask),
-"""
-CLIP, ADAM, DECAY = CHAIN.splitlines(keepends=True)
+ADAMW, SGD = "[clip, adam, decay]", "[clip, decay, momentum]"
+MOMENTUM = "optax.trace(config.momentum, config.nesterov)"
+FACTOR = "own * layer_decay ** (top - group)"
 
 # Tests that are said to see a group of mutations: they run first.
 FORWARD = "parity_tests/test_certificate.py::test_claim_holds[forward]"
@@ -50,9 +49,10 @@ INITIAL = "parity_tests/test_certificate.py::test_claim_holds[initialisation]"
 SCORES = "parity_tests/test_certificate.py::test_claim_holds[losses]"
 PIXELS = "parity_tests/test_certificate.py::test_claim_holds[pixels]"
 RUN = "parity_tests/test_certificate.py::test_claim_holds[training_run]"
-BFLOAT16 = "parity_tests/test_certificate.py::test_claim_holds[bfloat16]"
 ATTENTION_TEST = "parity_tests/test_multi_head_attention.py"
 GEOMETRY_TEST = "parity_tests/test_geometry.py"
+GROUPS_TEST = "tests/optim/test_groups.py"
+SOUP_TEST = "parity_tests/finetune/test_soup.py"
 
 NUMERICS = tuple(
     Mutation(*each, seen_by=test)
@@ -149,14 +149,14 @@ NUMERICS = tuple(
             ("the same draws at every step", "jaxvit.training.steps",
          "jax.random.fold_in(jax.random.key(seed), step)", "jax.random.key(seed)"),
         )),
-        (BFLOAT16, (
+        ("tests/models/test_linear.py", (
             ("biases in bfloat16", LINEAR,
          "return y if bias is None else y + bias",
          "return y if bias is None else (y.astype(dtype) + bias.astype(dtype)).astype(jnp.float32)"),
         )),
         (STEPS, (
-            ("optax's weight decay", "jaxvit.config", "weight_decay: float = option(0.01",
-         "weight_decay: float = option(1e-4"),
+            ("optax's weight decay", "jaxvit.config", "weight_decay: float | None = option(0.01",
+         "weight_decay: float | None = option(1e-4"),
             ("Adam eps of 1e-6", OPTIM, UPDATE, UPDATE.replace("+ eps", "+ 1e-6")),
             ("Adam eps inside the root", OPTIM, UPDATE, "(m / c1) / jnp.sqrt(v / c2 + eps)"),
             ("no bias correction", OPTIM, UPDATE, "m / (jnp.sqrt(v) + eps)"),
@@ -165,14 +165,61 @@ NUMERICS = tuple(
          "(count + 1) * math.log(decay)"),
             ("optax's rounding of the bias correction", OPTIM,
          "-jnp.expm1(count * math.log(decay))", "1 - jnp.float32(decay) ** count"),
-            ("decay applied to the gradient", OPTIM, ADAM + DECAY, DECAY + ADAM),
-            ("clipping after Adam", OPTIM, CLIP + ADAM, ADAM + CLIP),
-            ("decay mask ignored", OPTIM, "optax.add_decayed_weights(config.weight_decay, mask)",
-         "optax.add_decayed_weights(config.weight_decay)"),
+            ("decay applied to the gradient", OPTIM, ADAMW, "[clip, decay, adam]"),
+            ("clipping after Adam", OPTIM, ADAMW, "[adam, clip, decay]"),
+            ("Nesterov ignored", OPTIM, MOMENTUM, "optax.trace(config.momentum)"),
+            ("momentum with dampening", OPTIM, MOMENTUM, "optax.ema(config.momentum, debias=False)"),
+            ("momentum ignored", OPTIM, MOMENTUM, "None"),
+            ("decay of SGD decoupled", OPTIM, SGD, "[clip, momentum, decay]"),
+            ("decay of SGD before clipping", OPTIM, SGD, "[decay, clip, momentum]"),
+            ("AdamW for SGD", OPTIM, 'if config.name == "adamw"', "if True"),
+            ("decay not multiplied by the layer's rate", OPTIM,
+         "parts.append(scale_by_group(", "parts.insert(2, scale_by_group("),
+            ("gamma applied one period late", SCHEDULES, "math.ceil(k * period)", "math.ceil((k + 1) * period)"),
+            ("a layer's power off by one", GROUPS, FACTOR, "own * layer_decay ** (top + 1 - group)"),
+            ("the head's rate forgotten", GROUPS, FACTOR, "layer_decay ** (top - group)"),
+            ("decay mask ignored", OPTIM, "optax.add_decayed_weights(rate, mask)",
+         "optax.add_decayed_weights(rate)"),
             ("warm-up that starts at 0", SCHEDULES, "first = config.lr / steps",
          "first = 0.0"),
             ("cosine over the warm-up too", SCHEDULES, "max(1, total_steps - steps)",
          "total_steps"),
+        )),
+        (GROUPS_TEST, (
+            ("gamma applied one step late", SCHEDULES, 'side="right"', 'side="left"'),
+            ("gamma applied once", SCHEDULES, "config.gamma**k", "config.gamma ** min(k, 1)"),
+            ("epochs of whole steps", SCHEDULES, "config.step_every_epochs * steps_per_epoch",
+         "config.step_every_epochs * math.ceil(steps_per_epoch)"),
+            ("no warm-up before steps of the rate", SCHEDULES, "(step + 1) / warmup) if warmup else rate",
+         "(step + 1) / warmup) if False else rate"),
+            ("the head's rate for the norm too", GROUPS, '_names(path)[0] == "head" else',
+         '_names(path)[0] in ("norm", "head") else'),
+            ("the embeddings' rate that of the first layer", GROUPS, "            return 0\n", "            return 1\n"),
+            ("layers counted among the trained ones", GROUPS,
+         "return 1 + max(map(_layer, _paths(params)), default=-1)",
+         "return len({_layer(path) for path in _paths(params)} - {-1})"),
+            ("one layer more frozen", GROUPS, "not 0 <= _layer(path) < layers", "not 0 <= _layer(path) <= layers"),
+            ("the embeddings not frozen with the layers", GROUPS, "path[0] not in EMBEDDINGS and", ""),
+            ("the norm frozen with the layers", GROUPS, "path[0] not in EMBEDDINGS and",
+         'path[0] not in (*EMBEDDINGS, "norm") and'),
+            ("the norm trained with the head", GROUPS, 'return path[0] == "head"',
+         'return path[0] in ("norm", "head")'),
+            ("more layers frozen than there are", "jaxvit.config", "layers <= self.model.num_layers", "True"),
+        )),
+        (SOUP_TEST, (
+            ("a soup of the sum", AVERAGING, "(total / len(trees))", "total"),
+            ("a soup summed in float32", AVERAGING, "first.astype(np.float64)", "first.astype(np.float32)"),
+            ("a soup in the first weights", AVERAGING, "first.astype(np.float64)", "first"),
+            ("integers of a soup averaged", AVERAGING,
+         "if not jnp.issubdtype(first.dtype, jnp.floating):", "if False:"),
+            ("bfloat16 of a soup taken from the first", AVERAGING,
+         "jnp.issubdtype(first.dtype, jnp.floating)", "np.issubdtype(first.dtype, np.floating)"),
+            ("a greedy soup of everything", AVERAGING, "if found >= best:", "if True:"),
+            ("a greedy soup that must get better", AVERAGING, "if found >= best:", "if found > best:"),
+            ("a greedy soup compared with the first alone", AVERAGING,
+         "(*indices, index), found\n", "(*indices, index), best\n"),
+            ("a greedy soup of the last candidate alone", AVERAGING,
+         "for i in (*indices, index)]", "for i in (index,)]"),
         )),
         (DRAWS, (
             ("lam not recomputed after clipping", BOXES, CLIPPED, """        top=top,
@@ -212,17 +259,23 @@ NUMERICS = tuple(
             ("channels in BGR order", NORMALIZE, "jnp.asarray(mean, jnp.float32)",
          "jnp.asarray(mean[::-1], jnp.float32)"),
             ("bytes over 256", NORMALIZE, "/ 255.0", "/ 256.0"),
-            ("resize without antialias", IMAGES, RESIZE, """image.transform(
-            (img_size, img_size),
-            Image.Transform.AFFINE,
-            (image.width / img_size, 0, 0, 0, image.height / img_size, 0),
-            Image.Resampling.BILINEAR,
-        )"""),
-            ("bicubic resize", IMAGES, RESIZE, RESIZE.replace("BILINEAR", "BICUBIC")),
+            ("resize without antialias", GEOMETRIES, RESIZE, """image.transform(
+                (width, height),
+                Image.Transform.AFFINE,
+                (image.width / width, 0, 0, 0, image.height / height, 0),
+                FILTERS[self.interpolation],
+            )"""),
+            ("bicubic resize", GEOMETRIES, '"bilinear": Image.Resampling.BILINEAR', '"bilinear": Image.Resampling.BICUBIC'),
+            ("bilinear resize whatever is asked", GEOMETRIES, '"bicubic": Image.Resampling.BICUBIC', '"bicubic": Image.Resampling.BILINEAR'),
+            ("the longer side resized", GEOMETRIES, "short = min(", "short = max("),
+            ("the longer side rounded", GEOMETRIES, "int(target * side / short)", "round(target * side / short)"),
+            ("the size before the crop rounded up", GEOMETRIES, "math.floor(", "math.ceil("),
+            ("a crop from the corner", GEOMETRIES, "round((side - self.size) / 2)", "0 * side"),
         )),
         (GEOMETRY_TEST, (
-            ("crop off by half a pixel", GEOMETRY, "(2 * inputs + 1) * size - (2 * outputs + 1) * length",
-         "(2 * inputs) * size - (2 * outputs) * length"),
+            ("crop off by half a pixel", GEOMETRY, "(2 * places + 1) * outputs - (2 * targets + 1) * length",
+         "(2 * places) * outputs - (2 * targets) * length"),
+            ("reduced crops without antialiasing", GEOMETRY, "outputs if inputs <= outputs else jnp.maximum(outputs, length)", "outputs"),
             ("flip upside down", GEOMETRY, "images[:, :, ::-1]", "images[:, ::-1]"),
         )),
         (INITIAL, (

@@ -8,6 +8,7 @@ from PIL import Image
 
 from jaxvit.data.datasets import load_dataset
 from jaxvit.data.images import decode_image
+from jaxvit.data.preprocessing import Geometry
 from jaxvit.data.splits import stratified_split
 from jaxvit.presets import PETS, PRESETS
 from torch_ref import datasets as torch_datasets
@@ -57,7 +58,7 @@ def test_resized_pixels_equal_torchvisions_byte_for_byte(tmp_path, size, encodin
     Image.fromarray(pixels).save(path, encoding)
     transform = torch_datasets.make_transform(64, [0.0], [1.0], normalized=False)
     expected = as_bytes(transform(Image.open(path).convert("RGB")))
-    np.testing.assert_array_equal(decode_image(path.read_bytes(), 64, "image"), expected)
+    np.testing.assert_array_equal(decode_image(path.read_bytes(), Geometry(64), "image"), expected)
 
 
 def test_splits_equal_torchs_and_do_not_depend_on_the_order_of_examples():

@@ -44,6 +44,24 @@ def test_replayed_crops_agree_with_torchvision_in_float64(height, width):
     assert max_difference(targets, np.eye(9)) == 0
 
 
+@pytest.mark.parametrize("size", [16, 24, 37, 48])
+def test_replayed_crops_to_another_size_agree_with_torchvision_in_float64(size):
+    """Reduced with antialiasing, and enlarged."""
+    torch.manual_seed(0)
+    images = torch.rand(9, 3, 40, 37)
+    crops = [transforms.RandomResizedCrop.get_params(x, [0.1, 1.0], [0.5, 2.0]) for x in images]
+    crops[0] = (0, 0, 40, 37)
+    expected = torch.stack(
+        [
+            functional.resized_crop(x.double(), *crop, [size, size], antialias=True)
+            for x, crop in zip(images, crops, strict=True)
+        ]
+    )
+    draw = CropDraw(*jnp.asarray(crops, jnp.int32).T)
+    found, _ = apply_random_resized_crop(to_nhwc(images), jnp.eye(9), draw, size)
+    assert max_difference(to_nchw(found), expected) < REPLAY
+
+
 def test_crop_draws_have_the_same_distribution_as_torchvision():
     height, width, scale, ratio = 48, 64, (0.2, 0.9), (0.6, 1.5)
     ours = np.stack(draw_random_resized_crop(jax.random.key(0), 4000, height, width, scale, ratio))

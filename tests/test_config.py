@@ -1,11 +1,20 @@
 """Presets, the command line, its help, and the checks of its options."""
 
-from dataclasses import fields, is_dataclass, replace
+import json
+from dataclasses import asdict, fields, is_dataclass, replace
 
+import jax
 import pytest
 
-from jaxvit.command_line import COMMON, parse
-from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, Config, ModelConfig, check
+from jaxvit.command_line import COMMON, fail, parse
+from jaxvit.config import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Config,
+    ModelConfig,
+    check,
+    config_from_dict,
+)
 from jaxvit.errors import UserError
 from jaxvit.models.transformer import make_model
 from jaxvit.presets import ABOUT, PRESETS, complete, preset
@@ -208,3 +217,17 @@ def test_every_model_option_reaches_the_model():
     for field in fields(ModelConfig):
         if field.name != "init":
             assert getattr(model, field.name) == getattr(config, field.name), field.name
+
+
+def test_a_full_device_is_one_line_with_remedies_and_a_bug_is_not(capsys):
+    full = "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 bytes."
+    assert fail(jax.errors.JaxRuntimeError(full)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: the device's memory is full ({full}): lower --batch-size")
+    with pytest.raises(jax.errors.JaxRuntimeError, match="a bug"):
+        fail(jax.errors.JaxRuntimeError("INTERNAL: a bug"))
+
+
+def test_a_configuration_is_the_same_after_json():
+    for config in PRESETS.values():
+        assert config_from_dict(Config, json.loads(json.dumps(asdict(config)))) == config

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,15 +80,22 @@ def finished(tiny, tmp_path_factory, _quick_compilation) -> Path:
 
 
 def test_the_last_line_has_the_interval_and_the_output_fits_100_columns(tiny, tmp_path, capsys):
-    out = tmp_path / "r"
+    out, began = tmp_path / "r", time.perf_counter()
     assert train_jax.main([*tiny, "--out", str(out)]) == 0
+    took = time.perf_counter() - began
     printed = capsys.readouterr().out.splitlines()
     summary = json.loads((out / "summary.json").read_text())
     low, high = summary["test/accuracy_low"], summary["test/accuracy_high"]
     assert low < summary["test/accuracy"] < high
     (line,) = [line for line in printed if line.startswith("test accuracy")]
     assert f"{summary['test/accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%})" in line
-    assert any(f"at epoch {summary['best']['epoch']}; " in line for line in printed)
+    best = summary["best"]
+    (line,) = [line for line in printed if line.startswith("best validation")]
+    assert f"{best['val/accuracy']:.2%} at epoch {best['epoch']}; " in line
+    assert line.endswith(
+        f"{summary['images_per_sec']:,.0f} images/s, {summary['wall_sec']:.0f} s in all"
+    )
+    assert summary["compile_sec"] < summary["wall_sec"] <= took
     assert max(len(line) for line in printed if str(tmp_path) not in line) <= 80
 
 

@@ -17,6 +17,7 @@ from jaxvit.config import Config, check
 from jaxvit.data.datasets import Split
 from jaxvit.data.images import decode_image
 from jaxvit.data.loader import train_batches
+from jaxvit.data.preprocessing import Geometry
 from jaxvit.data.splits import stratified_split
 from jaxvit.errors import UnreadableImage, UserError
 from jaxvit.models.transformer import make_model
@@ -202,7 +203,7 @@ def test_an_intact_or_damaged_image_is_decoded_at_its_size_or_named_in_an_error(
     if cut is not None:
         data = data[: int(cut * len(data))]
     try:
-        pixels = decode_image(bytes(data), size, "some/file.png")
+        pixels = decode_image(bytes(data), Geometry(size), "some/file.png")
     except UnreadableImage as error:
         damaged = cut is not None or flips
         assert damaged

@@ -6,12 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
 
 import train_jax
+from jaxvit.augment.pipeline import make_augment
 from jaxvit.command_line import parse
 from jaxvit.errors import UserError
 from jaxvit.interop.saved_run import classify, load_run
@@ -85,15 +88,29 @@ def test_tensorboard_reads_the_events(run):
     event_accumulator = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator"
     )
-    events = event_accumulator.EventAccumulator(str(run[0])).Reload()
+    path, summary, _ = run
+    events = event_accumulator.EventAccumulator(str(path)).Reload()
     assert {"train/loss", "val/accuracy"} <= set(events.Tags()["scalars"])
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    for name in ("train/loss", "val/accuracy"):
+        found = [(event.step, event.value) for event in events.Scalars(name)]
+        expected = [(line["step"], pytest.approx(line[name])) for line in lines if name in line]
+        assert found == expected
     assert "confusion_matrix" in events.Tags()["images"]
+    assert events.Images("confusion_matrix")[0].step == summary["steps"]
 
 
 def test_the_terminal_shows_epochs_and_test_accuracy(run):
     _, summary, shown = run
     assert "epoch   2/2" in shown
     assert f"test accuracy {summary['test/accuracy']:.2%}" in shown
+
+
+def test_the_terminal_shows_what_is_decoded_and_what_will_be_trained(run):
+    _, summary, shown = run
+    numbers = summary["images"]
+    assert f"decoding images: {numbers['train'] + numbers['val']}" in shown
+    assert f"digits: {summary['parameters']:,} parameters, 39 steps in 2 epochs on 4 cpu" in shown
 
 
 def test_an_old_run_is_replaced_only_by_overwrite_and_only_after_the_data_is_found(run, capsys):
@@ -218,18 +235,25 @@ def test_a_missing_platform_is_an_error_of_one_line(tmp_path):
     assert "error: JAX cannot use the platform that JAX_PLATFORMS asks for" in error
 
 
-def test_pictures_show_the_values_of_the_run(tmp_path, monkeypatch):
-    """Confusion and reliability by class and bin, and the names of predicted and true classes."""
-    seen, draw = [], configured.draw_report
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """The figures of a run, what they were drawn from, and the run's directory."""
+    seen, draw, root = [], configured.draw_report, tmp_path_factory.mktemp("drawn")
 
     def spy(results, config, data):
-        seen.append((draw(results, config, data), results, data))
+        seen.append((draw(results, config, data), results, config, data))
         return seen[-1][0]
 
-    monkeypatch.setattr(configured, "draw_report", spy)
-    cache = ["--data.cache-dir", str(tmp_path / "cache")]
-    assert train_jax.main([*TINY, "--out", str(tmp_path / "run"), *cache]) == 0
-    figures, results, data = seen[0]
+    args = ["--seed", "3", "--out", str(root / "run"), "--data.cache-dir", str(root / "cache")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(configured, "draw_report", spy)
+        assert train_jax.main([*TINY, *args]) == 0
+    return *seen[0], root / "run"
+
+
+def test_pictures_show_the_values_of_the_run(drawn):
+    """Confusion and reliability by class and bin, and the names of predicted and true classes."""
+    figures, results, _, data, out = drawn
     rows = np.zeros(10, int)
     for text in figures["confusion_matrix"].axes[0].texts:
         rows[int(text.get_position()[1])] += int(text.get_text())
@@ -252,7 +276,52 @@ def test_pictures_show_the_values_of_the_run(tmp_path, monkeypatch):
     shares = [right[bins == b].mean() for b in range(15) if (bins == b).any()]
     np.testing.assert_allclose([bar.get_height() for bar in accuracy.patches], shares)
 
-    best = json.loads((tmp_path / "run" / "summary.json").read_text())["best"]
+    best = json.loads((out / "summary.json").read_text())["best"]
     (ring,) = [x for x in figures["curves"].axes[0].lines if x.get_marker() == "o"]
     assert ring.get_xdata()[0] == best["step"]
     assert ring.get_ydata()[0] == best["val/loss"]
+
+
+def test_pictures_show_the_scores_of_the_test_split_and_the_chance_of_validation(drawn):
+    figures, results, _, data, out = drawn
+    summary = json.loads((out / "summary.json").read_text())
+    accuracy, low, high = (summary[f"test/accuracy{end}"] for end in ("", "_low", "_high"))
+    assert figures["confusion_matrix"].axes[0].get_title() == (
+        f"test: {accuracy:.1%} of {len(data.test)} (95 % interval {low:.1%} to {high:.1%})"
+    )
+    title = figures["reliability"].axes[0].get_title()
+    assert title == f"test: expected calibration error {summary['test/ece']:.3f}"
+    loss, share, _ = figures["curves"].axes
+    (chance,) = [x for x in share.lines if str(x.get_label()).startswith("chance")]
+    assert chance.get_ydata()[0] == np.bincount(data.val.labels).max() / len(data.val)
+    for axis, name in ((loss, "loss"), (share, "accuracy")):
+        (line,) = [x for x in axis.lines if x.get_label() == "validation"]
+        expected = [x[f"val/{name}"] for x in results.lines if f"val/{name}" in x]
+        assert line.get_ydata().tolist() == expected
+
+
+def test_the_picture_of_mistakes_shows_the_images_that_its_titles_name(drawn):
+    figures, results, _, data, _ = drawn
+    shown = [axis for axis in figures["mistakes"].axes if axis.images]
+    wrong = np.flatnonzero(results.evaluation.outputs.label != data.test.labels)
+    assert len(shown) == min(24, len(wrong))
+    for axis in shown:
+        name = "digits/" + axis.get_title().splitlines()[-1]
+        pixels = data.test.take(np.array([data.test.names.index(name)]))["image"]
+        np.testing.assert_allclose(axis.images[0].get_array(), pixels.squeeze() / 255)
+
+
+def test_the_picture_of_augmented_images_shows_training_images_as_the_first_step_sees_them(drawn):
+    figures, results, config, data, _ = drawn
+    batch, even = data.train.take(np.linspace(0, len(data.train) - 1, 32).astype(int)), 0.1 / 10
+    targets = np.eye(10, dtype=np.float32)[batch["label"]] * 0.9 + even  # smoothed by 0.1
+    key, _ = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 0))
+    augment = jax.jit(make_augment(config.augment, config.data.mean, config.data.std))
+    images, targets = augment(key, batch["image"], jnp.asarray(targets))
+    np.testing.assert_allclose(results.inputs["targets"], targets, atol=1e-6)
+    pixels = np.clip(np.asarray(images) * config.data.std + np.array(config.data.mean), 0, 1)
+    axes = [axis for axis in figures["augmented_images"].axes if axis.images]
+    for axis, image, target in zip(axes, pixels, results.inputs["targets"], strict=True):
+        np.testing.assert_allclose(axis.images[0].get_array(), image.squeeze(), atol=1e-5)
+        of = [k for k in np.argsort(-target) if target[k] > even + 0.005]
+        assert axis.get_title() == "\n".join(f"{k} {target[k]:.2f}" for k in of)

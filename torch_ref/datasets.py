@@ -90,6 +90,8 @@ def get_datasets(
     val_fraction: float | None = None,
     split_seed: int = 0,
     normalized: bool = True,
+    mean: list[float] | None = None,
+    std: list[float] | None = None,
 ) -> tuple[Dataset, Dataset, Dataset, list[str]]:
     """Training, validation and test sets, and the class names.
 
@@ -103,6 +105,7 @@ def get_datasets(
         split_seed: seed of the training/validation split; equal seeds give the same split in
             jaxvit.
         normalized: whether images are normalised; otherwise they stay in [0, 1].
+        mean, std: for each channel, of pixels in [0, 1]; None is the data set's own.
 
     Returns:
         Three data sets of (image (C, img_size, img_size), class index), and the class names.
@@ -111,7 +114,9 @@ def get_datasets(
         DataError: Oxford-IIIT Pet is missing or incomplete, and cannot be downloaded.
     """
     if name == "digits":
-        everything = Digits(make_transform(img_size, DIGITS_MEAN, DIGITS_STD, normalized))
+        everything = Digits(
+            make_transform(img_size, mean or DIGITS_MEAN, std or DIGITS_STD, normalized)
+        )
         labels, names = everything.labels, [f"{n:04d}" for n in range(len(everything))]
         trainval_rows, test_rows = stratified_split(labels, names, DIGITS_TEST_FRACTION, 0)
         train, val = stratified_split(
@@ -124,7 +129,7 @@ def get_datasets(
         test = Subset(everything, test_rows)
         class_names = [str(digit) for digit in range(10)]
     else:
-        transform = make_transform(img_size, IMAGENET_MEAN, IMAGENET_STD, normalized)
+        transform = make_transform(img_size, mean or IMAGENET_MEAN, std or IMAGENET_STD, normalized)
         root = "data" if root is None else str(root)
         try:
             present = (Path(root) / "oxford-iiit-pet").is_dir()

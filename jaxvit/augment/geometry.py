@@ -109,54 +109,61 @@ def draw_random_resized_crop(
 
 
 def apply_random_resized_crop(
-    images: Float[Array, "B H W C"], targets: Float[Array, "B K"], draw: CropDraw
-) -> tuple[Float[Array, "B H W C"], Float[Array, "B K"]]:
-    """Enlarges each crop to the size of the image by bilinear interpolation.
+    images: Float[Array, "B H W C"],
+    targets: Float[Array, "B K"],
+    draw: CropDraw,
+    size: int | None = None,
+) -> tuple[Float[Array, "B S T C"], Float[Array, "B K"]]:
+    """Resizes each crop by bilinear interpolation, with antialiasing where it is reduced.
 
-    x' = R x Q^T for every channel, with R (H, H) and Q (W, W) from resize_weights. Two matmuls are
+    x' = R x Q^T for every channel, with R (S, H) and Q (T, W) from resize_weights. Two matmuls are
     used instead of a gather, because accelerators compute matmuls faster.
 
     Args:
       images: normalised or raw.
       targets: returned unchanged.
       draw: see CropDraw.
+      size: S = T, in pixels; None for S = H and T = W.
 
     Torch twin: torchvision.transforms.functional.resized_crop.
     """
     height, width = images.shape[1:3]
-    rows = resize_weights(draw.top, draw.height, height)  # (B, H, H)
-    columns = resize_weights(draw.left, draw.width, width)  # (B, W, W)
+    rows = resize_weights(draw.top, draw.height, height, size or height)  # (B, S, H)
+    columns = resize_weights(draw.left, draw.width, width, size or width)  # (B, T, W)
     precise = jax.lax.Precision.HIGHEST  # TF32 would round pixels to a 10-bit mantissa
     images = jnp.einsum("boh,bhwc->bowc", rows, images, precision=precise)
     return jnp.einsum("bow,bhwc->bhoc", columns, images, precision=precise), targets
 
 
-def resize_weights(start: Int[Array, "B"], length: Int[Array, "B"], size: int) -> Array:
-    """Weights of bilinear interpolation from the pixels [start, start + length) to `size` outputs.
+def resize_weights(
+    start: Int[Array, "B"], length: Int[Array, "B"], inputs: int, outputs: int
+) -> Array:
+    """Weights of bilinear interpolation from the pixels [start, start + length) to `outputs`.
 
-    w[o, i] is proportional to max(0, 1 - |(i - start + 1/2) - (o + 1/2) length / size|) inside the
-    crop and 0 outside; every row sums to 1. The distance is computed in integers with a common
-    denominator, so that its rounding error does not grow with the position.
-
-    A crop is never reduced (length <= size). The antialiasing of Pillow and PyTorch, which widens
-    the filter for reductions, therefore has no effect and is not implemented.
+    w[o, i] is proportional to max(0, 1 - |(i - start + 1/2) - (o + 1/2) length / outputs| / r)
+    inside the crop and 0 outside, with r = max(1, length / outputs): where a crop is reduced the
+    filter is widened, as Pillow's and PyTorch's antialiasing do. Every row sums to 1. The distance
+    is computed in integers with a common denominator, so that its rounding error does not grow with
+    the position.
 
     Args:
-      start: first pixel of the crop; 0 <= start <= size - length.
-      length: pixels of the crop; 1 <= length <= size.
-      size: number of inputs and of outputs, at most 2^15 so that the integers fit into int32.
+      start: first pixel of the crop; 0 <= start <= inputs - length.
+      length: pixels of the crop; 1 <= length <= inputs.
+      inputs, outputs: numbers of pixels, at most 2^15 so that the integers fit into int32.
 
     Returns:
-      float32 (B, size, size), outputs by inputs.
+      float32 (B, outputs, inputs).
 
     Example:
-      >>> resize_weights(jnp.array([1]), jnp.array([2]), 4)[0].tolist()  # pixels 1 and 2
+      >>> resize_weights(jnp.array([1]), jnp.array([2]), 4, 4)[0].tolist()  # pixels 1 and 2
       [[0.0, 1.0, 0.0, 0.0], [0.0, 0.75, 0.25, 0.0], [0.0, 0.25, 0.75, 0.0], [0.0, 0.0, 1.0, 0.0]]
     """
-    inputs = jnp.arange(size) - start[:, None, None]  # (B, 1, size), relative to the crop
+    places = jnp.arange(inputs) - start[:, None, None]  # (B, 1, inputs), relative to the crop
     length = length[:, None, None]
-    outputs = jnp.arange(size)[:, None]  # (size, 1)
-    distance = jnp.abs((2 * inputs + 1) * size - (2 * outputs + 1) * length) / (2 * size)
-    inside = (inputs >= 0) & (inputs < length)
+    targets = jnp.arange(outputs)[:, None]  # (outputs, 1)
+    # A crop of an image no larger than the output is never reduced.
+    widest = outputs if inputs <= outputs else jnp.maximum(outputs, length)
+    distance = jnp.abs((2 * places + 1) * outputs - (2 * targets + 1) * length) / (2 * widest)
+    inside = (places >= 0) & (places < length)
     weights = jnp.where(inside, jnp.maximum(1 - distance, 0), 0)
     return weights / weights.sum(axis=-1, keepdims=True)

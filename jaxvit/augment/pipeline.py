@@ -23,7 +23,12 @@ from jaxvit.shapes import Array, Float, UInt8
 Augment = Callable[[jax.Array, Array, Array], tuple[Array, Array]]
 
 
-def make_augment(config: AugmentConfig, mean: tuple[float, ...], std: tuple[float, ...]) -> Augment:
+def make_augment(
+    config: AugmentConfig,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    size: int | None = None,
+) -> Augment:
     """Composes the augmentations of a config into one function of a key and a batch.
 
     The order is fixed: normalise, crop, flip, Cutout, Mixup, CutMix. Cutout comes after
@@ -33,17 +38,19 @@ def make_augment(config: AugmentConfig, mean: tuple[float, ...], std: tuple[floa
     Args:
       config: see AugmentConfig.
       mean, std: see normalize.
+      size: S, to which crops are resized; None for that of the images, which without a crop is the
+        only one.
 
     Returns:
       augment(key, images, targets) -> (images, targets), with images uint8 (B, H, W, C) before and
-      float32 (B, H, W, C) after, and targets (B, K) whose rows sum to 1.
+      float32 (B, S, S, C) after, and targets (B, K) whose rows sum to 1.
     """
     mixes = config.mixup_alpha > 0
     cuts = config.cutmix_alpha > 0 and config.cutmix_p > 0
 
     def augment(
         key: jax.Array, images: UInt8[Array, "B H W C"], targets: Float[Array, "B K"]
-    ) -> tuple[Float[Array, "B H W C"], Float[Array, "B K"]]:
+    ) -> tuple[Float[Array, "B S T C"], Float[Array, "B K"]]:
         chex.assert_rank((images, targets), (4, 2))
         chex.assert_equal_shape_prefix((images, targets), 1)
         batch_size, height, width, _ = images.shape
@@ -54,7 +61,8 @@ def make_augment(config: AugmentConfig, mean: tuple[float, ...], std: tuple[floa
             crop = draw_random_resized_crop(
                 key_crop, batch_size, height, width, config.crop_scale, config.crop_ratio
             )
-            batch = apply_random_resized_crop(*batch, crop)
+            batch = apply_random_resized_crop(*batch, crop, size)
+            height, width = batch[0].shape[1:3]
         if config.flip_p > 0:
             batch = apply_flip(*batch, draw_flip(key_flip, batch_size, config.flip_p))
         if config.cutout_holes > 0:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from jaxvit.cleanup import removed_on_exit
 from jaxvit.data.examples import Examples
+from jaxvit.data.preprocessing import Geometry
 from jaxvit.errors import UnreadableImage, UserError
 
 FORMAT = 3  # to be increased whenever the same source would give other bytes
@@ -46,7 +47,7 @@ class Decoded(NamedTuple):
 
 def load_pixels(
     examples: Examples,
-    img_size: int,
+    geometry: Geometry,
     channels: int,
     cache_dir: Path,
     threads: int = 0,
@@ -57,14 +58,14 @@ def load_pixels(
 
     The first call decodes them and writes a cache directory. Later calls memory-map its files, also
     where cache_dir is read-only, and compare every image with its CRC-32. The directory's name is a
-    hash of the source's fingerprint, the size and the channels. It gets this name only once it is
-    complete, so a run that is stopped while decoding leaves no cache that looks complete. A cache
-    that is truncated or has another shape or other bytes is decoded again. Of several processes,
-    one decodes and the others wait for it.
+    hash of the source's fingerprint, the geometry and the channels. It gets this name only once it
+    is complete, so a run that is stopped while decoding leaves no cache that looks complete. A
+    cache that is truncated or has another shape or other bytes is decoded again. Of several
+    processes, one decodes and the others wait for it.
 
     Args:
       examples: what to decode.
-      img_size: S, in pixels.
+      geometry: of the images; S is its size.
       channels: C, 3, or 1 for grey sources.
       cache_dir: created if missing.
       threads: number that decode, in parallel because Pillow releases the GIL; 0 means one a core.
@@ -74,9 +75,9 @@ def load_pixels(
     Raises:
       UserError: an image cannot be read and on_error is "stop", or the cache cannot be written.
     """
-    key = f"{FORMAT} {img_size} {channels} {examples.fingerprint}"
+    key = f"{FORMAT} {tuple(geometry)} {channels} {examples.fingerprint}"
     path = cache_dir / hashlib.sha256(key.encode()).hexdigest()[:32]
-    shape = (len(examples.labels), img_size, img_size, channels)
+    shape = (len(examples.labels), geometry.size, geometry.size, channels)
     if on_error == "stop":
         _refuse(examples.unreadable)
     cached = _open(path, shape)
@@ -87,7 +88,7 @@ def load_pixels(
                 cached = _open(path, shape)  # another process may have written it
                 if cached is None:
                     with removed_on_exit(path.with_suffix(".partial")):
-                        _write(path, shape, examples, threads, track, on_error)
+                        _write(path, shape, examples, geometry, threads, track, on_error)
                     cached = _open(path, shape)
         except OSError as error:
             raise UserError(
@@ -136,6 +137,7 @@ def _write(
     path: Path,
     shape: tuple[int, ...],
     examples: Examples,
+    geometry: Geometry,
     threads: int,
     track: Track,
     on_error: str,
@@ -155,7 +157,7 @@ def _write(
             if row in examples.unreadable:
                 return
             try:
-                image = examples.pixels(row, shape[1])
+                image = examples.pixels(row, geometry)
             except UnreadableImage as error:
                 if on_error == "stop":
                     _refuse({row: str(error)})

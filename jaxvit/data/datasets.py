@@ -1,6 +1,7 @@
 """The configured data set as three splits, decoded and ready to batch."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -12,22 +13,28 @@ from jaxvit.data.digits import load_digits
 from jaxvit.data.examples import Source, check_labels
 from jaxvit.data.folder import load_folder
 from jaxvit.data.oxford_iiit_pet import load_oxford_iiit_pet
+from jaxvit.data.preprocessing import Geometry
 from jaxvit.data.splits import stratified_split
 from jaxvit.errors import UserError
 from jaxvit.paths import user_path
 
 # Share of each class held out for the test where a source has no test split; the same in every run.
 TEST_FRACTION = 0.15
+NO_CHECKSUMS = np.empty(0, np.uint32)
 
 
-class Split(NamedTuple):
+@dataclass(frozen=True)
+class Split:
     """Decoded examples: some rows of a memory-mapped array, which splits may share."""
 
     pixels: np.ndarray  # uint8 (M, H, W, C)
     rows: np.ndarray  # (N,), indices into pixels
     labels: np.ndarray  # int32 (N,)
     names: tuple[str, ...]
-    crc32: np.ndarray = np.empty(0, np.uint32)  # (N,), of each example's pixels; or empty
+    crc32: np.ndarray = field(
+        default_factory=NO_CHECKSUMS.copy
+    )  # (N,), of each example's pixels; or empty
+    features: np.ndarray | None = None  # float32 (N, F), which batches then hold for the images
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -35,12 +42,22 @@ class Split(NamedTuple):
     def take(self, indices: np.ndarray, with_index: bool = False) -> dict[str, np.ndarray]:
         """A batch on the host: {"image": uint8 (B, H, W, C), "label": int32 (B,)}.
 
+        A split with features gives "features", float32 (B, F), instead of "image".
+
         Args:
           indices: (B,), positions in this split, from 0.
           with_index: whether the batch also holds them, as "index", int32 (B,).
         """
-        batch = {"image": self.pixels[self.rows[indices]], "label": self.labels[indices]}
+        batch = {"label": self.labels[indices]}
+        if self.features is None:
+            batch["image"] = self.images(indices)
+        else:
+            batch["features"] = self.features[indices]
         return batch | {"index": np.asarray(indices, np.int32)} if with_index else batch
+
+    def images(self, indices: np.ndarray) -> np.ndarray:
+        """The pixels of examples, uint8 (B, H, W, C)."""
+        return self.pixels[self.rows[indices]]
 
 
 class Dataset(NamedTuple):
@@ -62,6 +79,18 @@ class Dataset(NamedTuple):
     passed_over: Mapping[str, int] = MappingProxyType({})
 
 
+def scoring_geometry(config: DataConfig, img_size: int) -> Geometry:
+    """How images are resized and cropped that are scored or predicted."""
+    return Geometry(img_size, config.resize, config.crop_share, config.interpolation)
+
+
+def training_geometry(config: DataConfig, img_size: int) -> Geometry:
+    """The same for images that are trained on: larger ones where config.stored_scale says so."""
+    if config.stored_scale == 1:
+        return scoring_geometry(config, img_size)
+    return Geometry(round(config.stored_scale * img_size), "squash", 1.0, config.interpolation)
+
+
 def load_dataset(
     config: DataConfig, img_size: int, channels: int, track: Track = no_tracking
 ) -> Dataset:
@@ -73,7 +102,7 @@ def load_dataset(
 
     Args:
       config: see DataConfig.
-      img_size: height and width of the decoded images, in pixels.
+      img_size: of the model, in pixels; see scoring_geometry and training_geometry.
       channels: 3 for RGB, 1 for grey sources.
       track: shows the progress of decoding.
 
@@ -85,32 +114,36 @@ def load_dataset(
     cache_dir = user_path("data.cache-dir", config.cache_dir)
     source = find_source(config)
     splits = split_source(source, config)
+    scored, trained = scoring_geometry(config, img_size), training_geometry(config, img_size)
+    wanted = {name: trained if name == "train" else scored for name in splits}
     decoded = {
-        name: load_pixels(
-            examples,
-            img_size,
+        (origin, geometry): load_pixels(
+            source.splits[origin],
+            geometry,
             channels,
             cache_dir,
             config.decode_threads,
             track,
             config.on_error,
         )
-        for name, examples in source.splits.items()
+        for origin, geometry in dict.fromkeys(
+            (origin, wanted[name]) for name, (origin, _) in splits.items()
+        )
     }
 
     def split(name: str) -> Split:
         origin, rows = splits[name]
-        examples = source.splits[origin]
-        rows = np.asarray([row for row in rows if row not in decoded[origin].unreadable], int)
+        examples, found = source.splits[origin], decoded[origin, wanted[name]]
+        rows = np.asarray([row for row in rows if row not in found.unreadable], int)
         return Split(
-            pixels=decoded[origin].pixels,
+            pixels=found.pixels,
             rows=rows,
             labels=examples.labels[rows],
             names=tuple(examples.names[row] for row in rows),
-            crc32=decoded[origin].crc32[rows],
+            crc32=found.crc32[rows],
         )
 
-    skipped = [reason for part in decoded.values() for reason in part.unreadable.values()]
+    skipped = {reason for part in decoded.values() for reason in part.unreadable.values()}
     data = Dataset(
         source.class_names,
         split("train"),
@@ -121,12 +154,13 @@ def load_dataset(
     )
     for name in ("train", "val", "test"):
         if len(getattr(data, name)) == 0:
-            raise UserError(f"no image of the {name} split can be read; the first: {skipped[0]}")
+            first = data.skipped[0]
+            raise UserError(f"no image of the {name} split can be read; the first: {first}")
     untaught = set(range(len(data.class_names))) - set(data.train.labels.tolist())
     if untaught:
         raise UserError(
             f"no training image of class {data.class_names[min(untaught)]!r} "
-            + (f"can be read; the first: {skipped[0]}" if skipped else "exists: add some")
+            + (f"can be read; the first: {data.skipped[0]}" if skipped else "exists: add some")
         )
     return data
 

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from jaxvit.data.examples import Examples, Source
-from jaxvit.data.images import resize_pixels
+from jaxvit.data.preprocessing import Geometry
 from jaxvit.data.splits import stratified_split
 
 TEST_FRACTION = 0.2
@@ -27,8 +27,8 @@ def load_digits() -> Source:
     train, test = stratified_split(labels, names, TEST_FRACTION, seed=0)
 
     def examples(rows: np.ndarray) -> Examples:
-        def at_size(index: int, img_size: int) -> np.ndarray:
-            return resize_pixels(Image.fromarray(pixels[rows[index]]), img_size)[:, :, None]
+        def at_size(index: int, geometry: Geometry) -> np.ndarray:
+            return geometry.apply(Image.fromarray(pixels[rows[index]]))[:, :, None]
 
         return Examples(
             names=tuple(names[row] for row in rows),

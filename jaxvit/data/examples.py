@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxvit.data.preprocessing import Geometry
 from jaxvit.errors import UserError
 
 
@@ -15,14 +16,14 @@ class Examples(NamedTuple):
     Attributes:
       names: one for each example, the same in every run.
       labels: int32 (N,), class indices from 0.
-      pixels: (index, img_size) -> uint8 (img_size, img_size, C); safe to call from many threads.
+      pixels: (index, geometry) -> uint8 (size, size, C); safe to call from many threads.
       fingerprint: text that changes when the pixels may have changed; part of the cache's key.
       unreadable: index -> reason, for images that are known to be unreadable before decoding.
     """
 
     names: tuple[str, ...]
     labels: np.ndarray
-    pixels: Callable[[int, int], np.ndarray]
+    pixels: Callable[[int, Geometry], np.ndarray]
     fingerprint: str
     unreadable: Mapping[int, str] = MappingProxyType({})
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxvit.data.examples import Examples
 from jaxvit.data.images import decode_image
+from jaxvit.data.preprocessing import Geometry
 from jaxvit.errors import UserError
 from jaxvit.paths import legible
 
@@ -44,13 +45,13 @@ def examples_from_files(
         else:
             digest.update(f"\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
 
-    def pixels(index: int, img_size: int) -> np.ndarray:
+    def pixels(index: int, geometry: Geometry) -> np.ndarray:
         try:
             data = paths[index].read_bytes()
         except OSError as error:
             # A later run may be able to open it, so the cache must not record it as unreadable.
             raise UserError(_reason(paths[index], error)) from error
-        return decode_image(data, img_size, legible(paths[index]), upright=upright)
+        return decode_image(data, geometry, legible(paths[index]), upright=upright)
 
     return Examples(
         names=tuple(legible(path.relative_to(root)) for path in paths),

@@ -1,4 +1,4 @@
-"""Decodes image files to uint8 at the model's size, byte for byte as torchvision does."""
+"""Decodes image files to uint8 squares, byte for byte as torchvision does."""
 
 import threading
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from jaxvit.data.preprocessing import Geometry
 from jaxvit.errors import UnreadableImage
 
 # Detected from the content, not from the file's name. Pillow tries no other format's decoder.
@@ -47,25 +48,24 @@ _budget = PixelBudget(2**27)  # 0.7 to 2.1 GB; five photos of 24 megapixels at o
 
 
 def decode_image(
-    data: bytes, img_size: int, name: str, channels: int = 3, upright: bool = False
+    data: bytes, geometry: Geometry, name: str, channels: int = 3, upright: bool = False
 ) -> np.ndarray:
-    """The image resized to img_size by img_size pixels.
+    """The image, resized and cropped.
 
-    With 3 channels and not upright it equals, byte for byte, torchvision's
-    `Resize((img_size, img_size))` of `Image.open(...).convert("RGB")`: the antialiased bilinear
-    filter of Pillow, without preserving the aspect ratio. CMYK, palettes and grey become RGB,
-    transparency is dropped, and an animation gives its first frame. Only 16-bit grey differs: it is
-    divided by 256, where `convert` would clip values above 255 to white.
+    With 3 channels and not upright it equals, byte for byte, torchvision's Resize and CenterCrop of
+    `Image.open(...).convert("RGB")`: see Geometry. CMYK, palettes and grey become RGB, transparency
+    is dropped, and an animation gives its first frame. Only 16-bit grey differs: it is divided by
+    256, where `convert` would clip values above 255 to white.
 
     Args:
       data: an encoded image, in one of FORMATS.
-      img_size: height and width of the result, in pixels.
+      geometry: of the result.
       name: of the image, for error messages.
       channels: 3 for RGB, 1 for grey.
       upright: whether the image is rotated by its EXIF orientation.
 
     Returns:
-      uint8 (img_size, img_size, channels).
+      uint8 (geometry.size, geometry.size, channels).
 
     Raises:
       UnreadableImage: the bytes are no image, are truncated, or hold more than MAX_PIXELS.
@@ -75,7 +75,7 @@ def decode_image(
             Image.open(BytesIO(data), formats=FORMATS) as image,  # reads only the header
             _budget.spend(image.width * image.height),
         ):
-            return prepare_image(image, img_size, channels, upright)
+            return prepare_image(image, geometry, channels, upright)
     except UnidentifiedImageError as error:
         raise UnreadableImage(
             f"{name} cannot be read as an image (not {', '.join(FORMATS)}): repair or remove it"
@@ -93,12 +93,14 @@ def decode_image(
         ) from error
 
 
-def prepare_image(image: Image.Image, img_size: int, channels: int, upright: bool) -> np.ndarray:
-    """A PIL image as decode_image returns it: uint8 (img_size, img_size, channels)."""
+def prepare_image(
+    image: Image.Image, geometry: Geometry, channels: int, upright: bool
+) -> np.ndarray:
+    """A PIL image as decode_image returns it: uint8 (size, size, channels)."""
     if upright:
         image = ImageOps.exif_transpose(image)
     image = _to_rgb(image)
-    pixels = resize_pixels(image if channels == 3 else image.convert("L"), img_size)
+    pixels = geometry.apply(image if channels == 3 else image.convert("L"))
     return pixels if channels == 3 else pixels[:, :, None]
 
 
@@ -106,8 +108,3 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in SIXTEEN_BITS:
         image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     return image.convert("RGB")
-
-
-def resize_pixels(image: Image.Image, img_size: int) -> np.ndarray:
-    """The image at img_size by img_size pixels: uint8, (S, S) for grey, (S, S, 3) for RGB."""
-    return np.asarray(image.resize((img_size, img_size), Image.Resampling.BILINEAR))

@@ -14,6 +14,7 @@ from filelock import FileLock
 from jaxvit.data.examples import Examples, Source
 from jaxvit.data.files import examples_from_files
 from jaxvit.data.images import decode_image
+from jaxvit.data.preprocessing import Geometry
 from jaxvit.errors import UserError
 
 TFDS_NAME = "oxford_iiit_pet"
@@ -173,9 +174,9 @@ def _tfds_examples(builder, split: str, upright: bool) -> Examples:
         names.append(record["file_name"].decode())
         labels.append(int(record["label"]))
 
-    def pixels(index: int, img_size: int) -> np.ndarray:
+    def pixels(index: int, geometry: Geometry) -> np.ndarray:
         name = f"{TFDS_NAME}/{names[index]}"
-        return decode_image(records[index]["image"], img_size, name, upright=upright)
+        return decode_image(records[index]["image"], geometry, name, upright=upright)
 
     files = [Path(f) for f in builder.info.splits[split].filepaths]
     stats = "".join(f"{f.resolve()}\0{f.stat().st_size}\0{f.stat().st_mtime_ns}\n" for f in files)

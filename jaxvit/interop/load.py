@@ -9,7 +9,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxvit.config import ModelConfig, check
-from jaxvit.data.preprocessing import Geometry, Preprocessing
+from jaxvit.data.datasets import scoring_geometry
+from jaxvit.data.preprocessing import Preprocessing
 from jaxvit.errors import UserError
 from jaxvit.interop.hub import HUB, fetch
 from jaxvit.interop.pretrained import Pretrained, with_head, with_img_size, without_dropout
@@ -157,7 +158,7 @@ def _load_run(path: Path, layout: str | None, options: Mapping[str, Any] | None)
         params,
         config,
         len(run.class_names),
-        Preprocessing(Geometry(config.img_size), tuple(data.mean), tuple(data.std)),
+        Preprocessing(scoring_geometry(data, config.img_size), tuple(data.mean), tuple(data.std)),
         run.class_names,
         RUN,
         report,

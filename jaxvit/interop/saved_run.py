@@ -13,6 +13,7 @@ from PIL import Image
 
 from jaxvit.augment.normalize import normalize
 from jaxvit.config import Config, config_from_dict
+from jaxvit.data.datasets import scoring_geometry
 from jaxvit.data.images import decode_image, prepare_image
 from jaxvit.errors import UserError
 from jaxvit.models.transformer import VisionTransformer, make_model
@@ -115,7 +116,8 @@ def classify(
 
 
 def _pixels(run: SavedRun, photo: Photo, upright: bool) -> np.ndarray:
-    size, channels = run.model.img_size, run.model.in_channels
+    geometry = scoring_geometry(run.config.data, run.model.img_size)
+    channels = run.model.in_channels
     if isinstance(photo, np.ndarray):
         if photo.dtype != np.uint8 or photo.ndim not in (2, 3) or photo.shape[2:] not in ((), (3,)):
             raise UserError(
@@ -124,9 +126,9 @@ def _pixels(run: SavedRun, photo: Photo, upright: bool) -> np.ndarray:
             )
         photo = Image.fromarray(photo)
     if isinstance(photo, Image.Image):
-        return prepare_image(photo, size, channels, upright)
+        return prepare_image(photo, geometry, channels, upright)
     try:
         data = Path(photo).read_bytes()
     except OSError as error:
         raise UserError(f"{photo} cannot be read ({error.strerror})") from error
-    return decode_image(data, size, str(photo), channels, upright)
+    return decode_image(data, geometry, str(photo), channels, upright)

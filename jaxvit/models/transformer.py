@@ -207,7 +207,10 @@ class VisionTransformer(LayerOptions):
     def __call__(
         self, x: Float[Array, "B H W C"], deterministic: bool = True
     ) -> Float[Array, "B K"]:
-        features = self.features(x, deterministic)
+        return self.classify(self.features(x, deterministic))
+
+    def classify(self, features: Float[Array, "B F"]) -> Float[Array, "B K"]:
+        """The logits of features; without a head, the features."""
         return self.head(features) if self.num_classes else features
 
     def features(

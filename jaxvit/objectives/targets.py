@@ -1,6 +1,7 @@
 """Integer labels to soft targets: rows of class probabilities, as the loss takes them."""
 
 import jax
+import numpy as np
 import optax
 
 from jaxvit.shapes import Array, Float, Int
@@ -30,3 +31,23 @@ def smooth_labels(
       ['0.02', '0.02', '0.92', '0.02', '0.02']
     """
     return optax.smooth_labels(jax.nn.one_hot(labels, num_classes), label_smoothing)
+
+
+def balanced_weights(counts: np.ndarray) -> np.ndarray:
+    """A weight for each class, so that all classes count alike.
+
+    w_k = N / (K n_k), with N = sum_k n_k; the mean weight of the N examples is 1.
+
+    Args:
+      counts: n_k, (K,), examples of each class, each at least 1.
+
+    Returns:
+      float32 (K,).
+
+    Source: King and Zeng 2001; the same as scikit-learn's class_weight="balanced".
+
+    Example:
+      >>> balanced_weights(np.array([1, 3])).round(3).tolist()
+      [2.0, 0.667]
+    """
+    return (counts.sum() / (len(counts) * counts)).astype(np.float32)

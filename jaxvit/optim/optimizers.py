@@ -1,12 +1,14 @@
-"""AdamW as in PyTorch, with clipping of the gradient and a mask for weight decay."""
+"""AdamW and SGD as in PyTorch: clipping, a mask for weight decay, rates by layer."""
 
 import math
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from jaxvit.config import OptimConfig
+from jaxvit.optim.groups import scale_by_group
 from jaxvit.optim.schedules import make_schedule
 
 
@@ -55,30 +57,45 @@ def scale_by_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformat
 
 
 def make_optimizer(
-    config: OptimConfig, total_steps: int
+    config: OptimConfig,
+    total_steps: int,
+    steps_per_epoch: Fraction | None = None,
+    weight_decay: float | jax.Array | None = None,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """AdamW and its schedule; the decoupled weight decay is multiplied by the rate, as in PyTorch.
+    """The optimiser and its schedule.
 
+    AdamW, whose decoupled weight decay is multiplied by the rate, as in PyTorch:
     m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
     p = p - lr ((m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps) + weight_decay p).
 
-    Before that, gradients whose global norm exceeds clip_norm are scaled down to it.
+    SGD, with coupled weight decay, momentum mu without dampening, and optionally Nesterov's form:
+    g = g + weight_decay p; m = mu m + g; p = p - lr (g + mu m if nesterov else m).
+
+    Before either, gradients whose global norm exceeds clip_norm are scaled down to it. Where
+    layer_decay or head_lr is not 1, lr is the parameter's own: see jaxvit.optim.groups.
 
     Args:
       config: see OptimConfig; with `decay="matrices"`, only what decay_mask marks True decays.
       total_steps: steps of the whole run, for the schedule.
+      steps_per_epoch: examples over batch size, for step_every_epochs.
+      weight_decay: in place of config.weight_decay; it may be traced.
 
     Returns:
-      The optimiser, and the learning rate that it uses at each step.
+      The optimiser, and the learning rate that it uses at each step, before the factors of layers
+      and head.
 
-    Source: Loshchilov and Hutter 2019, arXiv:1711.05101. Torch twin: torch.optim.AdamW.
+    Source: Loshchilov and Hutter 2019, arXiv:1711.05101. Torch twins: torch.optim.AdamW and
+    torch.optim.SGD.
     """
     mask = decay_mask if config.decay == "matrices" else None
-    schedule = make_schedule(config, total_steps)
-    tx = optax.chain(
-        optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity(),
-        scale_by_adam(config.b1, config.b2, config.eps),
-        optax.add_decayed_weights(config.weight_decay, mask),
-        optax.scale_by_learning_rate(schedule),
-    )
-    return tx, schedule
+    schedule = make_schedule(config, total_steps, steps_per_epoch)
+    clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
+    adam = scale_by_adam(config.b1, config.b2, config.eps)
+    rate = config.weight_decay if weight_decay is None else weight_decay
+    decay = optax.add_decayed_weights(rate, mask)
+    momentum = optax.trace(config.momentum, config.nesterov) if config.momentum else None
+    parts = [clip, adam, decay] if config.name == "adamw" else [clip, decay, momentum]
+    if (config.layer_decay, config.head_lr) != (1, 1):
+        parts.append(scale_by_group(config.layer_decay, config.head_lr))
+    parts.append(optax.scale_by_learning_rate(schedule))
+    return optax.chain(*filter(None, parts)), schedule

@@ -29,6 +29,7 @@ class Checkpoints:
       monitor: which validation metrics decide on the best state.
       keep: how many of the latest to keep, at least 1; with 2, a damaged newest one costs little.
       warn: told in one line of a checkpoint that is damaged.
+      keep_best: how many of the best to keep, at least 1.
 
     Raises:
       UserError: from any method, when a checkpoint cannot be written, as on a full disk, or was
@@ -41,6 +42,7 @@ class Checkpoints:
         monitor: Monitor,
         keep: int = 2,
         warn: Callable[[str], None] = print,
+        keep_best: int = 1,
     ):
         self._directory = directory.absolute()
         self._warn = warn
@@ -48,7 +50,7 @@ class Checkpoints:
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         self._rank = make_rank(monitor)
         self._set_aside_unscored()
-        best = BestN(get_metric_fn=self._rank, n=1, keep_checkpoints_without_metrics=False)
+        best = BestN(get_metric_fn=self._rank, n=keep_best, keep_checkpoints_without_metrics=False)
         self._manager = ocp.CheckpointManager(
             self._directory,
             options=ocp.CheckpointManagerOptions(

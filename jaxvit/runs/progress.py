@@ -116,6 +116,7 @@ def announce(
     data: Dataset,
     plan: Plan,
     devices: int,
+    notes: Iterable[str] = (),
 ) -> None:
     """What is about to be trained, and what a person should know before it is.
 
@@ -127,8 +128,11 @@ def announce(
       data: its three splits.
       plan: its steps.
       devices: how many.
+      notes: further lines, of the task.
     """
     say = say_on(console)
+    for note in notes:
+        say(note)
     counts = np.bincount(data.train.labels, minlength=len(data.class_names))
     smallest = int(counts.argmin())
     say(

@@ -28,6 +28,8 @@ from jaxvit.training.state import TrainState, weights_of
 from jaxvit.training.steps import prepared_sample
 from jaxvit.training.task import Batch, Results, Task
 
+WORTH_SAYING_SEC = 90  # of training left, below which no estimate is printed
+
 
 def prefixed(split: str, metrics: dict[str, float]) -> dict[str, float]:
     """error -> split/error, and so on."""
@@ -64,6 +66,7 @@ class Recorder:
         self._run, self._task, self._config, self._plan = run, task, config, plan
         self._data, self._score = data, score
         self._say = say_on(console)
+        self._estimated = False
         self._progress = TrainingProgress(console, plan.total_steps, config.epochs, task.headline)
         # Asking the other processes is a wait.
         self._stop = StopSignals(largest, 10 if jax.process_count() > 1 else 1)
@@ -87,7 +90,11 @@ class Recorder:
                 "another step than without it"
             )
         self._checkpoints = Checkpoints(
-            run.checkpoints, self._task.monitor, config.checkpoint.keep, warn=self._say
+            run.checkpoints,
+            self._task.monitor,
+            config.checkpoint.keep,
+            warn=self._say,
+            keep_best=config.checkpoint.keep_best,
         )
         return self
 
@@ -164,6 +171,14 @@ class Recorder:
         epoch = self._plan.epoch_of(step)
         self._run.log(step, epoch, metrics)
         self._progress.step(step, epoch, metrics)
+        if "images_per_sec" in metrics and not self._estimated:
+            self._estimated = True
+            left = (self._plan.total_steps - step) * self._plan.batch_size
+            if (seconds := left / metrics["images_per_sec"]) > WORTH_SAYING_SEC:
+                self._say(
+                    f"about {seconds / 60:.0f} minutes of training left, at "
+                    f"{metrics['images_per_sec']:,.0f} images/s"
+                )
 
     def _on_epoch(self, step: int, state: TrainState) -> None:
         epoch = self._plan.epoch_of(step)
@@ -224,6 +239,7 @@ class Recorder:
             "compile_sec": compile_sec,
             "wall_sec": time.perf_counter() - began,
             **describe_machine(),
+            **task.facts,
         }
         if numbers := run.extended_from():
             summary["extended_from_epochs"] = numbers

@@ -9,7 +9,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -38,13 +38,44 @@ def make_rank(monitor: Monitor) -> Callable[[dict[str, float]], tuple[float, ...
     return rank
 
 
+class SavedWeights(NamedTuple):
+    """What is used of a checkpoint.
+
+    Attributes:
+      step: of its state.
+      scores: the metrics of its validation, such as "val/loss"; None where it was not validated, or
+        they are damaged.
+      weights: the running average where there is one, otherwise {"params": ..., "extra": ...} with
+        what the state has of these; NumPy arrays.
+    """
+
+    step: int
+    scores: dict[str, float] | None
+    weights: Any
+
+
 def read_weights(
     directory: Path, monitor: Monitor | None, warn: Callable[[str], None]
 ) -> tuple[int, Any]:
-    """The step and the weights of the best or newest whole checkpoint, read without a writer.
+    """The step and the weights of the best or newest whole checkpoint: see ranked_weights.
 
-    The weights are the running average where there is one, otherwise {"params": ..., "extra": ...}
-    with what the state has of these. Nothing is written, and nothing moved.
+    Raises:
+      UserError: none is whole, or one was written by another version of jaxvit.
+    """
+    for found in ranked_weights(directory, monitor, warn):
+        return found.step, found.weights
+    raise UserError(
+        f"no checkpoint under {directory.absolute()} is whole: run the command that made it again, "
+        "and let an epoch end"
+    )
+
+
+def ranked_weights(
+    directory: Path, monitor: Monitor | None, warn: Callable[[str], None]
+) -> Iterator[SavedWeights]:
+    """The whole checkpoints of a run, from best to worst, each read when it is asked for.
+
+    They are read without a writer: nothing is written, and nothing moved.
 
     Args:
       directory: checkpoints/ of a run.
@@ -53,7 +84,7 @@ def read_weights(
       warn: told in one line of a checkpoint that is damaged.
 
     Raises:
-      UserError: none is whole, or one was written by another version of jaxvit.
+      UserError: one was written by another version of jaxvit.
     """
     rank, directory = make_rank(monitor or ()), directory.absolute()  # as orbax wants it
     steps = {int(path.name): path for path in directory.glob("[0-9]*") if path.name.isdecimal()}
@@ -72,11 +103,9 @@ def read_weights(
                 f"checkpoint {path} is damaged and not used ({' '.join(str(error).split())[:200]})"
             )
             continue
-        return step, items.get("averages", items)
-    raise UserError(
-        f"no checkpoint under {directory} is whole: run the command that made it again, and let an "
-        "epoch end"
-    )
+        scored_here = scores[step] is not None
+        metrics = json.loads((path / "metrics/metrics").read_text()) if scored_here else None
+        yield SavedWeights(step, metrics, items.get("averages", items))
 
 
 @contextlib.contextmanager

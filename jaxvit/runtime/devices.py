@@ -112,13 +112,17 @@ class Devices:
         """Copies a tree of arrays, equal in every process, to every device."""
         return jax.device_put(tree, self.replicated)
 
-    def create(self, make_state: Callable[[], Any]):
-        """make_state(), computed with the shardings of sharding_of.
+    def create(self, make_state: Callable[..., Any], *args: Any):
+        """make_state(*args), computed with the shardings of sharding_of.
 
         Each device creates only its shard, so the whole state need not fit on one device.
+
+        Args:
+          make_state: traced.
+          args: trees of host arrays, which are not compiled into the program.
         """
-        shardings = jax.tree.map(self.sharding_of, jax.eval_shape(make_state))
-        return jax.jit(make_state, out_shardings=shardings)()
+        shardings = jax.tree.map(self.sharding_of, jax.eval_shape(make_state, *args))
+        return jax.jit(make_state, out_shardings=shardings)(*args)
 
     def spread(self, extra_is_equal: bool = False) -> Spread:
         """The hooks for a step on these devices.

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 
@@ -12,11 +13,16 @@ from jaxvit.models.transformer import init_params
 from jaxvit.objectives.losses import soft_target_cross_entropy
 from jaxvit.objectives.metrics import MONITOR, compute_metrics, count, predict
 from jaxvit.objectives.targets import smooth_labels
+from jaxvit.optim.groups import trained_paths
 from jaxvit.training.task import Extra, Inputs, Metrics, Params, Phase, Task
 
 
 def make_classification(
-    model: nn.Module, tx: optax.GradientTransformation, schedule: optax.Schedule, config: Config
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    config: Config,
+    class_weights: np.ndarray | None = None,
 ) -> Task:
     """The task of the laboratory, for any model and optimiser.
 
@@ -24,39 +30,59 @@ def make_classification(
     Scoring: unsmoothed, without dropout or augmentation. The best state is that of the highest
     accuracy; of equals, that of the lowest loss.
 
+    Where config.data.cache_features says so, batches hold the features of a frozen backbone in
+    place of images, and model.classify(features) gives the logits.
+
     Args:
       model: called as model.apply({"params": params}, images, deterministic, rngs=...), with
         attributes img_size, in_channels and num_classes.
       tx, schedule: see jaxvit.training.task.Phase.
-      config: augment, label_smoothing, and mean and std of the data.
+      config: augment, label_smoothing, mean and std of the data, and optim.freeze, which is for
+        Vision Transformers. Frozen layers drop what the configuration says, as others do.
+      class_weights: (K,), by which the losses of examples are multiplied; where targets are mixed
+        or smoothed, by the mean of the weights under the target. None for 1.
     """
     mean, std = config.data.mean, config.data.std
-    augment = make_augment(config.augment, mean, std)
+    augment = make_augment(config.augment, mean, std, model.img_size)
+
+    def logits_of(params: Params, inputs: Inputs, deterministic: bool, rngs=None) -> jax.Array:
+        if "features" in inputs:
+            return model.apply({"params": params}, inputs["features"], method="classify")
+        return model.apply({"params": params}, inputs["images"], deterministic, rngs=rngs)
 
     def prepare(key: jax.Array, batch: dict) -> Inputs:
         targets = smooth_labels(batch["label"], model.num_classes, config.label_smoothing)
+        if "features" in batch:
+            return {"features": batch["features"], "targets": targets}
         images, targets = augment(key, batch["image"], targets)
         return {"images": images, "targets": targets}
 
     def loss(
         params: Params, extra: Extra, key: jax.Array, inputs: Inputs
     ) -> tuple[jax.Array, tuple[Extra, Metrics]]:
-        images, targets = inputs["images"], inputs["targets"]
-        logits = model.apply({"params": params}, images, deterministic=False, rngs={"dropout": key})
+        targets = inputs["targets"]
+        logits = logits_of(params, inputs, deterministic=False, rngs={"dropout": key})
         # With mixed targets, right means the class with the greater share.
         right = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
         losses = soft_target_cross_entropy(logits, targets)
+        if class_weights is not None:
+            losses = losses * (targets @ class_weights)
         return losses.mean(), (extra, {"accuracy": right.mean()})
 
     def score(params: Params, key: jax.Array, batch: dict):
-        images = normalize(batch["image"], mean, std)
-        logits = model.apply({"params": params}, images, deterministic=True)
+        if "features" not in batch:
+            batch = batch | {"images": normalize(batch["image"], mean, std)}
+        logits = logits_of(params, batch, deterministic=True)
         return count(logits, batch["label"], batch["mask"]), predict(logits, batch["label"])
 
+    trains = None
+    if config.optim.freeze != "none":
+        shapes = jax.eval_shape(lambda key: init_params(model, key), jax.random.key(0))
+        trains = trained_paths(shapes, config.optim.freeze)
     return Task(
         init=lambda key: (init_params(model, key), {}),
         prepare=prepare,
-        phases=(Phase(loss, tx, schedule),),
+        phases=(Phase(loss, tx, schedule, trains),),
         weights=lambda params, extra: params,
         score=score,
         metrics=compute_metrics,

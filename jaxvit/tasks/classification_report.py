@@ -29,7 +29,7 @@ def draw_report(results: Results, config: Config, data: Dataset) -> dict[str, An
     )
     wrong = np.flatnonzero(predicted.label != test.labels)
     wrong = wrong[np.argsort(-predicted.confidence[wrong], kind="stable")][:MAX_MISTAKES]
-    return {
+    figures = {
         "curves": plot_curves(results.lines, curves, results.best_step),
         "confusion_matrix": plot_confusion_matrix(
             counts.confusion, class_names, evaluation.metrics
@@ -37,16 +37,8 @@ def draw_report(results: Results, config: Config, data: Dataset) -> dict[str, An
         "reliability": plot_reliability(
             counts.bin_count, counts.bin_confidence, counts.bin_correct, evaluation.metrics["ece"]
         ),
-        "augmented_images": plot_augmented(
-            results.inputs["images"],
-            results.inputs["targets"],
-            config.label_smoothing / len(class_names),
-            class_names,
-            config.data.mean,
-            config.data.std,
-        ),
         "mistakes": plot_mistakes(
-            test.take(wrong)["image"],
+            test.images(wrong),
             test.labels[wrong],
             predicted.label[wrong],
             predicted.confidence[wrong],
@@ -55,3 +47,13 @@ def draw_report(results: Results, config: Config, data: Dataset) -> dict[str, An
             class_names,
         ),
     }
+    if "images" in results.inputs:  # not where a head is trained on features
+        figures["augmented_images"] = plot_augmented(
+            results.inputs["images"],
+            results.inputs["targets"],
+            config.label_smoothing / len(class_names),
+            class_names,
+            config.data.mean,
+            config.data.std,
+        )
+    return figures

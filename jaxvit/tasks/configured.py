@@ -1,11 +1,19 @@
 """The task that a configuration asks for."""
 
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
 from jaxvit.config import Config
 from jaxvit.data.datasets import Dataset
+from jaxvit.interop.starting_point import describe_backbone, load_backbone
 from jaxvit.models.transformer import make_model
+from jaxvit.objectives.targets import balanced_weights
 from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.tasks.classification import make_classification
 from jaxvit.tasks.classification_report import draw_report
+from jaxvit.tasks.head_sweep import sweep_decay
 from jaxvit.training.task import Task
 
 
@@ -17,8 +25,24 @@ def make_task(config: Config, data: Dataset, total_steps: int, axis: str | None)
       data: its three splits.
       total_steps: of the run, for schedules.
       axis: the pmap axis, or None under jit; classification needs none.
+
+    Raises:
+      UserError: the pretrained weights cannot be read.
     """
     model = make_model(config.model, len(data.class_names))
-    tx, schedule = make_optimizer(config.optim, total_steps)
-    task = make_classification(model, tx, schedule, config)
-    return task._replace(draw=lambda results: draw_report(results, config, data))
+    steps_per_epoch = Fraction(len(data.train), config.batch_size)
+    weights, notes, facts = None, (), {}
+    if config.class_balanced:
+        counts = np.bincount(data.train.labels, minlength=len(data.class_names))
+        weights = balanced_weights(counts)
+    if config.optim.weight_decay is None:
+        sweep = sweep_decay(data, config, total_steps, steps_per_epoch, weights)
+        config = replace(config, optim=replace(config.optim, weight_decay=sweep.decay))
+        notes, facts = (str(sweep),), {"chosen_weight_decay": sweep.decay}
+    tx, schedule = make_optimizer(config.optim, total_steps, steps_per_epoch)
+    task = make_classification(model, tx, schedule, config, weights)
+    task = task._replace(draw=lambda results: draw_report(results, config, data), facts=facts)
+    if config.init.weights is None:
+        return task
+    found = load_backbone(config, config.model.img_size)
+    return task._replace(pretrained=found.params, notes=(*describe_backbone(config, found), *notes))

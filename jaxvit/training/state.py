@@ -1,7 +1,9 @@
 """What training carries from one step to the next."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -30,15 +32,22 @@ class TrainState(NamedTuple):
     averages: Weights | None
 
 
-def create_state(task: Task, seed: int, average: bool = False) -> TrainState:
+def create_state(
+    task: Task, seed: int, average: bool = False, pretrained: Params | None = None
+) -> TrainState:
     """The state at step 0, drawn from jax.random.key(seed).
 
     Args:
       task: whose parameters it holds.
       seed: of the initial parameters.
       average: whether a running average of the weights is kept.
+      pretrained: parameters that are not drawn: nested dicts of arrays, part of those of the task.
+
+    Raises:
+      AssertionError: one of them has another shape or dtype than the task's.
     """
     params, extra = task.init(jax.random.key(seed))
+    params = _replaced(params, pretrained or {})
     weights = task.weights(params, extra)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -55,3 +64,10 @@ def weights_of(task: Task, state: TrainState) -> Weights:
     if state.averages is not None:
         return state.averages
     return task.weights(state.params, state.extra)
+
+
+def _replaced(params: Params, given: Params) -> Params:
+    if not isinstance(given, Mapping):
+        chex.assert_trees_all_equal_shapes_and_dtypes(params, given)
+        return given
+    return {**params, **{name: _replaced(params[name], part) for name, part in given.items()}}

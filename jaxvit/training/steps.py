@@ -82,11 +82,13 @@ def make_train_step(
                 "grad_norm": optax.global_norm(grads),  # before clipping
                 "learning_rate": jnp.asarray(phase.schedule(state.step), jnp.float32),
             }
-            suffix = f"/{phase.trains or number}" if len(task.phases) > 1 else ""
+            phase_name = phase.trains if isinstance(phase.trains, str) else number
+            suffix = f"/{phase_name}" if len(task.phases) > 1 else ""
             metrics |= {name + suffix: value for name, value in found.items()}
         averages = state.averages
         if averages is not None:
-            averages = update_average(averages, task.weights(params, extra), average_decay)
+            before = task.weights(state.params, state.extra)
+            averages = update_average(averages, task.weights(params, extra), average_decay, before)
         new = TrainState(state.step + 1, params, extra, tuple(opt_states), averages)
         chex.assert_trees_all_equal_shapes_and_dtypes(state, new)
         return new, metrics

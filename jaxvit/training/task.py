@@ -4,7 +4,8 @@ The trainer (jaxvit.training), the run directory (jaxvit.runs) and the devices (
 any Task and know none by name: no metric, no loss, no model. A new method is a new Task.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -32,21 +33,49 @@ class Phase(NamedTuple):
         examples it is given.
       tx: the optimiser.
       schedule: the learning rate that tx uses, to be reported.
-      trains: the key of params that this phase trains, such as "discriminator"; None means all.
+      trains: what of params this phase trains. None means all; a string, the part under that key,
+        such as "discriminator"; a frozenset, these paths of nested keys, such as
+        {("head", "kernel")}, each to an array or to a dict of them. What is not trained has no
+        gradient, no state of the optimiser, and no activations stored for a gradient.
     """
 
     loss: Callable[[Params, Extra, jax.Array, Inputs], tuple[jax.Array, tuple[Extra, Metrics]]]
     tx: optax.GradientTransformation
     schedule: optax.Schedule
-    trains: str | None = None
+    trains: str | frozenset[tuple[str, ...]] | None = None
 
     def trained(self, params: Params) -> Params:
-        """The part of params that this phase trains."""
-        return params if self.trains is None else params[self.trains]
+        """The part of params that this phase trains; for paths, a nested dict of what they name.
+
+        Raises:
+          KeyError: it is not there.
+        """
+        if self.trains is None:
+            return params
+        return params[self.trains] if isinstance(self.trains, str) else _only(params, self.trains)
 
     def with_trained(self, params: Params, trained: Params) -> Params:
-        """params with that part replaced."""
-        return trained if self.trains is None else {**params, self.trains: trained}
+        """params with that part replaced; what is not trained is the same array as before."""
+        if self.trains is None:
+            return trained
+        if isinstance(self.trains, str):
+            return {**params, self.trains: trained}
+        return _merged(params, trained)
+
+
+def _only(tree: Params, paths: Iterable[tuple[str, ...]]) -> Params:
+    by_key: dict[str, list[tuple[str, ...]]] = {}
+    for key, *rest in paths:
+        by_key.setdefault(key, []).append(tuple(rest))
+    return {
+        key: tree[key] if () in rests else _only(tree[key], rests) for key, rests in by_key.items()
+    }
+
+
+def _merged(tree: Params, part: Params) -> Params:
+    if not isinstance(part, Mapping):
+        return part
+    return {key: _merged(old, part[key]) if key in part else old for key, old in tree.items()}
 
 
 class Evaluation(NamedTuple):
@@ -102,6 +131,10 @@ class Task(NamedTuple):
         a kernel distance), computed on the host after each evaluation; outputs_of(split) gives the
         outputs of any split under the same weights.
       draw: results -> figures by name (matplotlib), for the report.
+      pretrained: parameters on the host that replace those that init draws: nested dicts, part of
+        params.
+      notes: lines to be said before training.
+      facts: for summary.json, by name: what was found out before training.
     """
 
     init: Callable[[jax.Array], tuple[Params, Extra]]
@@ -117,3 +150,6 @@ class Task(NamedTuple):
     uses_index: bool = False
     probe: Callable[[Callable[[Any], Outputs], Any], dict[str, float]] | None = None
     draw: Callable[[Results], dict[str, Any]] = lambda results: {}
+    pretrained: Params | None = None
+    notes: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = MappingProxyType({})

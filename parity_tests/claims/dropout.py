@@ -12,7 +12,7 @@ from jaxvit.objectives.losses import soft_target_cross_entropy
 from jaxvit.objectives.targets import smooth_labels
 from jaxvit.runtime.compiler import jit
 from parity_tests.comparison import to_nhwc, twins
-from parity_tests.evidence import Evidence, Row, distance
+from parity_tests.evidence import Evidence, Row, distance, equal
 from parity_tests.replay import make_mask_recorder, replace_dropout
 
 TITLE = "Dropout: outputs and gradients in training mode, masks drawn by JAX replayed in PyTorch"
@@ -86,7 +86,9 @@ def mask_rows(masks, batch: int) -> list[Row]:
         return Row(quantity, "standard errors", value, f"at most {limit}", bool(value <= limit))
 
     return [
+        equal("masks that have a row for each example", "other masks",
+              sum(mask.ndim != 3 or len(mask) != batch for mask in masks)),
         within("fraction of units dropped, from the rate", abs(share - RATE) / sigma, SIGMAS),
         within("largest correlation between two masks", max(map(abs, pairs)), SIGMAS),
         within("largest correlation between examples' masks", max(map(abs, rows_alike)), SIGMAS),
-    ]
+    ]  # fmt: skip

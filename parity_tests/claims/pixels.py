@@ -1,20 +1,26 @@
 """Claim 8: decoded, resized and normalised pixels agree with torchvision's."""
 
+import math
 from io import BytesIO
 
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
+from torchvision import transforms
 
 from jaxvit.augment.normalize import normalize
 from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD
 from jaxvit.data.images import decode_image
+from jaxvit.data.preprocessing import Geometry
 from parity_tests.comparison import SHARED
 from parity_tests.evidence import Evidence, Row, distance, equal
 from torch_ref.datasets import make_transform
 
 TITLE = "Pixels: decoded, resized and normalised as by torchvision"
 SIZES = (64, 224)
+GEOMETRIES = (
+    ("short_side", 0.9, "bicubic"), ("short_side", 0.875, "bilinear"), ("squash", 0.857, "bicubic"),
+)  # fmt: skip
 
 
 def pictures(quick: bool) -> dict[str, list[bytes]]:
@@ -45,7 +51,7 @@ def measure(quick: bool) -> Evidence:
             differing, ours, theirs = 0, [], []
             for data in files:
                 image = Image.open(BytesIO(data)).convert("RGB")
-                pixels = decode_image(data, size, source)
+                pixels = decode_image(data, Geometry(size), source)
                 expected = (raw(image) * 255).round().byte().permute(1, 2, 0).numpy()
                 differing += int((pixels != expected).sum())
                 ours.append(pixels)
@@ -61,4 +67,26 @@ def measure(quick: bool) -> Evidence:
                     f"{len(files)} {source} at {size}: normalised", found, np.stack(theirs), truth
                 )
             )
+        rows += [geometry_row(source, files, *each) for each in GEOMETRIES]
     return Evidence(rows)
+
+
+def geometry_row(source: str, files: list[bytes], resize: str, share: float, filter: str) -> Row:
+    """Bytes after torchvision's Resize and CenterCrop, and after Geometry."""
+    size = 61
+    between = math.floor(size / share)
+    to = between if resize == "short_side" else (between, between)
+    theirs = transforms.Compose(
+        [
+            transforms.Resize(to, transforms.InterpolationMode(filter)),
+            transforms.CenterCrop(size),
+        ]
+    )
+    geometry = Geometry(size, resize, share, filter)
+    differing = sum(
+        int((decode_image(data, geometry, source) != np.asarray(theirs(image))).sum())
+        for data in files
+        for image in [Image.open(BytesIO(data)).convert("RGB")]
+    )
+    name = f"{len(files)} {source}: {resize}, {filter}, crop of {share:g}"
+    return equal(name, "differing bytes", differing)

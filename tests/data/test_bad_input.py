@@ -20,6 +20,7 @@ from jaxvit.config import DataConfig
 from jaxvit.data import images
 from jaxvit.data.datasets import find_source, load_dataset
 from jaxvit.data.images import PixelBudget, decode_image
+from jaxvit.data.preprocessing import Geometry
 from jaxvit.errors import UnreadableImage, UserError
 from jaxvit.paths import user_path
 
@@ -104,7 +105,7 @@ UNREADABLE = {
 @pytest.mark.parametrize("name", READ)
 def test_an_unusual_image_is_read_as_its_rgb_pixels(name):
     data, rgb = READ[name]
-    found = decode_image(data, 10, name)
+    found = decode_image(data, Geometry(10), name)
     expected = rgb(data).convert("RGB").resize((10, 10), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(found, np.asarray(expected))
 
@@ -113,7 +114,7 @@ def test_an_unusual_image_is_read_as_its_rgb_pixels(name):
 def test_an_unreadable_image_is_refused_in_one_line_that_names_it(name):
     data, message = UNREADABLE[name]
     with pytest.raises(UnreadableImage) as error:
-        decode_image(data, 10, name)
+        decode_image(data, Geometry(10), name)
     assert str(error.value).startswith(name)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
@@ -342,7 +343,8 @@ def test_no_more_pixels_than_the_budget_are_decoded_at_once(monkeypatch):
 
     monkeypatch.setattr(images, "_to_rgb", slow)
     data = encoded(Image.fromarray(COLOURS))  # 12 x 20 = 240 pixels
-    threads = [threading.Thread(target=decode_image, args=(data, 4, "x")) for _ in range(8)]
+    args = (data, Geometry(4), "x")
+    threads = [threading.Thread(target=decode_image, args=args) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -2,6 +2,7 @@
 
 import errno
 import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,21 +11,22 @@ import pytest
 
 from jaxvit.data.cache import load_pixels
 from jaxvit.data.examples import Examples
+from jaxvit.data.preprocessing import Geometry
 from jaxvit.errors import UserError
 
 
 def counting_examples(calls: list, fingerprint="one") -> Examples:
-    def pixels(index, img_size):
+    def pixels(index, geometry):
         calls.append(index)
-        return np.full((img_size, img_size, 3), index, np.uint8)
+        return np.full((geometry.size, geometry.size, 3), index, np.uint8)
 
     return Examples(tuple("abcde"), np.zeros(5, np.int32), pixels, fingerprint)
 
 
 def test_each_image_is_decoded_once_and_mapped_afterwards(tmp_path):
     calls = []
-    first = load_pixels(counting_examples(calls), 4, 3, tmp_path).pixels
-    second = load_pixels(counting_examples(calls), 4, 3, tmp_path).pixels
+    first = load_pixels(counting_examples(calls), Geometry(4), 3, tmp_path).pixels
+    second = load_pixels(counting_examples(calls), Geometry(4), 3, tmp_path).pixels
     assert sorted(calls) == [0, 1, 2, 3, 4]
     assert isinstance(second, np.memmap)
     assert not second.flags.writeable
@@ -34,19 +36,19 @@ def test_each_image_is_decoded_once_and_mapped_afterwards(tmp_path):
 
 def test_each_size_and_each_source_has_its_own_cache(tmp_path):
     calls = []
-    load_pixels(counting_examples(calls), 4, 3, tmp_path)
-    load_pixels(counting_examples(calls), 5, 3, tmp_path)
-    load_pixels(counting_examples(calls, "two"), 4, 3, tmp_path)
+    load_pixels(counting_examples(calls), Geometry(4), 3, tmp_path)
+    load_pixels(counting_examples(calls), Geometry(5), 3, tmp_path)
+    load_pixels(counting_examples(calls, "two"), Geometry(4), 3, tmp_path)
     assert len(calls) == 15
     assert len(list(tmp_path.glob("*/pixels.npy"))) == 3
 
 
 def test_an_error_while_decoding_leaves_no_cache(tmp_path):
-    def pixels(index, img_size):
+    def pixels(index, geometry):
         raise UserError("bad image")
 
     with pytest.raises(UserError, match="bad image"):
-        load_pixels(Examples(("a",), np.zeros(1, np.int32), pixels, ""), 4, 3, tmp_path)
+        load_pixels(Examples(("a",), np.zeros(1, np.int32), pixels, ""), Geometry(4), 3, tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
 
 
@@ -55,7 +57,7 @@ class Bomb:
         return (pytest.fail, ("a cache was unpickled",))
 
 
-@pytest.mark.parametrize("file", ["pixels.npy", "unreadable.json"])
+@pytest.mark.parametrize("file", ["pixels.npy", "unreadable.json", "crc32.npy"])
 @pytest.mark.parametrize(
     "damage",
     [
@@ -69,69 +71,73 @@ class Bomb:
 )
 def test_a_damaged_cache_is_decoded_again(tmp_path, file, damage):
     calls = []
-    first = np.array(load_pixels(counting_examples(calls), 4, 3, tmp_path).pixels)
+    first = np.array(load_pixels(counting_examples(calls), Geometry(4), 3, tmp_path).pixels)
     (entry,) = (path for path in tmp_path.iterdir() if path.is_dir())
     damage(entry / file)
-    again = load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    again = load_pixels(counting_examples(calls), Geometry(4), 3, tmp_path)
     np.testing.assert_array_equal(again.pixels, first)
     assert len(calls) == 10
 
 
 def test_a_partial_cache_of_a_killed_process_is_not_used(tmp_path):
     calls = []
-    load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    load_pixels(counting_examples(calls), Geometry(4), 3, tmp_path)
     (entry,) = (path for path in tmp_path.iterdir() if path.is_dir())
     entry.rename(entry.with_suffix(".partial"))
-    load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    load_pixels(counting_examples(calls), Geometry(4), 3, tmp_path)
     assert len(calls) == 10
     assert not entry.with_suffix(".partial").exists()
 
 
 def test_the_cache_of_another_version_is_not_used(tmp_path, monkeypatch):
     calls = []
-    load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    load_pixels(counting_examples(calls), Geometry(4), 3, tmp_path)
     monkeypatch.setattr("jaxvit.data.cache.FORMAT", 999)
-    load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    load_pixels(counting_examples(calls), Geometry(4), 3, tmp_path)
     assert len(calls) == 10
 
 
 def test_a_cache_is_read_from_a_read_only_disk(tmp_path, monkeypatch):
     """The error is simulated, because root can write to every directory."""
     calls = []
-    load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    load_pixels(counting_examples(calls), Geometry(4), 3, tmp_path)
 
     def refuse(*args, **kwargs):
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     monkeypatch.setattr("jaxvit.data.cache.FileLock", refuse)
-    load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    load_pixels(counting_examples(calls), Geometry(4), 3, tmp_path)
     assert len(calls) == 5
     with pytest.raises(UserError, match=r"\(Read-only file system\): choose another place with"):
-        load_pixels(counting_examples(calls, "two"), 4, 3, tmp_path)
+        load_pixels(counting_examples(calls, "two"), Geometry(4), 3, tmp_path)
 
 
 def test_two_concurrent_loads_decode_each_image_once(tmp_path):
     calls = []
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda _: load_pixels(counting_examples(calls), 4, 3, tmp_path), range(2)))
+        list(
+            pool.map(
+                lambda _: load_pixels(counting_examples(calls), Geometry(4), 3, tmp_path), range(2)
+            )
+        )
     assert len(calls) == 5
 
 
 def test_a_cache_that_cannot_be_written_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"cannot be written .*: choose another place with"):
-        load_pixels(counting_examples([]), 4, 3, tmp_path / "file" / "cache")
+        load_pixels(counting_examples([]), Geometry(4), 3, tmp_path / "file" / "cache")
 
 
 def test_a_cache_with_a_changed_byte_is_decoded_again(tmp_path):
     calls = []
-    first = np.array(load_pixels(counting_examples(calls), 4, 3, tmp_path).pixels)
+    first = np.array(load_pixels(counting_examples(calls), Geometry(4), 3, tmp_path).pixels)
     (path,) = tmp_path.glob("*/pixels.npy")
     data = bytearray(path.read_bytes())
     data[-20] ^= 1
     path.write_bytes(bytes(data))
-    again = load_pixels(counting_examples(calls), 4, 3, tmp_path)
+    again = load_pixels(counting_examples(calls), Geometry(4), 3, tmp_path)
     np.testing.assert_array_equal(again.pixels, first)
     assert len(calls) == 10
 
@@ -139,7 +145,20 @@ def test_a_cache_with_a_changed_byte_is_decoded_again(tmp_path):
 def test_grey_and_colour_have_caches_of_their_own(tmp_path):
     for channels in (1, 3):
         examples = counting_examples([])._replace(
-            pixels=lambda index, size, c=channels: np.zeros((size, size, c), np.uint8)
+            pixels=lambda index, g, c=channels: np.zeros((g.size, g.size, c), np.uint8)
         )
-        load_pixels(examples, 4, channels, tmp_path)
+        load_pixels(examples, Geometry(4), channels, tmp_path)
     assert len(list(tmp_path.glob("*/pixels.npy"))) == 2
+
+
+def test_as_many_threads_decode_as_asked(tmp_path):
+    at_once, seen = threading.Barrier(3), set()
+
+    def pixels(index, geometry):
+        at_once.wait(timeout=9)  # needs three threads
+        seen.add(threading.get_ident())
+        return np.zeros((geometry.size, geometry.size, 3), np.uint8)
+
+    examples = Examples(tuple("abcdef"), np.zeros(6, np.int32), pixels, "three")
+    load_pixels(examples, Geometry(4), 3, tmp_path, threads=3)
+    assert len(seen) == 3

@@ -2,8 +2,15 @@
 
 import numpy as np
 
-from jaxvit.data.datasets import Split
+from jaxvit.command_line import parse
+from jaxvit.data.datasets import Dataset, Split
 from jaxvit.data.loader import prefetch_to_device, train_batches
+from jaxvit.runs.directory import RunDirectory
+from jaxvit.runs.progress import make_console
+from jaxvit.runs.recorder import Recorder
+from jaxvit.runtime.devices import Devices, make_devices
+from jaxvit.training.fit import Plan
+from tests.toy_tasks import blank_task
 
 
 def numbered(size: int) -> Split:
@@ -63,3 +70,19 @@ def test_the_index_is_the_position_in_the_split_and_is_given_on_request_only():
     np.testing.assert_array_equal(batch["index"], batch["label"])  # label k is in row k
     assert batch["index"].dtype == np.int32
     assert "index" not in next(train_batches(split, 4, seed=0))
+
+
+def test_a_run_places_as_many_batches_ahead_as_asked(tmp_path, monkeypatch):
+    placed, place = [], Devices.place_batch
+
+    def noted(self, batch):
+        placed.append(batch)
+        return place(self, batch)
+
+    monkeypatch.setattr(Devices, "place_batch", noted)
+    _, config = parse(["--data.prefetch-batches", "5", "--out", str(tmp_path / "run")])
+    data, plan = Dataset(("a",), *[numbered(8)] * 3), Plan(8, config.batch_size, 1)
+    run, console = RunDirectory(config), make_console(quiet=True)
+    recorder = Recorder(run, blank_task(), config, plan, data, lambda *_: None, console)
+    next(recorder.batches(make_devices(config), start_step=0))
+    assert len(placed) == 1 + 5

@@ -13,6 +13,7 @@ from jaxvit.config import DataConfig
 from jaxvit.data import datasets
 from jaxvit.data.datasets import describe, find_source, load_dataset
 from jaxvit.data.examples import Examples, check_labels
+from jaxvit.data.preprocessing import Geometry
 from jaxvit.errors import UserError
 from jaxvit.presets import PETS, PRESETS
 
@@ -123,7 +124,7 @@ def test_exif_rotates_photos_of_a_folder_by_default_and_those_of_pets_on_request
         np.testing.assert_array_equal(data.train.take(np.arange(1))["image"][0], expected)
     for exif_option, expected in ((None, pixels), (True, upright)):
         config = replace(PETS, dir=str(pets_like), exif=exif_option)
-        found = find_source(config).splits["train"].pixels(0, 8)
+        found = find_source(config).splits["train"].pixels(0, Geometry(8))
         assert (np.abs(found.astype(int) - expected) < 30).all()
 
 
@@ -280,3 +281,25 @@ def test_the_number_of_threads_reaches_the_decoder(folder, tmp_path, monkeypatch
     monkeypatch.setattr(datasets, "load_pixels", noted)
     load(folder, tmp_path, decode_threads=3)
     assert seen == [3]
+
+
+def test_the_asked_share_of_each_class_is_held_out_for_validation(folder, tmp_path):
+    for fraction, held_out in ((0.25, 2), (0.5, 4)):  # of the 8 that the test leaves
+        data = load(folder, tmp_path, val_fraction=fraction)
+        assert np.bincount(data.val.labels).tolist() == [held_out] * 3
+
+
+def test_suffixes_are_recognised_in_any_case(folder):
+    for number, name in enumerate(("0.JPG", "1.Jpeg")):
+        (folder / "ant" / f"{number}.jpg").rename(folder / "ant" / name)
+    names = find_source(DataConfig(name="folder", dir=str(folder))).splits["train"].names
+    assert {"ant/0.JPG", "ant/1.Jpeg"} <= set(names)
+    assert len(names) == 30
+
+
+def test_the_labels_of_every_source_are_checked(monkeypatch):
+    source = find_source(PRESETS["digits"].data)
+    wrong = source._replace(class_names=source.class_names[:9])
+    monkeypatch.setattr(datasets, "load_digits", lambda: wrong)
+    with pytest.raises(UserError, match="label 9 of digits/.* is out of range"):
+        find_source(PRESETS["digits"].data)

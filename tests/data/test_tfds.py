@@ -19,6 +19,7 @@ from PIL import Image
 from jaxvit.data.datasets import split_source
 from jaxvit.data.images import decode_image
 from jaxvit.data.oxford_iiit_pet import load_oxford_iiit_pet
+from jaxvit.data.preprocessing import Geometry
 from jaxvit.errors import UserError
 from jaxvit.presets import PETS
 
@@ -115,7 +116,7 @@ def test_a_prepared_set_gives_the_bytes_of_the_archive(prepared, images):
             stem = name.removesuffix(".jpg")
             assert examples.labels[index] == CLASS_IDS[stem.rpartition("_")[0]] - 1
             np.testing.assert_array_equal(
-                examples.pixels(index, 16), decode_image(images[stem], 16, name)
+                examples.pixels(index, Geometry(16)), decode_image(images[stem], Geometry(16), name)
             )
 
 
@@ -151,8 +152,9 @@ def test_a_prepared_set_is_read_without_tensorflow(prepared):
         "find = PathFinder.find_spec\n"
         "PathFinder.find_spec = lambda name, *a: None if name == 'tensorflow' else find(name, *a)\n"
         "from jaxvit.data.oxford_iiit_pet import load_oxford_iiit_pet as load\n"
+        "from jaxvit.data.preprocessing import Geometry\n"
         "source = load(Path(sys.argv[1]))\n"
-        "print(source.splits['train'].pixels(0, 8).shape)\n"
+        "print(source.splits['train'].pixels(0, Geometry(8)).shape)\n"
         "try:\n"
         "  load(Path(sys.argv[2]))\n"
         "except ValueError as error:\n"

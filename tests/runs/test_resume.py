@@ -15,6 +15,7 @@ import pytest
 
 import train_jax
 from jaxvit.command_line import parse
+from jaxvit.errors import UserError
 from jaxvit.runs.checkpoint import Checkpoints
 from jaxvit.runs.directory import RunDirectory, _first_difference
 
@@ -251,8 +252,36 @@ def test_as_many_checkpoints_are_kept_as_asked(tiny, tmp_path):
     assert {"28", "32", "36", "39"} <= kept
 
 
+def test_as_many_of_the_best_checkpoints_are_kept_as_asked(tiny, tmp_path):
+    args = [*tiny, "--epochs", "3", "--checkpoint.keep", "1", "--checkpoint.keep-best", "3"]
+    assert train_jax.main([*args, "--out", str(tmp_path / "run")]) == 0
+    kept = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert kept == {"20", "39", "58"}  # the ends of all epochs
+
+
 def test_another_order_of_the_same_images_is_a_difference():
     before = {"class_names": ["a"], "train": {"x": "1", "y": "2"}, "val": {}, "test": {}}
     now = before | {"train": {"y": "2", "x": "1"}}
     assert _first_difference(before, before) is None
     assert _first_difference(before, now) == "the order of train"
+
+
+def test_other_names_of_the_classes_are_a_difference():
+    before = {"class_names": ["a", "b"], "train": {"x": "1"}, "val": {}, "test": {}}
+    assert _first_difference(before, before | {"class_names": ["b", "a"]}) == "other classes"
+
+
+def test_everything_that_a_run_leaves_is_taken_for_its_own(tiny, tmp_path):
+    _, config = parse([*tiny, "--out", str(tmp_path / "run")])
+    with RunDirectory(config) as directory:
+        directory.open({"class_names": []})
+    for name in ("checkpoints", "damaged", "plots"):
+        (tmp_path / "run" / name).mkdir(exist_ok=True)
+    for name in ("metrics.jsonl", "metrics.jsonl.partial", "summary.json.partial", "extended.json",
+                 "summary-2-epochs.json", "events.out.tfevents.1.host"):  # fmt: skip
+        (tmp_path / "run" / name).touch()
+    with RunDirectory(config) as directory:
+        assert directory.resumes
+    (tmp_path / "run" / "damaged.txt").touch()
+    with pytest.raises(UserError, match="holds 'damaged.txt'"), RunDirectory(config):
+        pass

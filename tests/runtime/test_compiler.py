@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+import train_jax
+from jaxvit.errors import UserError
 from jaxvit.runtime import compiler
 from jaxvit.runtime.compiler import jit, xla_options
 
@@ -87,3 +89,21 @@ def test_the_oldest_programs_are_evicted_above_the_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(compiler, "KEPT_BYTES", 20)
     compiler._remove_oldest(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"new-cache", "older-cache"}
+
+
+@pytest.mark.parametrize(("args", "calls"), [([], 1), (["--no-keep-programs"], 0)])
+def test_a_run_caches_its_programs_unless_asked_not_to(args, calls, tmp_path, monkeypatch):
+    kept, cache = [], tmp_path / "cache"
+
+    def note(directory):
+        kept.append(directory)
+        return True
+
+    def stop(*args):
+        raise UserError("far enough")
+
+    monkeypatch.setattr(compiler, "keep_programs", note)
+    monkeypatch.setattr(train_jax, "load_dataset", stop)
+    places = ["--out", str(tmp_path / "run"), "--data.cache-dir", str(cache)]
+    assert train_jax.main([*args, *places]) == 2
+    assert kept == [cache] * calls

@@ -10,7 +10,7 @@ import optax
 import pytest
 from jax.sharding import Mesh
 
-from jaxvit.config import AugmentConfig, Config, DataConfig, OptimConfig
+from jaxvit.config import AugmentConfig, Config, DataConfig, OptimConfig, ParallelConfig
 from jaxvit.errors import UserError
 from jaxvit.models.transformer import VisionTransformer
 from jaxvit.optim.optimizers import make_optimizer
@@ -234,3 +234,9 @@ def test_every_micro_batch_has_its_own_key_and_receives_extra_from_the_previous_
     assert float(metrics["index"]) == 2.5
     assert int(after.extra) == 3
     assert float(after.params["a"][0]) == -1  # the mean of the gradients, not their sum
+
+
+def test_the_configured_mode_and_sharding_are_those_of_the_devices():
+    for mode, shard_params in (("jit", False), ("jit", True), ("pmap", False)):
+        devices = make_devices(Config(batch_size=8, parallel=ParallelConfig(mode, shard_params)))
+        assert (devices.mode, devices.shard_params) == (mode, shard_params)

@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+import train_jax
+from jaxvit.errors import UserError
+
 # Allocates, writes and frees 256 MiB in a thread, four times, as XLA does with its temporaries.
 PROGRAM = """
 import resource, sys, threading
@@ -53,3 +56,16 @@ def test_a_freed_block_is_reused_with_a_tenth_of_the_page_faults():
 
 def test_memory_is_not_kept_where_jax_may_use_an_accelerator():
     assert not pages_made("keep", JAX_PLATFORMS="cuda,cpu")[0]
+
+
+@pytest.mark.parametrize(("args", "calls"), [([], 0), (["--keep-memory"], 1)])
+def test_a_run_keeps_freed_memory_where_it_is_asked_to(args, calls, monkeypatch):
+    kept = []
+
+    def stop(*args, **options):
+        raise UserError("far enough")
+
+    monkeypatch.setattr(train_jax, "keep_freed_memory", lambda: kept.append(True))
+    monkeypatch.setattr(train_jax, "connect", stop)
+    assert train_jax.main(args) == 2
+    assert len(kept) == calls

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from jaxvit.optim.optimizers import decay_mask, make_optimizer
 from jaxvit.optim.schedules import make_schedule, warmup_steps
 from jaxvit.runs.checkpoint import Checkpoints
 from jaxvit.runs.recorder import images_per_sec
-from jaxvit.runs.saved_items import make_rank, read_weights
+from jaxvit.runs.saved_items import make_rank, ranked_weights, read_weights
 from jaxvit.runtime.devices import AXIS, Devices
 from jaxvit.tasks.classification import make_classification
 from jaxvit.training import evaluate, steps
@@ -91,6 +92,18 @@ def test_clipping_scales_the_gradient_before_the_moments():
 
     assert run(1.0) == pytest.approx(-4e-3, rel=1e-4)  # four equal steps of lr
     assert abs(run(0.0) - run(1.0)) > 5e-4
+
+
+def test_adams_decays_and_eps_are_those_of_the_configuration():
+    lr, b1, b2, eps = 0.1, 0.6, 0.8, 0.5
+    tx, _ = make_optimizer(OptimConfig(lr=lr, b1=b1, b2=b2, eps=eps, weight_decay=0.0), 10)
+    value = {"kernel": jnp.zeros(1)}
+    state, m, v = tx.init(value), 0.0, 0.0
+    for t, gradient in enumerate((1.0, -3.0, 0.5), 1):
+        updates, state = tx.update({"kernel": jnp.full(1, gradient)}, state, value)
+        m, v = b1 * m + (1 - b1) * gradient, b2 * v + (1 - b2) * gradient**2
+        expected = -lr * m / (1 - b1**t) / (math.sqrt(v / (1 - b2**t)) + eps)
+        assert float(updates["kernel"][0]) == pytest.approx(expected, rel=1e-5)
 
 
 def plain_task(rate: float = 0.1):
@@ -350,6 +363,47 @@ def three_checkpoints(tmp_path, scores=((0.9, 3.0), (0.9, 2.0), (0.5, 1.0))):
         state = jax.tree.map(lambda x: x + 1, state)._replace(step=jnp.int32(step))
         checkpoints.save(state, {"val/accuracy": accuracy, "val/loss": loss})
     return state, task, checkpoints
+
+
+@pytest.mark.parametrize("keep_best", [1, 2, 3])
+def test_the_best_checkpoints_are_kept_beside_the_latest(tmp_path, keep_best):
+    """Of equal accuracies the one with the lower loss is better."""
+    task = plain_task()
+    state = create_state(task, 0)
+    scores = ((0.9, 3.0), (0.2, 1.0), (0.9, 2.0), (0.5, 1.0), (0.1, 1.0), (0.3, 1.0))
+    with Checkpoints(
+        tmp_path / "checkpoints", task.monitor, keep=1, keep_best=keep_best
+    ) as checkpoints:
+        for step, (accuracy, loss) in enumerate(scores, 1):
+            state = state._replace(step=jnp.int32(step))
+            checkpoints.save(state, {"val/accuracy": accuracy, "val/loss": loss})
+        checkpoints.save(state._replace(step=jnp.int32(7)))  # not validated
+    kept = {int(path.name) for path in (tmp_path / "checkpoints").glob("[0-9]*")}
+    assert kept == {7, *[3, 1, 4][:keep_best]}
+
+
+def test_whole_checkpoints_are_listed_from_best_to_worst(tmp_path):
+    state, task, checkpoints = three_checkpoints(tmp_path, ((0.9, 3.0), (0.9, 2.0), (0.5, 1.0)))
+    with checkpoints:
+        later = state._replace(step=jnp.int32(4))
+        checkpoints.save(later)  # the newest three stay: steps 2, 3 and 4, and the best, 2
+        checkpoints.wait()
+    warnings = []
+    found = list(ranked_weights(tmp_path / "checkpoints", task.monitor, warnings.append))
+    assert [each.step for each in found] == [2, 3, 4]
+    assert [each.scores for each in found] == [
+        {"val/accuracy": 0.9, "val/loss": 2.0},
+        {"val/accuracy": 0.5, "val/loss": 1.0},
+        None,
+    ]
+    jax.tree.map(np.testing.assert_array_equal, found[1].weights, state.averages)
+    newest = list(ranked_weights(tmp_path / "checkpoints", None, warnings.append))
+    assert [each.step for each in newest] == [4, 3, 2]
+    assert not warnings
+    shutil.rmtree(tmp_path / "checkpoints" / "2" / "averages")
+    found = list(ranked_weights(tmp_path / "checkpoints", task.monitor, warnings.append))
+    assert [each.step for each in found] == [3, 4]
+    assert len(warnings) == 1
 
 
 def test_restore_best_falls_back_to_the_newest_if_the_best_is_damaged(tmp_path):

@@ -1,0 +1,80 @@
+"""The configuration of a run that starts from pretrained weights: the model is theirs."""
+
+from dataclasses import replace
+
+from jaxvit.config import Config
+from jaxvit.errors import UserError
+from jaxvit.interop.load import Pretrained, load_pretrained
+
+# Of ModelConfig: what the weights decide.
+OF_WEIGHTS = (
+    "patch_size", "in_channels", "embed_dim", "num_heads", "num_layers", "mlp_ratio", "norm_eps",
+    "gelu", "layer_scale", "register_tokens", "qkv_bias",
+)  # fmt: skip
+LARGEST = 224  # pixels, of images where --model.img-size is not given: twice the side is 4 times
+
+
+def load_backbone(config: Config, img_size: int | None = None) -> Pretrained:
+    """The weights that config.init names, without their head."""
+    init = config.init
+    return load_pretrained(init.weights, num_classes=0, img_size=img_size, layout=init.layout)
+
+
+def follow_weights(config: Config) -> Config:
+    """The configuration with every None filled in that its pretrained weights decide.
+
+    The size of images is that of the weights, at most LARGEST, where none is given; another one
+    resizes the positions.
+
+    Raises:
+      UserError: the weights cannot be read, a value that was given is another than theirs, or none
+        are given where the preset starts from some.
+    """
+    if config.init.weights is None:
+        if config.model.num_layers is None:
+            raise UserError(
+                "this preset starts from pretrained weights: give --init.weights PATH, such as a "
+                ".safetensors file, a run, or hf://OWNER/NAME (docs/finetune.md says where from)"
+            )
+        return config
+    found = load_backbone(config)
+    model, images = {}, {}
+    for name in OF_WEIGHTS:
+        given, theirs = getattr(config.model, name), getattr(found.model_config, name)
+        # The initial value of LayerScale is replaced by the weights: whether there is one counts.
+        same = bool(given) == bool(theirs) if name == "layer_scale" else given == theirs
+        if given is not None and not same:
+            raise UserError(
+                f"--model.{name.replace('_', '-')} {given} is not that of the weights in "
+                f"{config.init.weights}, which is {theirs}: leave it out, or choose the preset "
+                "probe or finetune, which follow the weights"
+            )
+        model[name] = theirs
+    if config.model.img_size is None:
+        patch = found.model_config.patch_size
+        largest = max(patch, LARGEST // patch * patch)
+        model["img_size"] = min(found.model_config.img_size, largest)
+    model["pool"] = config.model.pool or found.model_config.pool
+    preprocessing = found.preprocessing
+    for name, value in {
+        "mean": preprocessing.mean,
+        "std": preprocessing.std,
+        "resize": preprocessing.geometry.resize,
+        "crop_share": preprocessing.geometry.crop_share,
+        "interpolation": preprocessing.geometry.interpolation,
+    }.items():
+        if getattr(config.data, name) is None:
+            images[name] = value
+    return replace(
+        config, model=replace(config.model, **model), data=replace(config.data, **images)
+    )
+
+
+def describe_backbone(config: Config, found: Pretrained) -> tuple[str, ...]:
+    """What was loaded, in lines for the person who trains."""
+    report = found.report
+    lines = [f"weights: {report.title}"]
+    lines += [f"  {row.tensor}: {row.fate}" for row in report.rows if row.fate != "loaded"]
+    lines += [f"  {line}" for line in report.lines]
+    lines += [f"  warning: {line}" for line in report.warnings]
+    return tuple(lines)

@@ -1,0 +1,130 @@
+"""The features of a frozen backbone, computed once and cached: only the head is left to train."""
+
+import hashlib
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from filelock import FileLock
+
+from jaxvit.augment.normalize import normalize
+from jaxvit.cleanup import removed_on_exit
+from jaxvit.config import Config
+from jaxvit.data.cache import Track
+from jaxvit.data.datasets import Dataset, Split
+from jaxvit.errors import UserError
+from jaxvit.interop.pretrained import Pretrained
+from jaxvit.interop.starting_point import load_backbone
+from jaxvit.paths import user_path
+from jaxvit.runtime.devices import Devices
+from jaxvit.runtime.digest import sha256
+from jaxvit.runtime.distributed import is_main, wait_for_all
+from jaxvit.training.evaluate import make_score
+from jaxvit.training.task import Task
+
+FORMAT = 1  # to be increased whenever the same images and weights would give other features
+BATCH = 32  # images, over all devices; a multiple of any usual number of them
+
+
+def add_features(data: Dataset, config: Config, devices: Devices, track: Track) -> Dataset:
+    """The same splits with features, from the cache or computed with a bar for each split.
+
+    A file in the cache is named by a hash of the weights, the model, the pixels and their
+    normalisation. It is verified by a CRC-32, and computed again where that does not fit.
+
+    Args:
+      data: decoded as for scoring.
+      config: of the run: init, model, mean and std of the data, and the cache's directory.
+      devices: where they are computed.
+      track: shows progress.
+
+    Raises:
+      UserError: the weights cannot be read, or the cache cannot be written.
+    """
+    found = load_backbone(config, config.model.img_size)
+    if config.model.pool != found.model_config.pool:
+        found = found._replace(model=found.model.clone(pool=config.model.pool))
+    names = ("train", "val", "test")
+    splits = {name: getattr(data, name) for name in names}
+    cache = user_path("data.cache-dir", config.data.cache_dir)
+    seen_as = f"{found.model} {config.data.mean} {config.data.std}"
+    described = f"{FORMAT} {sha256(found.params)} {seen_as}"
+    files = {name: cache / _file_name(described, split) for name, split in splits.items()}
+    features = {name: _read(files[name], len(split)) for name, split in splits.items()}
+    wait_for_all("every process has looked for cached features")
+    compute = None
+    for name in names:
+        if features[name] is None:
+            compute = compute or _make_compute(found, config, devices)
+            features[name] = compute(splits[name], track, name)
+            if is_main():
+                _write(files[name], features[name])
+    return data._replace(
+        **{name: replace(split, features=features[name]) for name, split in splits.items()}
+    )
+
+
+def _make_compute(found: Pretrained, config: Config, devices: Devices):
+    """(split, track, name) -> float32 (N, F)."""
+    mean, std = config.data.mean, config.data.std
+
+    def score(params, key: jax.Array, batch: dict):
+        images = normalize(batch["image"], mean, std)
+        return {}, found.model.apply({"params": params}, images, deterministic=True)
+
+    task = Task(
+        init=lambda key: ({}, {}),
+        prepare=lambda key, batch: batch,
+        phases=(),
+        weights=lambda params, extra: params,
+        score=score,
+        metrics=lambda counts: {},
+        monitor=(),
+        headline=(),
+    )
+    batch_size = -(-BATCH // devices.count) * devices.count
+    run = make_score(task, devices, batch_size, seed=0)
+    params = devices.replicate(jax.tree.map(jnp.asarray, found.params))
+
+    def compute(split: Split, track: Track, name: str) -> np.ndarray:
+        starts = range(0, len(split), batch_size)
+        parts = []
+        for start in track(starts, len(starts), f"features of {name}, batches of {batch_size}"):
+            rows = slice(start, start + batch_size)
+            part = replace(split, rows=split.rows[rows], labels=split.labels[rows])
+            parts.append(run(params, part).outputs)
+        return np.concatenate(parts)
+
+    return compute
+
+
+def _file_name(described: str, split: Split) -> str:
+    digest = hashlib.sha256(described.encode())
+    digest.update(split.crc32.tobytes())
+    return f"features-{digest.hexdigest()[:32]}.npz"
+
+
+def _read(file: Path, rows: int) -> np.ndarray | None:
+    try:
+        with np.load(file, allow_pickle=False) as saved:
+            features, crc32 = saved["features"], int(saved["crc32"])
+    except Exception:  # a parser may raise anything on damaged bytes; mostly there is no file
+        return None
+    whole = features.ndim == 2 and len(features) == rows and features.dtype == np.float32
+    return features if whole and zlib.crc32(features.tobytes()) == crc32 else None
+
+
+def _write(file: Path, features: np.ndarray) -> None:
+    partial = file.with_suffix(".partial.npz")
+    try:
+        with FileLock(f"{file}.lock"), removed_on_exit(partial):
+            np.savez(partial, features=features, crc32=zlib.crc32(features.tobytes()))
+            partial.replace(file)
+    except OSError as error:
+        raise UserError(
+            f"the cached features {file} ({features.nbytes / 1e6:,.1f} MB) cannot be written "
+            f"({error.strerror or error}): choose another place with --data.cache-dir DIR"
+        ) from error

@@ -1,0 +1,266 @@
+"""Runs that start from pretrained weights: a probe on cached features, and fine-tuning."""
+
+import json
+import math
+from dataclasses import replace
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+from PIL import Image
+from safetensors.numpy import save_file
+
+import train_jax
+from jaxvit.command_line import parse
+from jaxvit.data.datasets import load_dataset
+from jaxvit.errors import UserError
+from jaxvit.interop.saved_run import classify, load_run
+from jaxvit.interop.torch_weights import state_dict_from_params
+from jaxvit.models.transformer import VisionTransformer, init_params
+from jaxvit.tasks.configured import make_task
+from jaxvit.tasks.head_sweep import DECAYS, sweep_decay
+from jaxvit.training.state import create_state
+
+CLASSES, COUNTS = ("ant", "bee", "cat"), {"train": (6, 12, 9), "val": (4, 4, 4), "test": (5, 5, 5)}
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MODEL = VisionTransformer(
+    img_size=16, patch_size=8, num_classes=5, embed_dim=16, num_heads=2, num_layers=2, dropout=0.0
+)
+
+
+def write_weights(path, seed: int):
+    params = init_params(MODEL, jax.random.key(seed))
+    params = jax.tree.map(
+        lambda x: x + 0.05 * jax.random.normal(jax.random.key(9), x.shape), params
+    )
+    save_file(state_dict_from_params(jax.device_get(params)), path)
+    (path.parent / "config.json").write_text('{"num_attention_heads": 2}')
+    return params
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Images of another aspect ratio than 1, and weights with a head of five classes."""
+    root, rng = tmp_path_factory.mktemp("pretrained"), np.random.default_rng(0)
+    for split, counts in COUNTS.items():
+        for label, (name, count) in enumerate(zip(CLASSES, counts, strict=True)):
+            (root / "images" / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 256, (20, 30, 3))
+                pixels[:9, :, label] = rng.integers(90, 256)
+                file = root / "images" / split / name / f"{number:02d}.png"
+                Image.fromarray(pixels.astype(np.uint8)).save(file)
+    for seed in (0, 1):
+        (root / f"weights{seed}").mkdir()
+        write_weights(root / f"weights{seed}" / "model.safetensors", seed)
+    return root
+
+
+def arguments(folder, preset: str, out: str, *more: str, weights: int = 0) -> list[str]:
+    return [
+        preset, "--data.dir", str(folder / "images"), "--init.weights",
+        str(folder / f"weights{weights}"), "--out", str(folder / out), "--data.cache-dir",
+        str(folder / "cache"), "--batch-size", "8", "--log-every-steps", "1", *more,
+    ]  # fmt: skip
+
+
+def train(folder, preset: str, out: str, *more: str, weights: int = 0):
+    """summary.json, and the lines of metrics.jsonl."""
+    assert train_jax.main(arguments(folder, preset, out, *more, weights=weights)) == 0
+    lines = (folder / out / "metrics.jsonl").read_text().splitlines()
+    return json.loads((folder / out / "summary.json").read_text()), [*map(json.loads, lines)]
+
+
+def read_split(folder, split: str, size: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    """Normalised images and labels, decoded as the probe's weights want: squashed, bilinear."""
+    images, labels = [], []
+    for label, name in enumerate(CLASSES):
+        for file in sorted((folder / "images" / split / name).iterdir()):
+            image = Image.open(file).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+            images.append((np.asarray(image) / 255 - MEAN) / STD)
+            labels.append(label)
+    return np.stack(images).astype(np.float32), np.array(labels)
+
+
+@pytest.fixture(scope="module")
+def probe(folder, _quick_compilation):
+    return train(folder, "probe", "probe", "--epochs", "20", "--val-every-epochs", "5")
+
+
+def test_a_probe_trains_the_head_alone_on_the_weights_own_features(folder, probe):
+    summary, _ = probe
+    run = load_run(folder / "probe")
+    expected = write_weights(folder / "again.safetensors", 0)
+    (folder / "config.json").unlink()
+    found = flatten_dict(run.params)
+    for path, leaf in flatten_dict(expected).items():
+        if path[0] != "head":
+            assert np.asarray(found[path]).tobytes() == np.asarray(leaf).tobytes(), path
+    assert found["head", "kernel"].shape == (16, 3)
+    assert np.abs(found["head", "kernel"]).max() > 0.01
+    images, labels = read_split(folder, "test")
+    logits = MODEL.clone(num_classes=3).apply({"params": run.params}, images, deterministic=True)
+    loss = -np.asarray(jax.nn.log_softmax(logits))[np.arange(len(labels)), labels].mean()
+    assert summary["test/accuracy"] == pytest.approx((logits.argmax(-1) == labels).mean())
+    assert summary["test/loss"] == pytest.approx(loss, rel=1e-4)
+    first = sorted((folder / "images/test/ant").iterdir())[0]
+    assert list(classify(run, first).values())[0] == pytest.approx(
+        float(jax.nn.softmax(logits[0]).max()), rel=1e-4
+    )
+
+
+def test_features_are_computed_once_and_again_where_the_file_is_damaged(folder, probe, capsys):
+    more = ("--epochs", "1", "--overwrite")
+    files = sorted((folder / "cache").glob("features-*.npz"))
+    assert len(files) == 3
+    capsys.readouterr()
+    before, _ = train(folder, "probe", "again", *more)
+    assert "features of" not in capsys.readouterr().out
+    with np.load(files[0]) as saved:
+        np.savez(files[0], features=saved["features"] + 1, crc32=saved["crc32"])
+    after, _ = train(folder, "probe", "again", *more)
+    assert capsys.readouterr().out.count("features of") == 1
+    assert after["params_sha256"] == before["params_sha256"]
+    train(folder, "probe", "again", *more, weights=1)
+    assert capsys.readouterr().out.count("features of") == 3
+    train(folder, "probe", "again", *more, "--data.mean", "0.5", "0.5", "0.5")
+    assert capsys.readouterr().out.count("features of") == 3
+    train(folder, "probe", "again", *more, "--model.pool", "mean")
+    assert capsys.readouterr().out.count("features of") == 3
+
+
+def test_the_chosen_decay_is_that_of_the_lowest_validation_loss_of_a_whole_run(folder, probe):
+    summary, _ = probe
+    losses = {}
+    for decay in DECAYS[-2:]:
+        _, lines = train(
+            folder, "probe", "one", "--epochs", "20", "--overwrite", "--optim.weight-decay",
+            str(decay),
+        )  # fmt: skip
+        losses[decay] = lines[-1]["val/loss"]
+    args = arguments(folder, "probe", "sweep", "--epochs", "20")
+    _, config = parse(args)
+    data = load_dataset(config.data, 16, 3)
+    backbone = MODEL.clone(num_classes=0)
+    params = write_weights(folder / "again.safetensors", 0)
+    (folder / "config.json").unlink()
+
+    def with_features(name):
+        images, _ = read_split(folder, name)
+        features = backbone.apply({"params": params}, images, deterministic=True)
+        return replace(getattr(data, name), features=np.asarray(features))
+
+    data = data._replace(train=with_features("train"), val=with_features("val"))
+    total = math.ceil(20 * len(data.train) / 8)
+    sweep = sweep_decay(data, config, total, Fraction(len(data.train), 8))
+    assert sweep.losses[-2:] == pytest.approx(tuple(losses.values()), rel=1e-3)
+    assert sweep.decay == DECAYS[int(np.argmin(sweep.losses))] == summary["chosen_weight_decay"]
+
+
+def test_fine_tuning_starts_at_the_weights_with_a_head_of_zeros(folder):
+    _, config = parse(
+        arguments(folder, "finetune", "x", "--epochs", "1", "--optim.ema-decay", ".9")
+    )
+    geometry = (config.data.resize, config.data.crop_share, config.data.interpolation)
+    assert geometry == ("squash", 1.0, "bilinear")  # the lab's, whose names the weights have
+    assert (config.model.num_heads, config.model.num_layers, config.model.init) == (2, 2, "vit")
+    data = load_dataset(config.data, config.model.img_size, 3)
+    task = make_task(config, data, 10, None)
+    state = create_state(task, 0, True, task.pretrained)
+    expected = flatten_dict(write_weights(folder / "again.safetensors", 0))
+    (folder / "config.json").unlink()
+    for tree in (state.params, state.averages):
+        for path, leaf in flatten_dict(tree).items():
+            assert (leaf == (0 if path[0] == "head" else expected[path])).all(), path
+    assert any("head.weight: dropped" in note for note in task.notes)
+
+
+def test_fine_tuning_scores_what_it_saved_and_cuts_crops_from_larger_images(folder, capsys):
+    summary, lines = train(
+        folder, "finetune", "tuned", "--epochs", "2", "--select", "last", "--augment.flip-p", "0",
+        "--class-balanced", "--optim.freeze", "1 layers",
+    )  # fmt: skip
+    run = load_run(folder / "tuned")
+    start, end = flatten_dict(write_weights(folder / "again.safetensors", 0)), {}
+    (folder / "config.json").unlink()
+    for path, leaf in flatten_dict(run.params).items():
+        frozen = path[0] not in ("head", "norm") and "layers_1" not in path
+        end[path] = frozen
+        if path[0] != "head":
+            assert (np.asarray(leaf) == np.asarray(start[path])).all() == frozen, path
+    images, labels = read_split(folder, "test")
+    logits = MODEL.clone(num_classes=3).apply({"params": run.params}, images, deterministic=True)
+    assert summary["test/accuracy"] == pytest.approx((logits.argmax(-1) == labels).mean())
+    data = load_dataset(run.config.data, 16, 3)
+    assert data.train.pixels.shape[1:] == (18, 18, 3)  # 16 times 8/7
+    assert data.val.pixels.shape[1:] == (16, 16, 3)
+    # Zero logits: every example's loss is log 3 times the mean weight under its smoothed target.
+    counts = np.array(COUNTS["train"])
+    weights = counts.sum() / (3 * counts)
+    first = lines[0]["train/loss"]
+    possible = [math.log(3) * (0.9 * w + 0.1 * weights.mean()) for w in weights]
+    assert min(possible) <= first <= max(possible)
+    assert first != pytest.approx(math.log(3), rel=1e-3)
+
+
+def test_balanced_losses_are_weighted_by_the_classes_of_the_batch(folder):
+    _, config = parse(arguments(folder, "finetune", "x", "--epochs", "1", "--class-balanced"))
+    data = load_dataset(config.data, config.model.img_size, 3)
+    task = make_task(config, data, 10, None)
+    state = create_state(task, 0, False, task.pretrained)
+    labels = jnp.array([0, 0, 1, 2])
+    targets = 0.9 * jax.nn.one_hot(labels, 3) + 0.1 / 3
+    inputs = {"images": jnp.zeros((4, 16, 16, 3)), "targets": targets}
+    loss, _ = task.phases[0].loss(state.params, {}, jax.random.key(0), inputs)
+    weights = 27 / (3 * np.array(COUNTS["train"]))
+    assert float(loss) == pytest.approx(math.log(3) * float((targets @ weights).mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("preset", "more", "message"),
+    [
+        (
+            "finetune",
+            ("--model.embed-dim", "24"),
+            "--model.embed-dim 24 is not that of the weights",
+        ),
+        ("finetune", ("--model.img-size", "20"), "--model.img-size 20 is not divisible by"),
+        ("probe", ("--augment.flip-p", "0.5"), "goes without augmentation"),
+        (
+            "probe",
+            ("--optim.freeze", "none"),
+            "--data.cache-features needs --optim.freeze backbone",
+        ),
+        (
+            "finetune",
+            ("--optim.weight-decay", "None"),
+            "needs --data.cache-features: give a number",
+        ),
+        ("pets-lab", ("--data.name", "folder"), "is not that of the weights"),
+        (
+            "folder",
+            ("--data.stored-scale", "2", "--augment.crop-scale", "1", "1"),
+            "of use only to",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_weights_is_one_line(folder, preset, more, message):
+    with pytest.raises(UserError, match=message):
+        parse(arguments(folder, preset, "x", *more))
+
+
+def test_a_preset_that_starts_from_weights_asks_for_them(folder):
+    with pytest.raises(UserError, match="give --init.weights PATH"):
+        parse(["probe", "--data.dir", str(folder / "images")])
+
+
+def test_another_size_of_images_resizes_the_positions(folder):
+    args = arguments(folder, "finetune", "x", "--model.img-size", "24", "--epochs", "1")
+    _, config = parse(args)
+    data = load_dataset(config.data, 24, 3)
+    task = make_task(config, data, 10, None)
+    assert task.pretrained["positional_embedding"].shape == (1, 10, 16)
+    assert any("resized from 2 x 2 to 3 x 3" in note for note in task.notes)

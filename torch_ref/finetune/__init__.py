@@ -1,0 +1,1 @@
+"""Fine-tuning of pretrained Vision Transformers in PyTorch. See README.md."""
