@@ -16,7 +16,7 @@ from jaxvit.config import Config
 from jaxvit.data.cache import Track
 from jaxvit.data.datasets import Dataset, Split
 from jaxvit.errors import UserError
-from jaxvit.interop.load import Pretrained
+from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.starting_point import load_backbone
 from jaxvit.paths import user_path
 from jaxvit.runtime.devices import Devices
