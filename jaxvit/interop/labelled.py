@@ -179,7 +179,7 @@ def labelled_split(
     return Labelled(
         found.names,
         found.labels,
-        lambda: (found.images(row) for row in range(len(found))),
+        lambda: (found.pixels[row] for row in found.rows),
         Counter(),
     )
 
