@@ -105,9 +105,10 @@ def labelled_folder(directory: Path, classifier: Classifier) -> Labelled:
 
 def _indices(labels: Sequence[str]) -> dict[str, int]:
     """Class index by folder name."""
-    numbers = {
-        found[1]: index for index, name in enumerate(labels) if (found := WORDNET.match(name))
-    }
+    numbers = {}
+    for index, name in enumerate(labels):
+        if found := WORDNET.match(name):
+            numbers[found[1]] = index
     return numbers | {name: index for index, name in enumerate(labels)}
 
 
