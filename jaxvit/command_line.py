@@ -144,7 +144,10 @@ def _one_line(box: str, asks: str) -> str:
       asks: the command that has --help.
     """
     words, suggestions, first = [], [], True
-    for line in box.splitlines():
+    lines = [line for line in box.splitlines() if line.strip()]
+    if len(lines) > 1 and lines[1].strip().startswith("---"):  # without a frame: a title, a rule
+        lines = lines[2:]
+    for line in lines:
         text = line.strip("│| ")
         if line.startswith(("╭", "+")) and first and not words:
             continue

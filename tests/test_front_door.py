@@ -209,26 +209,11 @@ def test_a_grey_run_classifies_colour_photos_and_refuses_other_arrays(finished):
         classify(run, "nowhere.jpg")
 
 
-def test_predict_prints_a_line_for_each_photo(finished, tmp_path, capsys):
-    photos = []
-    for number in range(2):
-        photos.append(str(tmp_path / f"{number}.png"))
-        Image.fromarray(np.full((8, 8, 3), 100 * number, np.uint8)).save(photos[-1])
-    assert jaxvit_command.main(["predict", str(finished), *photos, "--top", "2"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    expected = classify(load_run(finished), photos)
-    for line, photo, probabilities in zip(lines, photos, expected, strict=True):
-        top = list(probabilities.items())[:2]
-        assert line == f"{photo}: " + ", ".join(f"{name} {p:.1%}" for name, p in top)
-    assert jaxvit_command.main(["predict", str(finished), *photos, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == dict(zip(photos, expected, strict=True))
-
-
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         (["nonsense"], "unknown command 'nonsense': choose one of predict"),
-        (["predict", "nowhere", "x.jpg"], "nowhere is not a run directory"),
+        (["predict", "nowhere", "x.jpg"], "nowhere does not exist: give a weights file"),
     ],
 )
 def test_a_wrong_command_is_one_line(args, message, capsys):
@@ -366,10 +351,10 @@ def test_extend_without_a_run_or_without_a_number_is_refused(tiny, tmp_path, cap
         parse(["--extend"])
 
 
-def test_predict_shows_three_classes_unless_asked(finished, tmp_path, capsys):
+def test_predict_shows_five_classes_unless_asked(finished, tmp_path, capsys):
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
     assert jaxvit_command.main(["predict", str(finished), str(tmp_path / "a.png")]) == 0
-    assert capsys.readouterr().out.count("%") == 3
+    assert capsys.readouterr().out.count("%") == 5
 
 
 def test_a_run_extended_twice_lists_both_numbers(tiny, tmp_path):

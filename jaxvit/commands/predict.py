@@ -54,13 +54,13 @@ def run(options: Options) -> int:
         predictions.append(each)
         if not to_files:
             print(each, flush=sys.stdout.isatty())
+    lost = len(found.files) - len(predictions)
+    if not predictions:
+        raise UserError(f"none of {lost} photo(s) can be read: the lines above say why")
     if csv:
         write_csv(csv, predictions, min(options.top_k, len(classifier.labels)))
     if json:
         write_json(json, predictions)
-    lost = len(found.files) - len(predictions)
-    if not predictions:
-        raise UserError(f"none of {lost} photo(s) can be read: the lines above say why")
     cli.tell_passed_over(found.passed_over)
     if to_files or lost:
         rate = len(predictions) / (time.perf_counter() - began)

@@ -105,9 +105,10 @@ def labelled_folder(directory: Path, classifier: Classifier) -> Labelled:
 
 def _indices(labels: Sequence[str]) -> dict[str, int]:
     """Class index by folder name."""
-    numbers = {
-        found[1]: index for index, name in enumerate(labels) if (found := WORDNET.match(name))
-    }
+    numbers = {}
+    for index, name in enumerate(labels):
+        if found := WORDNET.match(name):
+            numbers[found[1]] = index
     return numbers | {name: index for index, name in enumerate(labels)}
 
 
@@ -179,7 +180,7 @@ def labelled_split(
     return Labelled(
         found.names,
         found.labels,
-        lambda: (found.images(row) for row in range(len(found))),
+        lambda: (found.pixels[row] for row in found.rows),
         Counter(),
     )
 
