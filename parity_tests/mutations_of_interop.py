@@ -261,12 +261,12 @@ INTEROP = tuple(
              'partial = path.with_name(f".{path.name}.partial-{os.getpid()}")',
              "partial = path"),
         )),
-        ("tests/interop/test_hub.py::test_other_bytes_than_the_server_announced_are_noticed", (
+        ("tests/interop/test_hub.py::test_a_cached_file_is_compared_with_the_hash_in_its_name", (
             ("a download with another hash accepted", HUB,
              "if found != blob.name:",
              "if False:"),
         )),
-        ("tests/interop/test_hub.py::test_weights_are_fetched_with_their_configuration_then_come_from_the_cache", (
+        ("tests/interop/test_hub.py::test_configuration_is_fetched_from_the_commit_of_the_weights", (
             ("configuration files not fetched", HUB,
              'for extra in (CONFIG, PREPROCESSOR, f"{path.name}.json"):',
              "for extra in ():"),

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from test_bad_weights import pretrained
 
+from jaxvit.errors import UserError
+from jaxvit.interop.hub import check_content
+from jaxvit.interop.hub import fetch as fetch_here
 from jaxvit.interop.save import save_pretrained
 
 pytest.importorskip("huggingface_hub")
@@ -206,3 +209,37 @@ def test_a_server_that_cannot_be_reached(tmp_path):
     )
     assert not ok
     assert "not in the cache" in message
+
+
+def test_a_cached_file_is_compared_with_the_hash_in_its_name(tmp_path):
+    good = tmp_path / hashlib.sha256(b"weights").hexdigest()
+    good.write_bytes(b"weights")
+    link = tmp_path / "model.safetensors"
+    link.symlink_to(good)
+    check_content(link, "hf://owner/name")
+    good.write_bytes(b"others")
+    with pytest.raises(UserError, match="SHA-256"):
+        check_content(link, "hf://owner/name")
+
+
+def test_configuration_is_fetched_from_the_commit_of_the_weights(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    asked = []
+
+    def download(repository, file, revision=None):
+        asked.append((file, revision))
+        path = tmp_path / "snapshots" / COMMIT / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        return str(path)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *a, **k: None)
+    assert fetch_here("hf://owner/name@v1").name == "model.safetensors"
+    assert asked == [
+        ("model.safetensors", "v1"),
+        ("config.json", COMMIT),
+        ("preprocessor_config.json", COMMIT),
+        ("model.safetensors.json", COMMIT),
+    ]
