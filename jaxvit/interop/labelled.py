@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxvit.config import Config, config_from_dict
 from jaxvit.data.cache import Track, no_tracking
 from jaxvit.data.datasets import describe, load_dataset
 from jaxvit.data.photos import decode_photos, photos_in
 from jaxvit.errors import UnreadableImage, UserError
 from jaxvit.interop.load import is_run
 from jaxvit.interop.predictions import Classifier
+from jaxvit.interop.saved_run import read_config
 from jaxvit.paths import legible
 
 SPLITS = ("train", "val", "test")
@@ -129,18 +129,6 @@ def _no_class(folder: Path, labels: Sequence[str]) -> str:
         return f"{message}: perhaps it is {' or '.join(map(repr, near[:3]))}; rename the folder"
     known = ", ".join(map(repr, labels[:5])) + (", ..." if len(labels) > 5 else "")
     return f"{message} ({known}): rename or remove it, or give --classes FILE"
-
-
-def read_config(run: Path) -> Config:
-    """The configuration of a run.
-
-    Raises:
-      UserError: it is no run directory.
-    """
-    try:
-        return config_from_dict(Config, json.loads((run / "config.json").read_text()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{run} is not a run directory ({error}): train one first") from error
 
 
 def labelled_split(

@@ -84,6 +84,23 @@ class SavedRun(NamedTuple):
         )
 
 
+def read_config(path: Path) -> Config:
+    """The configuration of a run.
+
+    Raises:
+      UserError: it is no run directory, or another version of jaxvit wrote an option into it.
+    """
+    try:
+        return config_from_dict(Config, json.loads((path / "config.json").read_text()))
+    except TypeError as error:
+        raise UserError(
+            f"{path}/config.json was written by another version of jaxvit ({error}): use that "
+            "version, or train again"
+        ) from error
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} is not a run directory ({error}): train one first") from error
+
+
 def load_run(
     path: str | Path, warn: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
 ) -> SavedRun:
@@ -97,10 +114,10 @@ def load_run(
       UserError: it is not a run directory, or holds no whole checkpoint.
     """
     path = Path(path)
+    config = read_config(path)
     try:
-        config = config_from_dict(Config, json.loads((path / "config.json").read_text()))
         class_names = tuple(json.loads((path / "split.json").read_text())["class_names"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not a run directory ({error}): train one first") from error
     model = make_model(config.model, len(class_names))
     monitor = None if config.select == "last" else MONITOR

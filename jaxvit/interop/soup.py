@@ -15,9 +15,9 @@ from jaxvit.cleanup import removed_on_exit
 from jaxvit.config import Config
 from jaxvit.errors import UserError
 from jaxvit.interop.evaluation import evaluate_images
-from jaxvit.interop.labelled import Labelled, labelled_split, read_config
+from jaxvit.interop.labelled import Labelled, labelled_split
 from jaxvit.interop.predictions import make_classifier
-from jaxvit.interop.saved_run import SavedRun, load_run
+from jaxvit.interop.saved_run import SavedRun, load_run, read_config
 from jaxvit.objectives.metrics import MONITOR
 from jaxvit.optim.averaging import average_weights, greedy_soup
 from jaxvit.runs.checkpoint import Checkpoints

@@ -111,3 +111,14 @@ def test_inspect_shows_what_a_file_is(weights, capsys):
     assert command("inspect", "nowhere.safetensors") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "nowhere.safetensors does not exist" in line
+
+
+def test_a_run_of_another_version_is_said_to_be_one(runs, tmp_path, capsys):
+    config = json.loads((runs.first / "config.json").read_text())
+    config["data"]["of_another_version"] = 1
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert command("inspect", tmp_path) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "was written by another version of jaxvit" in line
+    assert "of_another_version" in line
