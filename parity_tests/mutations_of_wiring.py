@@ -431,7 +431,6 @@ WIRING = tuple(
              "with removed_on_exit(partial):", "with contextlib.nullcontext():"),
             ("a file written in place", "jaxvit.interop.weights_file",
              'path.with_name(f".{path.name}.partial-{os.getpid()}")', "path"),
-            ("pipes read by predict", PHOTOS, "if not stat.S_ISREG(path.stat().st_mode):", "if False:"),
         )),
         ("tests/commands/test_evaluate.py", (
             ("labels by the order of folders", LABELLED, "labels += [label] * len(inside)",

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support
 
+from jaxvit.interop.evaluation import frequent_confusions
 from tests.commands.conftest import command, true_probabilities
 from tests.test_end_to_end import CLASSES, MEAN, STD, read_pixels
 
@@ -119,6 +120,13 @@ def test_a_folder_without_some_classes_is_scored_as_recomputed(runs, tmp_path, c
         f"  {worst['path']}: {worst['predicted']} {worst['confidence']:.1%} "
         f"(is {worst['class']}, {worst['class_probability']:.1%})"
     )
+
+
+def test_the_most_frequent_confusions_come_first_and_equal_ones_in_the_order_of_classes():
+    confusion = np.array([[9, 1, 2], [5, 9, 2], [0, 1, 9]])
+    found = frequent_confusions(confusion, 4)
+    assert found == [(1, 0, 5), (0, 2, 2), (1, 2, 2), (0, 1, 1)]
+    assert confusion[0, 0] == 9
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])

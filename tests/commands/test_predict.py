@@ -182,13 +182,22 @@ def test_photos_are_turned_as_the_run_says_unless_asked_otherwise(runs, tmp_path
     assert "contradict each other" in capsys.readouterr().err
 
 
-def test_one_program_serves_every_batch(runs, tmp_path):
+def test_one_program_serves_every_batch_of_the_size_that_is_asked_for(runs, tmp_path, monkeypatch):
     predictions._compiled.cache_clear()
+    in_batches, sizes = predictions.in_batches, []
+
+    def recorded(images, batch_size):
+        for batch in in_batches(images, batch_size):
+            sizes.append(len(batch.pixels))
+            yield batch
+
+    monkeypatch.setattr(predictions, "in_batches", recorded)
     args = [runs.photos / "test", "--batch-size", "4", "--csv", tmp_path / "p.csv"]
     assert command("predict", runs.first, *args) == 0
     found = load_pretrained(runs.first)
     program = predictions._compiled(found.model, *map(tuple, found.preprocessing[1:]))
     assert program._cache_size() == 1
+    assert sizes == [4] * 6  # of 21 photos
 
 
 def test_decoding_is_ahead_but_not_without_bound(runs):
@@ -274,6 +283,7 @@ def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(tmp_path, monkey
     def end_the_process(self, text, **options):
         write(self, text[:3], **options)
         cleanup.remove_all()  # as a signal does before it ends the process
+        assert os.listdir(tmp_path) == ["p.json"]
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Path, "write_text", end_the_process)
