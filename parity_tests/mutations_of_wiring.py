@@ -471,7 +471,7 @@ WIRING = tuple(
              'found = getattr(dataset, "val")'),
             ("changed splits scored", LABELLED, "if now != before:", "if False:"),
             ("training images scored at the size at which they are stored", LABELLED,
-             "replace(config.data, stored_size=None, dir", "replace(config.data, dir"),
+             "replace(config.data, stored_scale=1.0, dir", "replace(config.data, dir"),
             ("--data-dir ignored", LABELLED, "dir=data_dir or config.data.dir", "dir=config.data.dir"),
             ("unreadable photos not listed", EVALUATION, "unreadable.append(str(done))", "pass"),
             ("--on-error stop ignored by evaluate", EVALUATION, 'if on_error == "stop":', "if False:"),

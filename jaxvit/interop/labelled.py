@@ -149,7 +149,7 @@ def labelled_split(
     if not is_run(path):
         raise UserError(f"{run} is no run, so it has no {split} split: give a folder of images")
     config = read_config(path)
-    data = replace(config.data, stored_size=None, dir=data_dir or config.data.dir)
+    data = replace(config.data, stored_scale=1.0, dir=data_dir or config.data.dir)
     try:
         dataset = load_dataset(data, config.model.img_size, data.channels, track)
     except UserError as error:
@@ -158,7 +158,7 @@ def labelled_split(
         ) from error
     found = getattr(dataset, split)
     now, before = describe(dataset)[split], _described(path, split)
-    if split == "train" and config.data.stored_size:  # these were stored at another size
+    if split == "train" and config.data.stored_scale != 1:  # these were stored at another size
         now, before = dict.fromkeys(now), dict.fromkeys(before)
     if now != before:
         raise UserError(

@@ -238,7 +238,7 @@ def test_the_train_split_of_images_stored_larger_is_decoded_as_for_scores(runs, 
     run, out = tmp_path / "run", tmp_path / "e.json"
     shutil.copytree(runs.first, run)
     config = json.loads((run / "config.json").read_text())
-    config["data"]["stored_size"] = 20
+    config["data"]["stored_scale"] = 20 / 12
     (run / "config.json").write_text(json.dumps(config))
     assert command("evaluate", run, "train", "--json", out) == 0
     assert_values(json.loads(out.read_text()), expected(runs.first, *files(runs.photos / "train")))
