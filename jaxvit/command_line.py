@@ -18,6 +18,7 @@ Options = TypeVar("Options")
 USAGE = "usage: python train_jax.py [PRESET] [--option value ...]"
 COMMON = (
     "--data.dir DIR          the folder of images, DIR/<class>/*.jpg",
+    "--init.weights PATH     pretrained weights: a file, a run, or hf://OWNER/NAME",
     "--out DIR               where the run is written",
     "--epochs N              passes over the training images",
     "--batch-size N          images in a step",

@@ -75,6 +75,11 @@ def frozen_layers(freeze: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def not_empty(option: str, value: str) -> None:
+    """Anything but an empty text."""
+    require(value != "", f"--{option} is empty: give a name, or leave it out")
+
+
 def span(low: float, high: float, what: str) -> Check:
     """A pair LOW HIGH with low < LOW <= HIGH <= high."""
 
@@ -244,8 +249,9 @@ class InitConfig:
     """Where training starts from."""
 
     # Pretrained weights: a .safetensors or .npz file, a directory of Hugging Face or timm, one of
-    # our runs, or hf://OWNER/NAME. The model is theirs, with a new head.
-    weights: str | None = option(None, directory)
+    # our runs, or hf://OWNER/NAME. The model is theirs, with a new head. A resumed run compares the
+    # weights, not the name.
+    weights: str | None = option(None, not_empty, may_change=True)
     # How the tensors of the file are named; None recognises it.
     layout: Literal["timm", "hf", "google", "lukemelas", "torchvision", "lab"] | None = None
 
@@ -491,6 +497,10 @@ class Config:
             "--data.cache-features needs --optim.freeze backbone: features that are trained change",
         )
         require(
+            not self.data.cache_features or self.init.weights is not None,
+            "--data.cache-features needs pretrained weights: give --init.weights PATH",
+        )
+        require(
             self.optim.weight_decay is not None or self.data.cache_features,
             "--optim.weight-decay None tries several, which needs --data.cache-features: give a "
             "number",
@@ -515,9 +525,11 @@ class Config:
         require(
             bool(out.name), f"--out {self.out} is no place for a run: give a directory below it"
         )
+        local = self.init.weights and not self.init.weights.startswith("hf://")
         for name, value in {
             "data.dir": self.data.dir,
             "data.cache-dir": self.data.cache_dir,
+            "init.weights": self.init.weights if local else None,
         }.items():
             require(
                 value is None or not user_path(name, value).resolve().is_relative_to(out),

@@ -46,7 +46,7 @@ FOLLOWS_WEIGHTS = DataConfig(
 PRETRAINED = ModelConfig(
     img_size=None, patch_size=None, in_channels=None, embed_dim=None, num_heads=None,
     num_layers=None, mlp_ratio=None, norm_eps=None, gelu=None, layer_scale=None,
-    register_tokens=None, qkv_bias=None, dropout=0.0, init="vit",
+    register_tokens=None, qkv_bias=None, pool=None, dropout=0.0, init="vit",
 )  # fmt: skip
 PETS = DataConfig(name="oxford_iiit_pet", mean=None, std=None)
 SMALL = ModelConfig(
@@ -171,8 +171,8 @@ PRESETS: dict[str, Config] = {
         batch_size=16,
         label_smoothing=0.0,
         keep_memory=True,
-        data=replace(FOLLOWS_WEIGHTS, name="oxford_iiit_pet", resize="squash"),
-        # As pytorch-pretrained-vit has it, and the head as PyTorch draws it.
+        data=DataConfig(name="oxford_iiit_pet", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+        # As pytorch-pretrained-vit has it.
         model=replace(
             PRETRAINED,
             img_size=384,
@@ -180,7 +180,6 @@ PRESETS: dict[str, Config] = {
             activation_dropout=0.0,
             attention_dropout=0.1,
             projection_dropout=0.1,
-            init="torch",
         ),
         optim=OptimConfig(
             name="sgd",
@@ -290,6 +289,8 @@ def by_number_of_images_to_tune(images: int, val_images: int) -> dict[str, Any]:
         "epochs": min(30, max(5, round(11_000 / images))),
         "batch_size": 32 if images < 1000 else 64,
         "select": "last" if val_images < FEW_TO_VALIDATE else "best",
+        "model": {"init": "vit"},
+        "optim": {"decay": "matrices"},
     }
 
 

@@ -13,6 +13,7 @@ from jaxvit.errors import UnreadableImage
 
 # Detected from the content, not from the file's name. Pillow tries no other format's decoder.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+MAX_RESIZED = 2**25  # pixels after resizing, which for a thin image may be many more than before
 MAX_PIXELS = 2 * 89_478_485  # in one image: Pillow's own limit for decompression bombs
 SIXTEEN_BITS = {"I", "I;16", "I;16L", "I;16B", "I;16N"}  # Pillow's modes of 16-bit grey
 
@@ -99,6 +100,9 @@ def prepare_image(
     """A PIL image as decode_image returns it: uint8 (size, size, channels)."""
     if upright:
         image = ImageOps.exif_transpose(image)
+    width, height = geometry.resized(image.width, image.height)
+    if width * height > MAX_RESIZED:
+        raise ValueError(f"{image.width} x {image.height} pixels are too thin to be resized")
     image = _to_rgb(image)
     pixels = geometry.apply(image if channels == 3 else image.convert("L"))
     return pixels if channels == 3 else pixels[:, :, None]

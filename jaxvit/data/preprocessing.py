@@ -29,17 +29,21 @@ class Geometry(NamedTuple):
     crop_share: float = 1.0
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
+    def resized(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of an image before its centre is cut out."""
+        target = math.floor(self.size / self.crop_share)
+        if self.resize == "squash":
+            return target, target
+        short = min(width, height)
+        # As torchvision: the longer side is rounded down.
+        sides = (
+            target if side == short else int(target * side / short) for side in (width, height)
+        )
+        return tuple(sides)
+
     def apply(self, image: Image.Image) -> np.ndarray:
         """uint8 (size, size), or (size, size, 3) of an RGB image."""
-        target = math.floor(self.size / self.crop_share)
-        width, height = target, target
-        if self.resize == "short_side":
-            short = min(image.width, image.height)
-            # As torchvision: the longer side is rounded down.
-            width, height = (
-                target if side == short else int(target * side / short)
-                for side in (image.width, image.height)
-            )
+        width, height = self.resized(image.width, image.height)
         if (width, height) != image.size:
             image = image.resize((width, height), FILTERS[self.interpolation])
         left, top = (round((side - self.size) / 2) for side in (width, height))

@@ -53,7 +53,7 @@ def spelled(tensors: Tensors) -> dict[str, Named]:
         name = original.removeprefix(prefix)
         if name == "pos_embedding":
             name = "Transformer/posembed_input/pos_embedding"
-        if name.startswith(f"{BLOCK}/"):
+        if name.startswith(f"{BLOCK}/") and array.ndim > 0:
             for i, part in enumerate(array):
                 one = _within_a_layer(name.replace(f"{BLOCK}/", f"{BLOCK}_{i}/"))
                 found[one] = Named(f"{original}[{i}]", part)

@@ -1,6 +1,7 @@
 """Pretrained weights of any layout, or a run of ours, as one kind of thing."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def load_pretrained(
     if text.startswith(HUB):
         path = fetch(text)
         names.append(text.removeprefix(HUB))
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.is_dir() and is_run(path):
         pretrained, method = _load_run(path, layout, options), "bicubic_antialias"
     else:
@@ -143,7 +144,8 @@ def _load_run(path: Path, layout: str | None, options: Mapping[str, Any] | None)
     if options:
         raise UserError(f"{path} is a run, which has its settings in itself: give no options")
     run = load_run(path)
-    config = without_dropout(run.config.model)
+    # Its matmuls stay in the type that it was trained and scored with.
+    config = replace(without_dropout(run.config.model), dtype=run.config.model.dtype)
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), jax.device_get(run.params))
     flat = flatten_dict(params, sep="/")
     report = Report(
@@ -227,4 +229,5 @@ def _build(reading: Reading, settings: Settings, source: str, keep_head: bool) -
         names,
         layout.name,
         report,
+        True if settings["upright"] is None else settings["upright"],
     )

@@ -92,7 +92,8 @@ def measure_shape(named: Mapping[str, Named], layout: Layout, source: str) -> Sh
     registers = num_classes = 0
     if has("registers"):
         entry = by_ours["registers"]
-        registers = take(named, entry.theirs[0], entry, source).array.shape[-2]
+        array = take(named, entry.theirs[0], entry, source).array
+        registers = array.shape[-2] if array.ndim > 1 else 1
     features = embed_dim
     if has("head"):
         features, num_classes = theirs("head/kernel", 2).shape

@@ -26,7 +26,7 @@ class Report(NamedTuple):
     Attributes:
       title: the file and its layout.
       rows: every tensor of the file, and those that the file lacked.
-      lines: where settings come from, and warnings.
+      lines: where settings come from.
       warnings: lines that ask for a decision of the user.
     """
 

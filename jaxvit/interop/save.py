@@ -53,7 +53,9 @@ def save_pretrained(pretrained: Pretrained, path: str | Path, to: str) -> list[s
     if path.is_dir() and is_run(path):
         raise UserError(f"{path} is a run, which would be overwritten: give another directory")
     tensors = to_layout(pretrained, layout)
-    metadata = to_metadata(config, pretrained.preprocessing, pretrained.class_names)
+    metadata = to_metadata(
+        config, pretrained.preprocessing, pretrained.class_names, pretrained.upright
+    )
     said: set[str] = set()  # settings that files beside the weights tell the layout's programs
     beside: dict[str, dict[str, Any]] = {}
     if not is_file and to in ("timm", "hf"):

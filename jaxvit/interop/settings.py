@@ -236,7 +236,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def to_metadata(
-    config: ModelConfig, preprocessing: Preprocessing, class_names: tuple[str, ...] | None
+    config: ModelConfig,
+    preprocessing: Preprocessing,
+    class_names: tuple[str, ...] | None,
+    upright: bool,
 ) -> str:
     """What jaxvit writes with weights, as JSON; see from_metadata."""
     return json.dumps(
@@ -247,6 +250,7 @@ def to_metadata(
                 "std": preprocessing.std,
             },
             "class_names": class_names,
+            "upright": upright,
         }
     )  # fmt: skip
 
@@ -265,6 +269,7 @@ def from_metadata(text: str) -> dict[str, Any]:
         values |= {name: images[name] for name in OF_IMAGES}
         values["img_size"] = config.img_size
         values["class_names"] = written["class_names"]
+        values["upright"] = written.get("upright", True)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"what jaxvit wrote with the weights is damaged ({error}): write the file again"

@@ -71,8 +71,10 @@ def best_checkpoints(run: str, number: int, warn: Callable[[str], None]) -> list
     read_config(Path(run))
     found = []
     for each in ranked_weights(Path(run) / "checkpoints", MONITOR, warn):
-        if each.scores is not None and len(found) < number:
+        if each.scores is not None:
             found.append(Candidate(run, each.step, _params(each.weights)))
+        if len(found) == number:
+            break
     if len(found) < 2:
         raise UserError(
             f"{run} keeps {len(found)} validated checkpoint(s), and a soup needs at least 2: train "
@@ -121,15 +123,21 @@ def _architecture(run: SavedRun) -> Any:
 def _refuse_leaks(runs: Sequence[str]) -> None:
     """The first run scores the soup, so no other may have been trained on its images."""
     splits = {run: json.loads((Path(run) / "split.json").read_text()) for run in runs}
+    # Where training images are stored larger, their pixels are others than when they are scored.
+    larger = any(read_config(Path(run)).data.stored_scale != 1 for run in runs)
+
+    def identity(name: str, crc: str) -> tuple[str, str]:
+        return (name, "") if larger else (name, crc)
+
     held_out = {
-        (name, crc): split for split in SPLITS for name, crc in splits[runs[0]][split].items()
+        identity(*item): split for split in SPLITS for item in splits[runs[0]][split].items()
     }
     for run in runs[1:]:
-        for item in splits[run]["train"].items():
-            if item in held_out:
+        for name, crc in splits[run]["train"].items():
+            if split := held_out.get(identity(name, crc)):
                 raise UserError(
-                    f"{run} was trained on {item[0]}, which is a {held_out[item]} image of "
-                    f"{runs[0]}: average runs of one split (--data.split-seed)"
+                    f"{run} was trained on {name}, which is a {split} image of {runs[0]}: average "
+                    "runs of one split (--data.split-seed)"
                 )
 
 

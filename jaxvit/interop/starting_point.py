@@ -31,13 +31,15 @@ def follow_weights(config: Config) -> Config:
         are given where the preset starts from some.
     """
     if config.init.weights is None:
-        if config.model.num_layers is None:
-            raise UserError(
-                "this preset starts from pretrained weights: give --init.weights PATH, such as a "
-                ".safetensors file, a run, or hf://OWNER/NAME (docs/finetune.md says where from)"
-            )
+        _refuse_nothing_to_follow(config)
         return config
     found = load_backbone(config)
+    theirs, ours = found.model_config.in_channels, config.data.channels
+    if theirs != ours:
+        raise UserError(
+            f"the weights in {config.init.weights} take images of {theirs} channel(s), and those "
+            f"of --data.name {config.data.name} have {ours}: choose other weights"
+        )
     model, images = {}, {}
     for name in OF_WEIGHTS:
         given, theirs = getattr(config.model, name), getattr(found.model_config, name)
@@ -68,6 +70,26 @@ def follow_weights(config: Config) -> Config:
     return replace(
         config, model=replace(config.model, **model), data=replace(config.data, **images)
     )
+
+
+def _refuse_nothing_to_follow(config: Config) -> None:
+    """Raises UserError where a value is None that only weights decide."""
+    if config.model.num_layers is config.model.mlp_ratio is None:
+        raise UserError(
+            "this preset starts from pretrained weights: give --init.weights PATH, such as a "
+            ".safetensors file, a run, or hf://OWNER/NAME (docs/finetune.md says where from)"
+        )
+    of_model = ("num_layers", "mlp_ratio", "norm_eps", "gelu", "layer_scale", "register_tokens",
+                "qkv_bias", "pool")  # fmt: skip
+    values = {f"model.{name}": getattr(config.model, name) for name in of_model}
+    for name in ("resize", "crop_share", "interpolation"):
+        values[f"data.{name}"] = getattr(config.data, name)
+    for name, value in values.items():
+        if value is None:
+            raise UserError(
+                f"--{name.replace('_', '-')} is None, which follows pretrained weights: give "
+                "--init.weights PATH, or a value"
+            )
 
 
 def describe_backbone(config: Config, found: Pretrained) -> tuple[str, ...]:

@@ -169,13 +169,13 @@ class RunDirectory:
         except (OSError, ValueError, AttributeError):
             return True  # damaged, but a run wrote it
 
-    def open(self, split: dict[str, dict[str, str] | list[str]]) -> None:
+    def open(self, split: dict[str, Any]) -> None:
         """Makes the directory, or checks that the run to resume was made of the same data.
 
         It appears with its config.json and split.json in it or not at all.
 
         Args:
-          split: of data.datasets.describe.
+          split: of data.datasets.describe, and "pretrained_sha256".
 
         Raises:
           UserError: it cannot be written, or the data has changed since the run began.
@@ -188,6 +188,11 @@ class RunDirectory:
                 raise UserError(
                     f"{path} cannot be read ({error}): restore it, or start again with --overwrite"
                 ) from error
+            if _weights_of(before) != _weights_of(split):
+                raise UserError(
+                    "--init.weights: the weights are not those that the run in "
+                    f"{self.path} began with: restore them, or start again with --overwrite"
+                )
             difference = _first_difference(before, split)
             if difference is not None:
                 raise UserError(
@@ -322,7 +327,11 @@ def _read_run(path: Path) -> dict | None:
     return written if ours else None
 
 
-def _first_difference(before: Any, now: dict[str, dict[str, str] | list[str]]) -> str | None:
+def _weights_of(split: Any) -> str | None:
+    return split.get("pretrained_sha256") if isinstance(split, dict) else None
+
+
+def _first_difference(before: Any, now: dict[str, Any]) -> str | None:
     if not isinstance(before, dict) or before.get("class_names") != now["class_names"]:
         return "other classes"
     for split in ("train", "val", "test"):

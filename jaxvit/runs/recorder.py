@@ -72,7 +72,8 @@ class Recorder:
         self._stop = StopSignals(largest, 10 if jax.process_count() > 1 else 1)
 
     def __enter__(self) -> "Recorder":
-        config, run, described = self._config, self._run, describe(self._data)
+        config, run = self._config, self._run
+        described = describe(self._data) | {"pretrained_sha256": self._task.pretrained_sha256}
         check_same(
             {
                 "options": [repr(replace(config, distributed=DistributedConfig()))],

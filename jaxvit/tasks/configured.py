@@ -11,6 +11,7 @@ from jaxvit.interop.starting_point import describe_backbone, load_backbone
 from jaxvit.models.transformer import make_model
 from jaxvit.objectives.targets import balanced_weights
 from jaxvit.optim.optimizers import make_optimizer
+from jaxvit.runtime.digest import sha256
 from jaxvit.tasks.classification import make_classification
 from jaxvit.tasks.classification_report import draw_report
 from jaxvit.tasks.head_sweep import sweep_decay
@@ -45,4 +46,8 @@ def make_task(config: Config, data: Dataset, total_steps: int, axis: str | None)
     if config.init.weights is None:
         return task
     found = load_backbone(config, config.model.img_size)
-    return task._replace(pretrained=found.params, notes=(*describe_backbone(config, found), *notes))
+    return task._replace(
+        pretrained=found.params,
+        pretrained_sha256=sha256(found.params),
+        notes=(*describe_backbone(config, found), *notes),
+    )

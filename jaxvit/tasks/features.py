@@ -1,5 +1,6 @@
 """The features of a frozen backbone, computed once and cached: only the head is left to train."""
 
+import contextlib
 import hashlib
 import zlib
 from dataclasses import replace
@@ -15,13 +16,12 @@ from jaxvit.cleanup import removed_on_exit
 from jaxvit.config import Config
 from jaxvit.data.cache import Track
 from jaxvit.data.datasets import Dataset, Split
-from jaxvit.errors import UserError
 from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.starting_point import load_backbone
 from jaxvit.paths import user_path
 from jaxvit.runtime.devices import Devices
 from jaxvit.runtime.digest import sha256
-from jaxvit.runtime.distributed import is_main, wait_for_all
+from jaxvit.runtime.distributed import is_main, largest
 from jaxvit.training.evaluate import make_score
 from jaxvit.training.task import Task
 
@@ -42,7 +42,8 @@ def add_features(data: Dataset, config: Config, devices: Devices, track: Track) 
       track: shows progress.
 
     Raises:
-      UserError: the weights cannot be read, or the cache cannot be written.
+      UserError: the weights cannot be read. A cache that cannot be written is no error: they are
+        computed again the next time.
     """
     found = load_backbone(config, config.model.img_size)
     if config.model.pool != found.model_config.pool:
@@ -54,10 +55,9 @@ def add_features(data: Dataset, config: Config, devices: Devices, track: Track) 
     described = f"{FORMAT} {sha256(found.params)} {seen_as}"
     files = {name: cache / _file_name(described, split) for name, split in splits.items()}
     features = {name: _read(files[name], len(split)) for name, split in splits.items()}
-    wait_for_all("every process has looked for cached features")
     compute = None
     for name in names:
-        if features[name] is None:
+        if largest(int(features[name] is None)):  # in one process at least: all compute together
             compute = compute or _make_compute(found, config, devices)
             features[name] = compute(splits[name], track, name)
             if is_main():
@@ -119,12 +119,6 @@ def _read(file: Path, rows: int) -> np.ndarray | None:
 
 def _write(file: Path, features: np.ndarray) -> None:
     partial = file.with_suffix(".partial.npz")
-    try:
-        with FileLock(f"{file}.lock"), removed_on_exit(partial):
-            np.savez(partial, features=features, crc32=zlib.crc32(features.tobytes()))
-            partial.replace(file)
-    except OSError as error:
-        raise UserError(
-            f"the cached features {file} ({features.nbytes / 1e6:,.1f} MB) cannot be written "
-            f"({error.strerror or error}): choose another place with --data.cache-dir DIR"
-        ) from error
+    with contextlib.suppress(OSError), FileLock(f"{file}.lock"), removed_on_exit(partial):
+        np.savez(partial, features=features, crc32=zlib.crc32(features.tobytes()))
+        partial.replace(file)

@@ -1,5 +1,6 @@
 """The weight decay of a head on frozen features, chosen on validation."""
 
+import math
 from fractions import Fraction
 from functools import partial
 from typing import NamedTuple
@@ -12,6 +13,7 @@ import optax
 from jaxvit.config import Config
 from jaxvit.data.datasets import Dataset
 from jaxvit.data.loader import train_batches
+from jaxvit.errors import UserError
 from jaxvit.objectives.losses import soft_target_cross_entropy
 from jaxvit.objectives.targets import smooth_labels
 from jaxvit.optim.optimizers import make_optimizer
@@ -55,6 +57,9 @@ def sweep_decay(
       config: batch_size, seed, label_smoothing and optim.
       total_steps, steps_per_epoch: of the run, for the schedule.
       class_weights: as for make_classification.
+
+    Raises:
+      UserError: every head diverged.
     """
     classes = len(data.class_names)
     batches = train_batches(data.train, config.batch_size, config.seed, with_index=True)
@@ -93,5 +98,9 @@ def sweep_decay(
     losses = jax.jit(jax.vmap(partial(trained_and_scored, order=jnp.asarray(order))))(
         jnp.asarray(DECAYS)
     )
-    losses = tuple(map(float, losses))
+    losses = tuple(float(x) if np.isfinite(x) else math.inf for x in losses)
+    if min(losses) == math.inf:
+        raise UserError(
+            f"the head diverges with every weight decay: lower --optim.lr {config.optim.lr:g}"
+        )
     return Sweep(DECAYS[int(np.argmin(losses))], losses)

@@ -134,6 +134,7 @@ class Task(NamedTuple):
       pretrained: parameters on the host that replace those that init draws: nested dicts, part of
         params.
       notes: lines to be said before training.
+      pretrained_sha256: of the weights that training starts from; a resumed run has the same.
       facts: for summary.json, by name: what was found out before training.
     """
 
@@ -152,4 +153,5 @@ class Task(NamedTuple):
     draw: Callable[[Results], dict[str, Any]] = lambda results: {}
     pretrained: Params | None = None
     notes: tuple[str, ...] = ()
+    pretrained_sha256: str | None = None
     facts: Mapping[str, Any] = MappingProxyType({})

@@ -352,3 +352,10 @@ def test_no_more_pixels_than_the_budget_are_decoded_at_once(monkeypatch):
     assert most == 2
     with budget.spend(10**9):  # an image above the limit does not wait forever
         pass
+
+
+def test_an_image_too_thin_to_be_resized_is_named():
+    thin = Image.fromarray(np.zeros((2, 30000, 3), np.uint8))
+    with pytest.raises(UnreadableImage, match="name cannot .*30000 x 2 pixels are too thin"):
+        decode_image(encoded(thin), Geometry(224, "short_side"), "name")
+    assert decode_image(encoded(thin), Geometry(8), "name").shape == (8, 8, 3)

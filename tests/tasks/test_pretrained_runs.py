@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 
@@ -217,6 +218,86 @@ def test_balanced_losses_are_weighted_by_the_classes_of_the_batch(folder):
     loss, _ = task.phases[0].loss(state.params, {}, jax.random.key(0), inputs)
     weights = 27 / (3 * np.array(COUNTS["train"]))
     assert float(loss) == pytest.approx(math.log(3) * float((targets @ weights).mean()), rel=1e-5)
+
+
+def test_a_run_is_resumed_with_the_same_weights_wherever_they_lie_and_with_no_others(
+    folder, probe, capsys
+):
+    train(folder, "probe", "resumed", "--epochs", "2")
+    (folder / "resumed" / "summary.json").unlink()
+    args = arguments(folder, "probe", "resumed", "--epochs", "2", weights=1)
+    assert train_jax.main(args) == 2
+    assert "the weights are not those that the run in" in capsys.readouterr().err
+    shutil.copytree(folder / "weights0", folder / "moved")
+    args[args.index("--init.weights") + 1] = str(folder / "moved")
+    assert train_jax.main(args) == 0
+    assert "resuming" in capsys.readouterr().out
+
+
+def test_a_decay_that_diverges_is_not_chosen(folder):
+    _, config = parse(arguments(folder, "probe", "x", "--epochs", "2"))
+    data = load_dataset(config.data, 16, 3)
+    rng = np.random.default_rng(0)
+
+    def with_features(name, scale):
+        split = getattr(data, name)
+        features = scale * rng.standard_normal((len(split), 4)).astype(np.float32)
+        return replace(split, features=features)
+
+    sgd = replace(config.optim, name="sgd", lr=5.0)
+    config = replace(config, optim=sgd)
+    total, per_epoch = 400, Fraction(len(data.train), 8)
+    data = data._replace(train=with_features("train", 1), val=with_features("val", 1))
+    sweep = sweep_decay(data, config, total, per_epoch)
+    assert math.inf in sweep.losses
+    assert sweep.decay == DECAYS[int(np.argmin(sweep.losses))]
+    data = data._replace(train=with_features("train", 1e25))
+    with pytest.raises(UserError, match="the head diverges with every weight decay: lower"):
+        sweep_decay(data, config, total, per_epoch)
+
+
+def test_the_pooling_of_a_run_is_followed(folder):
+    train(folder, "finetune", "pooled", "--epochs", "1", "--model.pool", "mean")
+    args = arguments(folder, "probe", "x")
+    args[args.index("--init.weights") + 1] = str(folder / "pooled")
+    _, config = parse(args)
+    assert config.model.pool == "mean"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["folder", "--model.norm-eps", "None"], "--model.norm-eps is None, which follows"),
+        (["folder", "--data.crop-share", "None"], "--data.crop-share is None, which follows"),
+        (["finetune", "--model.num-layers", "4"], "--model.mlp-ratio is None, which follows"),
+        (
+            ["folder", "--data.cache-features", "--optim.freeze", "backbone", "--augment.flip-p",
+             "0", "--augment.crop-scale", "1", "1", "--augment.mixup-alpha", "0",
+             "--augment.cutmix-alpha", "0"],
+            "--data.cache-features needs pretrained weights",
+        ),
+    ],
+)  # fmt: skip
+def test_options_that_only_weights_decide_need_weights(folder, args, message):
+    with pytest.raises(UserError, match=message):
+        parse([*args, "--data.dir", str(folder / "images")])
+
+
+def test_weights_of_other_channels_or_inside_the_run_are_refused(folder):
+    weights = ["--init.weights", str(folder / "weights0")]
+    with pytest.raises(UserError, match="take images of 3 channel.* digits have 1: choose other"):
+        parse(["finetune", "--data.name", "digits", *weights])
+    with pytest.raises(UserError, match="--init.weights .* lies in --out"):
+        parse(
+            [
+                "finetune",
+                "--data.dir",
+                str(folder / "images"),
+                *weights,
+                "--out",
+                str(folder / "weights0"),
+            ]
+        )
 
 
 @pytest.mark.parametrize(
