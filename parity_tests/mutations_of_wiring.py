@@ -450,7 +450,7 @@ WIRING = tuple(
              "True"),
             ("convert always to timm", "jaxvit.commands.convert", "destination, options.to)", 'destination, "timm")'),
             ("the hash of one array shown by inspect", DESCRIPTION, "sha256(pretrained.params)",
-             'sha256(pretrained.params["head"])'),
+             "sha256(pretrained.params['head'])"),
             ("the crop's share not shown", DESCRIPTION, "{geometry.crop_share:g}", "1"),
             ("the last scores shown as the best", DESCRIPTION, 'summary.get("best")', 'summary.get("nothing")'),
         )),
