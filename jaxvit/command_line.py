@@ -36,7 +36,7 @@ COMMON = (
 
 def help_text() -> str:
     """The first screen: presets, the options that people use, and how to see all."""
-    presets = [f"  {name:11} {about}" for name, about in ABOUT.items()]
+    presets = [f"  {name:13}{about}" for name, about in ABOUT.items()]
     options = [f"  {line}" for line in COMMON]
     return "\n".join(
         [

@@ -63,8 +63,8 @@ STRONG = AugmentConfig(crop_scale=(0.4, 1.0), flip_p=0.5, mixup_alpha=0.2, cutmi
 ABOUT = {
     "digits": "8 x 8 digits, embedded: no download, a minute on two cores",
     "folder": "your own photos, DIR/<class>/*.jpg: follows their number",
-    "probe": "a new head on frozen pretrained weights: seconds, and few photos suffice",
-    "finetune": "pretrained weights, trained further on your own photos: minutes",
+    "probe": "a new head on frozen pretrained weights: for few photos",
+    "finetune": "pretrained weights, trained further on your photos",
     "pets-small": "a small ViT on Oxford-IIIT Pet at 64 pixels: minutes on two cores",
     "pets-b16-384": "ViT-B/16 at 384 on Oxford-IIIT Pet by SGD: for a GPU",
     "pets-lab": "the lab's numbers exactly: ViT-B/16 at 224 on Oxford-IIIT Pet",

@@ -125,6 +125,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "crop_share": (lambda v: _is_number(v) and 0 < v <= 1, "above 0 and at most 1"),
     "interpolation": _of("bilinear", "bicubic"),
     "class_names": (_all(lambda v: isinstance(v, str)), "strings"),
+    "upright": (lambda v: isinstance(v, bool), "true or false"),
 }
 
 
