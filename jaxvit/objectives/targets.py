@@ -47,7 +47,7 @@ def balanced_weights(counts: np.ndarray) -> np.ndarray:
     Source: King and Zeng 2001; the same as scikit-learn's class_weight="balanced".
 
     Example:
-      >>> balanced_weights(np.array([1, 3])).round(3).tolist()
-      [2.0, 0.667]
+      >>> [f"{weight:.3f}" for weight in balanced_weights(np.array([1, 3]))]
+      ['2.000', '0.667']
     """
     return (counts.sum() / (len(counts) * counts)).astype(np.float32)

@@ -92,6 +92,7 @@ class Pixels(nn.Module):
     """A model for images of 1 x 1 pixels, whose logits are the channels."""
 
     num_classes: int
+    img_size: int = 1
 
     def __call__(self, images: jax.Array, deterministic: bool) -> jax.Array:
         return images[:, 0, 0]
