@@ -12,7 +12,7 @@ from jaxvit.config import DataConfig
 from jaxvit.data.cache import Track, no_tracking
 from jaxvit.errors import UserError
 from jaxvit.paths import user_path
-from jaxvit.runs.progress import track
+from jaxvit.runs.progress import passed_over_line, track
 from jaxvit.runtime.compiler import keep_programs
 
 Run = Annotated[Positional[str], arg(metavar="RUN")]
@@ -44,8 +44,7 @@ def to_stderr(line: str) -> None:
 def tell_passed_over(kinds: Mapping[str, int]) -> None:
     """Files of image formats that are not decoded here: number by suffix."""
     if kinds:
-        named = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
-        to_stderr(f"passed over {named}: convert them to .jpg or .png to use them")
+        to_stderr(passed_over_line(kinds))
 
 
 def show_progress(shown: bool = True) -> Track:

@@ -20,6 +20,7 @@ from jaxvit.paths import user_path
 
 # Share of each class held out for the test where a source has no test split; the same in every run.
 TEST_FRACTION = 0.15
+SPLITS = ("train", "val", "test")
 NO_CHECKSUMS = np.empty(0, np.uint32)
 
 
@@ -31,9 +32,8 @@ class Split:
     rows: np.ndarray  # (N,), indices into pixels
     labels: np.ndarray  # int32 (N,)
     names: tuple[str, ...]
-    crc32: np.ndarray = field(
-        default_factory=NO_CHECKSUMS.copy
-    )  # (N,), of each example's pixels; or empty
+    # (N,), of each example's pixels; or empty
+    crc32: np.ndarray = field(default_factory=NO_CHECKSUMS.copy)
     features: np.ndarray | None = None  # float32 (N, F), which batches then hold for the images
 
     def __len__(self) -> int:
@@ -152,7 +152,7 @@ def load_dataset(
         tuple(sorted(skipped)),
         source.passed_over,
     )
-    for name in ("train", "val", "test"):
+    for name in SPLITS:
         if len(getattr(data, name)) == 0:
             first = data.skipped[0]
             raise UserError(f"no image of the {name} split can be read; the first: {first}")

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from jaxvit.interop.load import Pretrained, is_run
+from jaxvit.interop.report import joined
 from jaxvit.runtime.digest import sha256
 
 NAMES_SHOWN = 8
@@ -44,18 +45,14 @@ def describe_pretrained(pretrained: Pretrained, path: str | Path) -> Iterator[st
     yield f"SHA-256        {sha256(pretrained.params)}"
     yield (
         f"preprocessing  {geometry.resize} to {geometry.size} pixels, crop share "
-        f"{geometry.crop_share:g}, {geometry.interpolation}; mean {_numbers(preprocessing.mean)}, "
-        f"std {_numbers(preprocessing.std)}"
+        f"{geometry.crop_share:g}, {geometry.interpolation}; mean {joined(preprocessing.mean)}, "
+        f"std {joined(preprocessing.std)}"
     )
     yield f"classes        {_classes(pretrained)}"
     if Path(path).is_dir() and is_run(Path(path)):
         yield from _of_run(Path(path))
     yield ""
     yield str(pretrained.report)
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return "/".join(f"{value:.4g}" for value in values)
 
 
 def _classes(pretrained: Pretrained) -> str:

@@ -16,6 +16,7 @@ from jaxvit.interop.predictions import (
     batch_size_for,
     compute_ahead,
     in_batches,
+    leave_out,
 )
 from jaxvit.objectives.metrics import Counts, Prediction, compute_metrics, count, predict
 from jaxvit.shapes import Array
@@ -76,9 +77,7 @@ def evaluate_images(
     images = track(labelled.images(), number, what)
     for done in compute_ahead(in_batches(images, size), compute):
         if isinstance(done, UnreadableImage):
-            if on_error == "stop":
-                raise UnreadableImage(f"{done}, or leave it out with --on-error skip")
-            warn(f"left out: {done}")
+            leave_out(done, on_error, warn)
             unreadable.append(str(done))
             continue
         batch, (counts, predicted) = done

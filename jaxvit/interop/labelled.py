@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxvit.data.cache import Track, no_tracking
-from jaxvit.data.datasets import describe, load_dataset
+from jaxvit.data.datasets import SPLITS, describe, load_dataset
 from jaxvit.data.photos import decode_photos, photos_in
 from jaxvit.errors import UnreadableImage, UserError
 from jaxvit.interop.load import is_run
@@ -20,7 +20,6 @@ from jaxvit.interop.predictions import Classifier
 from jaxvit.interop.saved_run import read_config
 from jaxvit.paths import legible
 
-SPLITS = ("train", "val", "test")
 WORDNET = re.compile(r"(n\d{8})\b")  # ImageNet's folders, at the start of "n01440764 tench"
 
 

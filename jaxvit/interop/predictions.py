@@ -181,6 +181,13 @@ def predict_images(
         yield from zip(batch.rows.tolist(), probabilities, strict=False)  # without the padding
 
 
+def leave_out(error: UnreadableImage, on_error: str, warn: Callable[[str], None]) -> None:
+    """Tells of an image that cannot be read, with on_error "skip"; raises with "stop"."""
+    if on_error == "stop":
+        raise UnreadableImage(f"{error}, or leave it out with --on-error skip")
+    warn(f"left out: {error}")
+
+
 class Prediction(NamedTuple):
     """The most probable classes of a file, the most probable first.
 
@@ -231,9 +238,7 @@ def predict_files(
     tracked = track(images, len(paths), "images")
     for found in predict_images(classifier, tracked, batch_size_for(len(paths), batch_size)):
         if isinstance(found, UnreadableImage):
-            if on_error == "stop":
-                raise UnreadableImage(f"{found}, or leave it out with --on-error skip")
-            warn(f"left out: {found}")
+            leave_out(found, on_error, warn)
             continue
         row, probabilities = found
         yield Prediction(paths[row], top(classifier, probabilities, top_k))

@@ -1,6 +1,7 @@
 """What became of every tensor of a weights file, to be printed."""
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -55,6 +56,20 @@ class Report(NamedTuple):
         ]
         warned = [f"warning: {line}" for line in self.warnings]
         return "\n".join([self.title, *body, *self.lines, *warned])
+
+    def brief(self) -> tuple[str, ...]:
+        """Lines: the title, what was not simply loaded, where settings come from, and warnings."""
+        changed = [f"{row.tensor}: {row.fate}" for row in self.rows if row.fate != "loaded"]
+        warned = [f"warning: {line}" for line in self.warnings]
+        return (
+            f"weights: {self.title}",
+            *(f"  {line}" for line in (*changed, *self.lines, *warned)),
+        )
+
+
+def joined(values: Iterable[float]) -> str:
+    """Numbers as 0.485/0.456/0.406."""
+    return "/".join(f"{value:.4g}" for value in values)
 
 
 def _span(layers: list[int]) -> str:

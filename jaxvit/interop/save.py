@@ -14,6 +14,7 @@ from jaxvit.interop.layout import Layout
 from jaxvit.interop.load import is_run
 from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.reading import LAYOUTS, NAMES
+from jaxvit.interop.report import joined
 from jaxvit.interop.settings import OF_IMAGES, to_metadata
 from jaxvit.interop.weights_file import FORMATS, write_json, write_weights_file
 
@@ -165,5 +166,5 @@ def _close(a: Any, b: Any) -> bool:
 
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
-        return "/".join(f"{number:.4g}" for number in value)
+        return joined(value)
     return f"{value:.4g}" if isinstance(value, float) else json.dumps(value).strip('"')

@@ -17,6 +17,7 @@ from jaxvit.errors import UserError
 from jaxvit.interop.foreign_config import from_hf, from_hf_processor, from_timm
 from jaxvit.interop.known_models import HEAD_SIZE, HEADS, lineage_of, values_at
 from jaxvit.interop.layout import Layout
+from jaxvit.interop.report import joined
 
 OF_MODEL = ("num_heads", "norm_eps", "gelu", "pool")
 OF_IMAGES = ("mean", "std", "resize", "crop_share", "interpolation")
@@ -131,7 +132,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
-        return "/".join(f"{number:.4g}" for number in value)
+        return joined(value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

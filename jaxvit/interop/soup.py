@@ -27,7 +27,7 @@ from jaxvit.runtime.machine import describe_machine
 from jaxvit.training.state import TrainState
 
 Metrics = dict[str, float]
-SPLITS = ("val", "test")
+SCORED = ("val", "test")
 
 
 class Candidate(NamedTuple):
@@ -130,7 +130,7 @@ def _refuse_leaks(runs: Sequence[str]) -> None:
         return (name, "") if larger else (name, crc)
 
     held_out = {
-        identity(*item): split for split in SPLITS for item in splits[runs[0]][split].items()
+        identity(*item): split for split in SCORED for item in splits[runs[0]][split].items()
     }
     for run in runs[1:]:
         for name, crc in splits[run]["train"].items():
@@ -196,7 +196,7 @@ def make_scorer(
 
 def load_splits(run: str, data_dir: str | None, track: Any) -> dict[str, Labelled]:
     """The validation and the test split of a run."""
-    return {split: labelled_split(run, split, data_dir, track) for split in SPLITS}
+    return {split: labelled_split(run, split, data_dir, track) for split in SCORED}
 
 
 def write_run(path: Path, soup: Soup, greedy: bool) -> None:

@@ -90,13 +90,3 @@ def _refuse_nothing_to_follow(config: Config) -> None:
                 f"--{name.replace('_', '-')} is None, which follows pretrained weights: give "
                 "--init.weights PATH, or a value"
             )
-
-
-def describe_backbone(config: Config, found: Pretrained) -> tuple[str, ...]:
-    """What was loaded, in lines for the person who trains."""
-    report = found.report
-    lines = [f"weights: {report.title}"]
-    lines += [f"  {row.tensor}: {row.fate}" for row in report.rows if row.fate != "loaded"]
-    lines += [f"  {line}" for line in report.lines]
-    lines += [f"  warning: {line}" for line in report.warnings]
-    return tuple(lines)

@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -143,8 +143,7 @@ def announce(
     if data.skipped:
         say(f"left out {len(data.skipped)} image(s); the first: {data.skipped[0]}")
     if data.passed_over:
-        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(data.passed_over.items()))
-        say(f"passed over {kinds}: convert them to .jpg or .png to use them")
+        say(passed_over_line(data.passed_over))
     if len(data.val) < FEW_TO_VALIDATE:
         so = (
             "the last one is scored" if config.select == "last" else "--select last scores the last"
@@ -165,6 +164,12 @@ def announce(
         f"{name}: {parameters:,} parameters, {plan.total_steps:,} steps in {plan.epochs} epochs "
         f"on {devices} {jax.default_backend()} device(s)"
     )
+
+
+def passed_over_line(kinds: Mapping[str, int]) -> str:
+    """About files of image formats that are not decoded here: number by suffix."""
+    named = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+    return f"passed over {named}: convert them to .jpg or .png to use them"
 
 
 def track(console: Console, items: Iterable, length: int, what: str) -> Iterable:

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxvit.config import Config
 from jaxvit.data.datasets import Dataset
-from jaxvit.interop.starting_point import describe_backbone, load_backbone
+from jaxvit.interop.starting_point import load_backbone
 from jaxvit.models.transformer import make_model
 from jaxvit.objectives.targets import balanced_weights
 from jaxvit.optim.optimizers import make_optimizer
@@ -49,5 +49,5 @@ def make_task(config: Config, data: Dataset, total_steps: int, axis: str | None)
     return task._replace(
         pretrained=found.params,
         pretrained_sha256=sha256(found.params),
-        notes=(*describe_backbone(config, found), *notes),
+        notes=(*found.report.brief(), *notes),
     )

@@ -15,7 +15,7 @@ from jaxvit.augment.normalize import normalize
 from jaxvit.cleanup import removed_on_exit
 from jaxvit.config import Config
 from jaxvit.data.cache import Track
-from jaxvit.data.datasets import Dataset, Split
+from jaxvit.data.datasets import SPLITS, Dataset, Split
 from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.starting_point import load_backbone
 from jaxvit.paths import user_path
@@ -48,15 +48,14 @@ def add_features(data: Dataset, config: Config, devices: Devices, track: Track) 
     found = load_backbone(config, config.model.img_size)
     if config.model.pool != found.model_config.pool:
         found = found._replace(model=found.model.clone(pool=config.model.pool))
-    names = ("train", "val", "test")
-    splits = {name: getattr(data, name) for name in names}
+    splits = {name: getattr(data, name) for name in SPLITS}
     cache = user_path("data.cache-dir", config.data.cache_dir)
     seen_as = f"{found.model} {config.data.mean} {config.data.std}"
     described = f"{FORMAT} {sha256(found.params)} {seen_as}"
     files = {name: cache / _file_name(described, split) for name, split in splits.items()}
     features = {name: _read(files[name], len(split)) for name, split in splits.items()}
     compute = None
-    for name in names:
+    for name in SPLITS:
         if largest(int(features[name] is None)):  # in one process at least: all compute together
             compute = compute or _make_compute(found, config, devices)
             features[name] = compute(splits[name], track, name)
