@@ -43,11 +43,9 @@ def train(
     cache_programs(config, say_on(console))
 
     # Build: data, task, state, and the two compiled steps.
-    data = load_dataset(
-        config.data, config.model.img_size, config.model.in_channels, partial(track, console)
-    )
-    if config.data.cache_features:
-        data = add_features(data, config, devices, partial(track, console))
+    tracked = partial(track, console)
+    data = load_dataset(config.data, config.model.img_size, config.model.in_channels, tracked)
+    data = add_features(data, config, devices, tracked)
     plan = Plan(len(data.train), config.batch_size, config.epochs, config.val_every_epochs)
     task = make(config, data, plan.total_steps, devices.axis)
     create = partial(create_state, task, config.seed, config.optim.ema_decay > 0)

@@ -539,8 +539,8 @@ WIRING = tuple(
             ("TensorBoard's pictures at step 0", RECORDER, "run.add_plots(plan.total_steps)",
              "run.add_plots(0)"),
             ("one device announced", MAIN, "plan, devices.count, task", "plan, 1, task"),
-            ("decoding in silence", MAIN, "config.model.in_channels, partial(track, console)",
-             "config.model.in_channels"),
+            ("decoding in silence", MAIN, "config.model.in_channels, tracked)",
+             "config.model.in_channels)"),
         )),
         ("tests/test_config.py", (
             ("a run replaced and extended at once", "jaxvit.config",

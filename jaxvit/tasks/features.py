@@ -32,6 +32,8 @@ BATCH = 32  # images, over all devices; a multiple of any usual number of them
 def add_features(data: Dataset, config: Config, devices: Devices, track: Track) -> Dataset:
     """The same splits with features, from the cache or computed with a bar for each split.
 
+    Where config.data.cache_features is False, data as it is.
+
     A file in the cache is named by a hash of the weights, the model, the pixels and their
     normalisation. It is verified by a CRC-32, and computed again where that does not fit.
 
@@ -45,6 +47,8 @@ def add_features(data: Dataset, config: Config, devices: Devices, track: Track) 
       UserError: the weights cannot be read. A cache that cannot be written is no error: they are
         computed again the next time.
     """
+    if not config.data.cache_features:
+        return data
     found = load_backbone(config, config.model.img_size)
     if config.model.pool != found.model_config.pool:
         found = found._replace(model=found.model.clone(pool=config.model.pool))
