@@ -1,16 +1,20 @@
 """python -m parity_tests.mutate [--only NAME ...] [--changed COMMIT]: would the tests notice?
 
-Runs the test that is said to see a mutation against it, in a process of its own, and where that
-passes, the whole quick tier. Exits with 1 if a mutation was not seen.
+Runs against each mutation, in a process of its own, the test that saw it last, as
+mutations_seen.json has it, then those that are said to see it, then the whole quick tier, until one
+fails. Exits with 1 if a mutation was not seen. Processes are forked from one that has imported the
+libraries.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,9 +28,20 @@ from parity_tests.mutation import Mutation, install
 from parity_tests.mutations import EQUIVALENT, MUTATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
+SEEN = Path(__file__).with_name("mutations_seen.json")  # {mutation: the test that saw it last}
 PYTEST = ["-x", "-q", "--no-header", "-p", "no:cacheprovider"]
 TIMEOUT_SEC = 1200
 QUICK_TIER = ["parity_tests", "tests", "-m", "not slow"]
+# Imported before the fork; conftest.py comes first, since it sets the environment of jax. Nothing
+# here may import jaxvit or torch_ref, or start XLA.
+LIBRARIES = (
+    "conftest", "torchvision.models", "torch.utils.data", "torchmetrics.classification",
+    "lightning", "timm", "transformers", "pytorch_pretrained_vit", "safetensors.torch",
+    "jax.numpy", "flax.linen", "flax.traverse_util", "optax", "orbax.checkpoint", "chex", "grain",
+    "scipy.special", "sklearn.metrics", "sklearn.datasets", "matplotlib.figure", "PIL.Image",
+    "tyro.conf", "tensorboardX", "rich.progress", "hypothesis", "beartype", "pytest",
+)  # fmt: skip
+FORKSERVER = multiprocessing.get_context("forkserver")
 
 
 class Outcome(NamedTuple):
@@ -43,48 +58,66 @@ class Outcome(NamedTuple):
     seconds: float
 
 
-def run_with(name: str, tests: list[str]) -> int:
-    """In this process: the mutation, then pytest."""
+def run_with(name: str, tests: list[str], output: str) -> None:
+    """In a process of its own: the mutation, then pytest, whose exit code it ends with."""
+    os.setpgrp()  # so that subprocesses of the tests can be ended with it
+    with open(output, "w", buffering=1) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
     import pytest
 
     if name:
         install(next(mutation for mutation in MUTATIONS if mutation.name == name))
-    return pytest.main([*PYTEST, *tests])
+    code = pytest.main([*PYTEST, *tests])
+    sys.stdout.flush()
+    os._exit(code)  # threads of XLA and TensorFlow are not waited for
 
 
 def failing_test(name: str, tests: list[str]) -> str | None:
     """The first of these tests that fails under the mutation, or None."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "parity_tests.mutate", "--run", name, "--tests", *tests],
-            cwd=ROOT,
-            env=os.environ | {"JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu")},
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_SEC,
-        )
-    except subprocess.TimeoutExpired:
-        return f"{tests[0]} (more than {TIMEOUT_SEC} s)"
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    with tempfile.NamedTemporaryFile("r") as output:
+        process = FORKSERVER.Process(target=run_with, args=(name, tests, output.name))
+        process.start()
+        process.join(TIMEOUT_SEC)
+        if process.is_alive():
+            os.killpg(process.pid, signal.SIGKILL)
+            process.join()
+            return f"{tests[0]} (more than {TIMEOUT_SEC} s)"
+        code, said = process.exitcode, output.read()
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", said, re.MULTILINE)
     if failed:
         return failed.group(1)
     # 0: all passed. A mutation may also end the process, or make collection fail.
-    if done.returncode == 0:
+    if code == 0:
         return None
-    if done.returncode in (1, 2, 3) or done.returncode == -signal.SIGABRT:
-        return f"{tests[0]} (exit code {done.returncode})"
-    raise RuntimeError(f"{name}: pytest did not run\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    if code in (1, 2, 3, -signal.SIGABRT):
+        return f"{tests[0]} (exit code {code})"
+    raise RuntimeError(f"{name}: pytest did not run (exit code {code})\n{said[-2000:]}")
 
 
-def try_out(mutation: Mutation) -> Outcome:
+def try_out(mutation: Mutation, seen_before: str | None) -> Outcome:
     began = time.perf_counter()
-    test, first = failing_test(mutation.name, [mutation.seen_by]), True
+    test = failing_test(mutation.name, [seen_before]) if seen_before else None
+    test = test or failing_test(mutation.name, [mutation.seen_by])
+    first = test is not None
     if test is None:
         # Seen only by a test that passes without it.
-        test, first = failing_test(mutation.name, QUICK_TIER), False
+        test = failing_test(mutation.name, QUICK_TIER)
         if test and failing_test("", [test.partition(" ")[0]]):
             test = None
     return Outcome(test, first, time.perf_counter() - began)
+
+
+def seen_before() -> dict[str, str]:
+    """Of each mutation that was seen by a test that still exists, that test."""
+
+    def exists(test: str) -> bool:
+        file, _, function = test.partition("::")
+        path = ROOT / file
+        return path.is_file() and f"def {function.partition('[')[0]}(" in path.read_text()
+
+    found = json.loads(SEEN.read_text()) if SEEN.exists() else {}
+    return {name: test for name, test in found.items() if exists(test)}
 
 
 def changed_modules(commit: str) -> set[str]:
@@ -109,11 +142,7 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--changed", metavar="COMMIT", help="of modules that differ from it")
     parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1) // 2 * 2))
     parser.add_argument("--out", type=Path, default=Path("runs/certificate"), metavar="DIR")
-    parser.add_argument("--run", help=argparse.SUPPRESS)
-    parser.add_argument("--tests", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     options = parser.parse_args(args)
-    if options.run is not None:
-        return run_with(options.run, options.tests)
     chosen = [mutation for mutation in MUTATIONS if mutation.name in options.only]
     if options.changed:
         modules = changed_modules(options.changed)
@@ -122,12 +151,16 @@ def main(args: list[str] | None = None) -> int:
     if not chosen:
         console.print("no mutation was chosen")
         return 0
+    os.chdir(ROOT)
+    FORKSERVER.set_forkserver_preload(list(LIBRARIES))
     console.print("without a mutation ...")
-    tests = list(dict.fromkeys(mutation.seen_by for mutation in chosen))
+    before = seen_before()
+    tests = list(dict.fromkeys(before.get(mutation.name, mutation.seen_by) for mutation in chosen))
     if failed := failing_test("", tests):
         console.print(f"a test fails as it is ({failed}): correct that first", style="red")
         return 1
     found = {}
+    tests_before = [before.get(mutation.name) for mutation in chosen]
     with (
         Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
@@ -136,7 +169,8 @@ def main(args: list[str] | None = None) -> int:
         ThreadPoolExecutor(options.jobs) as pool,
     ):  # fmt: skip
         task = bar.add_task("mutations", total=len(chosen))
-        for mutation, outcome in zip(chosen, pool.map(try_out, chosen), strict=True):
+        outcomes = pool.map(try_out, chosen, tests_before)
+        for mutation, outcome in zip(chosen, outcomes, strict=True):
             found[mutation.name] = outcome
             bar.advance(task)
             seen = outcome.test or "NOT SEEN"
@@ -165,6 +199,11 @@ def report(
     out.mkdir(parents=True, exist_ok=True)
     written = {name: outcome._asdict() for name, outcome in found.items()}
     (out / "mutations.json").write_text(json.dumps(written, indent=1) + "\n")
+    names = {mutation.name for mutation in MUTATIONS}
+    seen = {name: test for name, test in seen_before().items() if name in names} | {
+        name: outcome.test.partition(" ")[0] for name, outcome in found.items() if outcome.test
+    }
+    SEEN.write_text(json.dumps(seen, indent=1, sort_keys=True) + "\n")
     unseen = [name for name, outcome in found.items() if outcome.test is None]
     console.print(f"{len(found) - len(unseen)} of {len(found)} seen")
     return 1 if unseen else 0
