@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -58,9 +59,15 @@ class Outcome(NamedTuple):
     seconds: float
 
 
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os.killpg(0, signal.SIGKILL)
+
+
 def run_with(name: str, tests: list[str], output: str) -> None:
     """In a process of its own: the mutation, then pytest, whose exit code it ends with."""
     os.setpgrp()  # so that subprocesses of the tests can be ended with it
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with open(output, "w", buffering=1) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

@@ -1,13 +1,18 @@
 """Weights from a Hugging Face hub: hf://OWNER/NAME[/FILE][@REVISION].
 
 huggingface_hub does the work: it caches by content, resumes what was interrupted, compares size and
-ETag, follows HF_ENDPOINT, and uses the cache where the server cannot be reached or HF_HUB_OFFLINE
-is set. It is the extra "hub", and only this file imports it, when it is called.
+ETag, follows HF_ENDPOINT, and uses the cache where HF_HUB_OFFLINE is set. Where no server answers
+it tries for 23 s, file by file, before it uses the cache: so one request is made first. It is the
+extra "hub", and only this file imports it, when it is called.
 """
 
 import hashlib
 import re
-from pathlib import Path
+from functools import cache
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from jaxvit.errors import UserError
 from jaxvit.interop.settings import CONFIG, PREPROCESSOR
@@ -16,6 +21,7 @@ HUB = "hf://"
 PATTERN = r"hf://([\w.-]+)/([\w.-]+)(?:/([^@]+))?(?:@([\w./-]+))?"
 DEFAULT = "model.safetensors"
 TORCH_DEFAULT = "pytorch_model.bin"
+REACHED_SEC = 10.0  # after which a server that does not answer is taken for unreachable
 SHA256 = r"[0-9a-f]{64}"  # the ETag of a file that the hub stores outside git is its SHA-256
 
 
@@ -44,7 +50,7 @@ def fetch(address: str) -> Path:
             "'jaxvit[hub]', or download the file yourself"
         ) from error
     repository = f"{owner}/{name}"
-    path = _download(address, repository, file or DEFAULT, revision)
+    path = _download(address, repository, wanted := file or DEFAULT, revision)
     if path is None and file is None:
         raise UserError(
             f"{address} has no {DEFAULT}: name a .safetensors or .npz file of it, as in "
@@ -54,14 +60,26 @@ def fetch(address: str) -> Path:
     if path is None:
         raise UserError(f"{address} does not exist: {repository} has no file {file}")
     check_content(path, address)
-    folder = f"{Path(file).parent.as_posix()}/" if file and "/" in file else ""
-    # The commit of the weights: what is cached of it is not asked for again.
-    commit = path.parts[path.parts.index("snapshots") + 1]
+    # The commit of the weights, from .../COMMIT/FILE: what is cached of it is not asked for again.
+    commit = path.parents[len(PurePosixPath(wanted).parts) - 1].name
     for extra in (CONFIG, PREPROCESSOR, f"{path.name}.json"):
-        if huggingface_hub.try_to_load_from_cache(repository, folder + extra, revision=commit):
+        beside = PurePosixPath(wanted).with_name(extra).as_posix()
+        if huggingface_hub.try_to_load_from_cache(repository, beside, revision=commit):
             continue  # cached, or known not to exist
-        _download(address, repository, folder + extra, commit)
+        _download(address, repository, beside, commit)
     return path
+
+
+@cache
+def _reachable(endpoint: str) -> bool:
+    """Whether the server answers anything at all; asked once in a process."""
+    try:
+        urlopen(Request(endpoint, method="HEAD"), timeout=REACHED_SEC).close()
+    except HTTPError:
+        return True  # it answers, if only with an error
+    except (OSError, HTTPException):
+        return False
+    return True
 
 
 def check_content(path: Path, address: str) -> None:
@@ -87,7 +105,8 @@ def _download(address: str, repository: str, file: str, revision: str | None) ->
     from huggingface_hub import constants, errors, hf_hub_download
 
     try:
-        return Path(hf_hub_download(repository, file, revision=revision))
+        offline = constants.is_offline_mode() or not _reachable(constants.ENDPOINT)
+        return Path(hf_hub_download(repository, file, revision=revision, local_files_only=offline))
     except errors.LocalEntryNotFoundError as error:
         # Not in the cache, and the server did not answer (or was not asked).
         if file.endswith(".json"):  # of the configuration files, which need not be there

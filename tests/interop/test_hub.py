@@ -227,13 +227,15 @@ def test_configuration_is_fetched_from_the_commit_of_the_weights(tmp_path, monke
 
     asked = []
 
-    def download(repository, file, revision=None):
+    def download(repository, file, revision=None, local_files_only=False):
         asked.append((file, revision))
         path = tmp_path / "snapshots" / COMMIT / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         return str(path)
 
+    monkeypatch.setattr("jaxvit.interop.hub._reachable", lambda endpoint: True)
+    monkeypatch.setattr("jaxvit.interop.hub._reachable", lambda endpoint: True)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *a, **k: None)
     assert fetch_here("hf://owner/name@v1").name == "model.safetensors"
