@@ -155,7 +155,7 @@ NUMERICS = tuple(
          "return y if bias is None else (y.astype(dtype) + bias.astype(dtype)).astype(jnp.float32)"),
         )),
         (STEPS, (
-            ("optax's weight decay", "jaxvit.config", "weight_decay: float | None = option(0.01",
+            ("optax's weight decay", "jaxvit.config.optim", "weight_decay: float | None = option(0.01",
          "weight_decay: float | None = option(1e-4"),
             ("Adam eps of 1e-6", OPTIM, UPDATE, UPDATE.replace("+ eps", "+ 1e-6")),
             ("Adam eps inside the root", OPTIM, UPDATE, "(m / c1) / jnp.sqrt(v / c2 + eps)"),
@@ -204,7 +204,7 @@ NUMERICS = tuple(
          'path[0] not in (*EMBEDDINGS, "norm") and'),
             ("the norm trained with the head", GROUPS, 'return path[0] == "head"',
          'return path[0] in ("norm", "head")'),
-            ("more layers frozen than there are", "jaxvit.config", "layers <= self.model.num_layers", "True"),
+            ("more layers frozen than there are", "jaxvit.config.run", "layers <= self.model.num_layers", "True"),
         )),
         (SOUP_TEST, (
             ("a soup of the sum", AVERAGING, "(total / len(trees))", "total"),

@@ -1,0 +1,49 @@
+"""Every option of a run, as frozen dataclasses whose fields carry their checks.
+
+The command line is generated from these classes (`--model.embed-dim` is `Config.model.embed_dim`),
+and the comment above or behind a field is its help text. The defaults are the lab's values:
+ViT-B/16, PyTorch's AdamW, no augmentation. A preset (jaxvit.presets) replaces some of them.
+"""
+
+from jaxvit.config.augment import AugmentConfig
+from jaxvit.config.checkpoint import CheckpointConfig
+from jaxvit.config.checks import (
+    count,
+    directory,
+    nearest_multiple,
+    option,
+    require,
+    within,
+)
+from jaxvit.config.data import IMAGENET_MEAN, IMAGENET_STD, DataConfig
+from jaxvit.config.distributed import DistributedConfig
+from jaxvit.config.init import InitConfig
+from jaxvit.config.model import ModelConfig
+from jaxvit.config.optim import OptimConfig, frozen_layers
+from jaxvit.config.parallel import ParallelConfig
+from jaxvit.config.run import Config
+from jaxvit.config.tree import check, config_from_dict, may_change
+
+__all__ = [
+    "AugmentConfig",
+    "CheckpointConfig",
+    "Config",
+    "DataConfig",
+    "DistributedConfig",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "InitConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "ParallelConfig",
+    "check",
+    "config_from_dict",
+    "count",
+    "directory",
+    "frozen_layers",
+    "may_change",
+    "nearest_multiple",
+    "option",
+    "require",
+    "within",
+]

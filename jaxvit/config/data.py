@@ -1,0 +1,78 @@
+"""Where the images come from, and how they are decoded."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxvit.config.checks import count, directory, option, positive, require, within
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the images come from."""
+
+    # digits (embedded), oxford_iiit_pet (TFDS or the original files), folder (DIR/<class>/*.jpg).
+    name: Literal["digits", "oxford_iiit_pet", "folder"] = "digits"
+    # The data set's directory; oxford_iiit_pet uses TFDS's own if none is given. A resumed run
+    # compares the images, not the directory's name.
+    dir: str | None = option(None, directory, may_change=True)
+    # Cache of decoded images (memory-mapped, one directory for each source and size) and of
+    # compiled programs.
+    cache_dir: str = option("~/.cache/jaxvit", directory, may_change=True)
+    # Share of each class held out for validation where the source has no validation split.
+    val_fraction: float = option(0.1, within(0, 1, closed=False), positive)
+    # Seed of the train/validation split; separate from --seed, so that all seeds share one split.
+    split_seed: int = option(0, within(0, 2**32 - 1))
+    # Per-channel mean of pixels in [0, 1]; None means the data set's.
+    mean: tuple[float, ...] | None = IMAGENET_MEAN
+    # Per-channel standard deviation of pixels in [0, 1]; None means the data set's.
+    std: tuple[float, ...] | None = IMAGENET_STD
+    # squash: an image is resized to a square. short_side: its shorter side is resized, which keeps
+    # the aspect ratio, and the centre is cut out. None means as the weights were trained.
+    resize: Literal["squash", "short_side"] | None = "squash"
+    # Side of the centre crop over the side that images are resized to.
+    crop_share: float | None = option(1.0, within(0, 1), positive)
+    interpolation: Literal["bilinear", "bicubic"] | None = "bilinear"  # Filter of the resizing.
+    # Side at which training images are cached over the model's, so that random crops are cut from
+    # more pixels than the model sees; above 1 they are squashed to a square. 1: as those scored.
+    stored_scale: float = option(1.0, within(1, 16))
+    # Rotate photos by their EXIF orientation. None rotates those of your own folder and leaves the
+    # other data sets' images as they are stored, as the lab does.
+    exif: bool | None = None
+    # An image that cannot be read stops the run (stop), or is left out and counted (skip).
+    on_error: Literal["stop", "skip"] = "stop"
+    # Compute the features of a frozen backbone once and cache them: the head trains in seconds.
+    # Needs --optim.freeze backbone and no augmentation.
+    cache_features: bool = False
+    # Threads that decode images; 0 means one for each core.
+    decode_threads: int = option(0, count(0, 1024), may_change=True)
+    # Batches copied to the devices ahead of the step that uses them.
+    prefetch_batches: int = option(2, count(1, 1000), may_change=True)
+
+    def check(self) -> None:
+        for value in self.mean or ():
+            within(-1e6, 1e6)("data.mean", value)
+        for value in self.std or ():
+            positive("data.std", value)
+        for name, values in {"data.mean": self.mean, "data.std": self.std}.items():
+            require(
+                values is None or len(values) == self.channels,
+                f"--{name} has {len(values or ())} values, but the images have {self.channels} "
+                f"channel(s): give {self.channels}",
+            )
+        require(
+            self.name != "digits" or self.dir is None,
+            f"--data.dir {self.dir} does not fit --data.name digits, which is embedded: choose the "
+            f"preset for it, as in: python train_jax.py folder --data.dir {self.dir}",
+        )
+        require(
+            self.name != "folder" or self.dir is not None,
+            "--data.name folder needs --data.dir DIR, a directory with one folder for each class",
+        )
+
+    @property
+    def channels(self) -> int:
+        """Channels of the data set's images: 1 for grey, 3 for RGB."""
+        return 1 if self.name == "digits" else 3

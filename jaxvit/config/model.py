@@ -1,0 +1,74 @@
+"""The Vision Transformer."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxvit.config.checks import count, nearest_multiple, option, positive, require, within
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The Vision Transformer."""
+
+    # Height and width of the square input, in pixels.
+    img_size: int | None = option(224, count(1, 4096))
+    # Side of a patch, in pixels; divides img_size.
+    patch_size: int | None = option(16, count(1, 4096))
+    # Channels of the input: 3 for RGB, 1 for digits; None means the data set's.
+    in_channels: int | None = 3
+    embed_dim: int | None = option(768, count(1, 2**16))  # Width D of a token.
+    num_heads: int | None = option(12, count(1, 2**16))  # Attention heads; divides embed_dim.
+    num_layers: int | None = option(12, count(1, 1000))  # Encoder layers.
+    # Hidden MLP width over embed_dim.
+    mlp_ratio: float | None = option(4.0, within(0, 64), positive)
+    # Dropout rate inside the MLP, in [0, 1): after GELU and after the second matmul.
+    dropout: float = option(0.1, within(0, 1, closed=False))
+    # Dropout rate after GELU where it is not --model.dropout.
+    activation_dropout: float | None = option(None, within(0, 1, closed=False))
+    # Dropout rate of the attention weights.
+    attention_dropout: float = option(0.0, within(0, 1, closed=False))
+    # Dropout rate after attention's output projection.
+    projection_dropout: float = option(0.0, within(0, 1, closed=False))
+    # Dropout rate of the tokens before the encoder.
+    embedding_dropout: float = option(0.0, within(0, 1, closed=False))
+    # Stochastic depth: rate at which the last layer is left out, for each example; it rises
+    # linearly from 0 in the first layer.
+    drop_path: float = option(0.0, within(0, 1, closed=False))
+    norm_eps: float | None = option(1e-5, positive)  # Epsilon of LayerNorm.
+    gelu: Literal["erf", "tanh"] | None = "erf"  # The exact GELU, or its approximation by tanh.
+    # Initial value of LayerScale; 0 means a model without it.
+    layer_scale: float | None = option(0.0, within(0, 1e6))
+    # Register tokens beside the class token.
+    register_tokens: int | None = option(0, count(0, 1000))
+    qkv_bias: bool | None = True  # Whether q, k and v have a bias.
+    # What the head sees: the class token, the mean of the patches, or both side by side.
+    pool: Literal["cls", "mean", "both"] | None = "cls"
+    # Type of the matmuls; all else stays float32. On a recent NVIDIA GPU, float32 matmuls run in
+    # TF32 unless JAX_DEFAULT_MATMUL_PRECISION=highest is set.
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    # Recompute each layer in the backward pass: less memory, about a third more time.
+    remat: bool = False
+    # torch: PyTorch's defaults, as in the lab; vit: Xavier, with zero biases and a zero head.
+    init: Literal["torch", "vit"] | None = "torch"
+
+    def check(self) -> None:
+        if None not in (self.img_size, self.patch_size):
+            require(
+                self.img_size % self.patch_size == 0,
+                f"--model.img-size {self.img_size} is not divisible by --model.patch-size "
+                f"{self.patch_size}: choose a multiple, such as "
+                f"{nearest_multiple(self.img_size, self.patch_size)}",
+            )
+        if None not in (self.embed_dim, self.num_heads):
+            require(
+                self.embed_dim % self.num_heads == 0,
+                f"--model.embed-dim {self.embed_dim} is not divisible by --model.num-heads "
+                f"{self.num_heads}: choose a multiple, such as "
+                f"{nearest_multiple(self.embed_dim, self.num_heads)}",
+            )
+        if None not in (self.embed_dim, self.mlp_ratio):
+            require(
+                int(self.embed_dim * self.mlp_ratio) >= 1,
+                f"--model.mlp-ratio {self.mlp_ratio} leaves the MLP no hidden unit: raise it to at "
+                f"least {1 / self.embed_dim:g}",
+            )

@@ -1,0 +1,161 @@
+"""Every option of a run."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from jaxvit.config.augment import AugmentConfig
+from jaxvit.config.checkpoint import CheckpointConfig
+from jaxvit.config.checks import count, directory, option, require, within
+from jaxvit.config.data import DataConfig
+from jaxvit.config.distributed import DistributedConfig
+from jaxvit.config.init import InitConfig
+from jaxvit.config.model import ModelConfig
+from jaxvit.config.optim import OptimConfig, frozen_layers
+from jaxvit.config.parallel import ParallelConfig
+from jaxvit.paths import user_path
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train a Vision Transformer."""
+
+    # Determines initialisation, order, augmentation and dropout.
+    seed: int = option(0, within(0, 2**32 - 1))
+    # Passes over the training split; None chooses by the number of images.
+    epochs: int | None = option(10, count(1, 10**6))
+    # Epochs between two validations, each of which also saves a checkpoint; the last is always
+    # validated. None chooses by the number of images: at least eight steps.
+    val_every_epochs: int | None = option(1, count(1, 10**6))
+    # Images in a step, over all devices; None chooses by the number of images.
+    batch_size: int | None = option(32, count(1, 2**20))
+    # Micro-batches of a batch, computed one after the other: less memory, the same update.
+    grad_accum_steps: int = option(1, count(1, 2**20))
+    # eps: targets are (1 - eps) one-hot + eps / K, for K classes.
+    label_smoothing: float = option(0.1, within(0, 1, closed=False))
+    # Classes count alike in the loss, whatever their numbers of images: an example of class k of K
+    # has the weight N / (K n_k), for n_k of N training images.
+    class_balanced: bool = False
+    out: str = option("runs/run", directory, may_change=True)  # Where the run is written.
+    # The state that is scored on the test split and used: that of the best validation, or the last.
+    # None chooses by the number of validation images: the best of a few is mostly chance.
+    select: Literal["best", "last"] | None = "best"
+    # Fail if there is no run to resume. An unfinished run is resumed without this option, too.
+    resume: bool = option(False, may_change=True)
+    # Replace an existing run.
+    overwrite: bool = option(False, may_change=True)
+    # Give a finished run more epochs: --epochs is the new total. The schedule continues as that of
+    # the larger number, so the result is not that of a fresh run.
+    extend: bool = option(False, may_change=True)
+    log_every_steps: int = option(10, count(1, 10**9))  # Steps between two lines in metrics.jsonl.
+    # Cache compiled programs in data.cache_dir: the same command starts faster the next time. A run
+    # of several processes does not cache them.
+    keep_programs: bool = option(True, may_change=True)
+    # On a CPU under Linux, keep freed memory in the process instead of returning it after each
+    # step: faster if a step needs more than 64 MiB, slower if it needs less.
+    keep_memory: bool = option(False, may_change=True)
+    # Where the images come from.
+    data: DataConfig = field(default_factory=DataConfig)
+    # The Vision Transformer.
+    model: ModelConfig = field(default_factory=ModelConfig)
+    # Where training starts from.
+    init: InitConfig = field(default_factory=InitConfig)
+    # Augmentation in the compiled step.
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    # The optimiser, its schedule, and what it trains.
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    # How the step is spread over devices.
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    # What is kept of a run.
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    # How this process finds the others.
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)
+
+    @property
+    def follows_images(self) -> bool:
+        """Whether an option is None that the number of images determines."""
+        model, optim = self.model, self.optim
+        return None in (
+            self.epochs,
+            self.batch_size,
+            self.val_every_epochs,
+            self.select,
+            model.embed_dim,
+            model.num_heads,
+            model.init,
+            optim.decay,
+        )
+
+    def check(self) -> None:
+        require(
+            self.model.in_channels in (None, self.data.channels),
+            f"--model.in-channels {self.model.in_channels} does not fit --data.name "
+            f"{self.data.name}, whose images have {self.data.channels}: set it to "
+            f"{self.data.channels}",
+        )
+        require(
+            self.data.stored_scale == 1 or self.augment.crop_scale != (1.0, 1.0),
+            f"--data.stored-scale {self.data.stored_scale:g} is of use only to random crops: give "
+            "--augment.crop-scale LOW HIGH too, or leave it out",
+        )
+        augment = self.augment
+        drawn = (
+            augment.crop_scale != (1.0, 1.0), augment.flip_p, augment.cutout_holes,
+            augment.mixup_alpha, augment.cutmix_alpha,
+        )  # fmt: skip
+        require(
+            not self.data.cache_features or not any(drawn),
+            "--data.cache-features computes the features of each image once, so it goes without "
+            "augmentation: leave it out, or every --augment option",
+        )
+        require(
+            not self.data.cache_features or self.optim.freeze == "backbone",
+            "--data.cache-features needs --optim.freeze backbone: features that are trained change",
+        )
+        require(
+            not self.data.cache_features or self.init.weights is not None,
+            "--data.cache-features needs pretrained weights: give --init.weights PATH",
+        )
+        require(
+            self.optim.weight_decay is not None or self.data.cache_features,
+            "--optim.weight-decay None tries several, which needs --data.cache-features: give a "
+            "number",
+        )
+        layers = frozen_layers(self.optim.freeze)
+        require(
+            None in (layers, self.model.num_layers) or layers <= self.model.num_layers,
+            f"--optim.freeze {self.optim.freeze!r} is more than the model has: at most "
+            f'"{self.model.num_layers} layers", which leaves the last norm and the head',
+        )
+        require(
+            self.resume + self.overwrite + self.extend <= 1,
+            "--resume keeps the run that is there, --overwrite removes it and --extend gives it "
+            "more epochs: give only one of them",
+        )
+        require(
+            self.batch_size is None or self.batch_size % self.grad_accum_steps == 0,
+            f"--batch-size {self.batch_size} cannot be split into --grad-accum-steps "
+            f"{self.grad_accum_steps} equal parts: choose a multiple of {self.grad_accum_steps}",
+        )
+        out = user_path("out", self.out).resolve()
+        require(
+            bool(out.name), f"--out {self.out} is no place for a run: give a directory below it"
+        )
+        local = self.init.weights and not self.init.weights.startswith("hf://")
+        for name, value in {
+            "data.dir": self.data.dir,
+            "data.cache-dir": self.data.cache_dir,
+            "init.weights": self.init.weights if local else None,
+        }.items():
+            require(
+                value is None or not user_path(name, value).resolve().is_relative_to(out),
+                f"--{name} {value} lies in --out {self.out}, which holds the run alone: choose "
+                "another place for one of them",
+            )
+        if self.data.name == "folder":
+            images = user_path("data.dir", self.data.dir).resolve()
+            for name, value in {"out": self.out, "data.cache-dir": self.data.cache_dir}.items():
+                require(
+                    not user_path(name, value).resolve().is_relative_to(images),
+                    f"--{name} {value} lies in --data.dir {self.data.dir}, where it would be taken "
+                    "for a class: choose another directory",
+                )
