@@ -1,6 +1,7 @@
-"""What is removed when a signal ends the process: files that are half written, and locks."""
+"""Files that are there whole or not at all, and what is removed when a signal ends the process."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,23 @@ def removed_on_exit(path: Path) -> Iterator[None]:
         yield
     finally:
         _paths.discard(path)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A name to write to, which becomes `path` when the block ends without an error.
+
+    Raises:
+      OSError: it cannot be written; what was at `path` is still there.
+    """
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        with removed_on_exit(partial):
+            yield partial
+            partial.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def remove_all() -> None:

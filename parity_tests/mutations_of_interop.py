@@ -257,7 +257,7 @@ INTEROP = tuple(
              "if False:"),
         )),
         ("tests/interop/test_save.py::test_a_write_that_fails_leaves_the_old_file", (
-            ("a half-written file left in place", WEIGHTS,
+            ("a half-written file left in place", "jaxvit.cleanup",
              'partial = path.with_name(f".{path.name}.partial-{os.getpid()}")',
              "partial = path"),
         )),

@@ -432,9 +432,9 @@ WIRING = tuple(
              "32, options.on_error"),
             ("columns of classes that do not exist", "jaxvit.commands.predict",
              "min(options.top_k, len(classifier.labels))", "options.top_k"),
-            ("a half-written file left by a signal", "jaxvit.interop.weights_file",
+            ("a half-written file left by a signal", "jaxvit.cleanup",
              "with removed_on_exit(partial):", "with contextlib.nullcontext():"),
-            ("a file written in place", "jaxvit.interop.weights_file",
+            ("a file written in place", "jaxvit.cleanup",
              'path.with_name(f".{path.name}.partial-{os.getpid()}")', "path"),
         )),
         ("tests/commands/test_evaluate.py", (

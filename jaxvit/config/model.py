@@ -51,6 +51,20 @@ class ModelConfig:
     # torch: PyTorch's defaults, as in the lab; vit: Xavier, with zero biases and a zero head.
     init: Literal["torch", "vit"] | None = "torch"
 
+    @property
+    def drops(self) -> bool:
+        """Whether something is drawn at random in training."""
+        return any(
+            (
+                self.dropout,
+                self.activation_dropout,
+                self.attention_dropout,
+                self.projection_dropout,
+                self.embedding_dropout,
+                self.drop_path,
+            )
+        )
+
     def check(self) -> None:
         if None not in (self.img_size, self.patch_size):
             require(

@@ -116,6 +116,16 @@ class Config:
             "--data.cache-features needs pretrained weights: give --init.weights PATH",
         )
         require(
+            not self.data.cache_features or not self.model.drops,
+            "--data.cache-features computes the features of each image once, without dropout: set "
+            "every dropout rate and --model.drop-path to 0, or leave it out",
+        )
+        require(
+            self.init.layout is None or self.init.weights is not None,
+            f"--init.layout {self.init.layout} is that of pretrained weights: give --init.weights "
+            "PATH too, or leave it out",
+        )
+        require(
             self.optim.weight_decay is not None or self.data.cache_features,
             "--optim.weight-decay None tries several, which needs --data.cache-features: give a "
             "number",

@@ -9,7 +9,7 @@ from typing import Any
 
 from jaxvit.errors import UserError
 from jaxvit.interop.predictions import Prediction
-from jaxvit.interop.weights_file import whole_file
+from jaxvit.interop.weights_file import output_file
 from jaxvit.paths import legible, user_path
 
 
@@ -21,7 +21,7 @@ def write_csv(path: Path, predictions: Sequence[Prediction], top_k: int) -> None
     """
     numbers = range(1, top_k + 1)
     header = [f"{column}_{number}" for number in numbers for column in ("class", "probability")]
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with output_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["path", *header])
         for each in predictions:
@@ -55,7 +55,7 @@ def write_values(path: Path, values: Mapping[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """A UTF-8 file, whole or not at all."""
-    with whole_file(path) as partial:
+    with output_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

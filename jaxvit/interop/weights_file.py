@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from jaxvit.cleanup import removed_on_exit
+from jaxvit.cleanup import whole_file
 from jaxvit.errors import UserError
 
 FORMATS = (".safetensors", ".npz")
@@ -135,34 +134,33 @@ def write_weights_file(path: Path, tensors: Mapping[str, np.ndarray], metadata: 
     tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     if path.suffix == ".safetensors":
         data = save(tensors, {"format": "pt", METADATA_KEY: metadata})
-        with whole_file(path) as partial:
+        with output_file(path) as partial:
             partial.write_bytes(data)
         return
-    with whole_file(path) as partial, partial.open("wb") as file:
+    with output_file(path) as partial, partial.open("wb") as file:
         np.savez(file, **tensors)
-    with whole_file(path.with_name(path.name + ".json")) as partial:
+    with output_file(path.with_name(path.name + ".json")) as partial:
         partial.write_text(metadata)
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A name to write to, which becomes `path` when the block ends without an error."""
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+def output_file(path: Path) -> Iterator[Path]:
+    """A name to write to for `path`, which is there whole or not at all; makes its directory.
+
+    Raises:
+      UserError: the disk refuses.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with removed_on_exit(partial):
+        with whole_file(path) as partial:
             yield partial
-            partial.replace(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror or error})") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, values: Mapping) -> None:
     """A JSON file, whole or not at all."""
-    with whole_file(path) as partial:
+    with output_file(path) as partial:
         partial.write_text(json.dumps(values, indent=2) + "\n")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from jaxvit.cleanup import removed_on_exit
+from jaxvit.cleanup import removed_on_exit, whole_file
 from jaxvit.config import Config, may_change
 from jaxvit.errors import UserError
 from jaxvit.paths import user_path
@@ -306,15 +306,15 @@ class RunDirectory:
 
 def _replace(path: Path, text: str) -> None:
     """Writes a file that is there whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        partial.write_text(text)
 
 
 def _made_by_a_run(name: str) -> bool:
     if re.fullmatch(r"summary-\d+-epochs\.json", name):
         return True
-    return name.removesuffix(".partial") in MADE_BY_A_RUN or name.startswith("events.out.tfevents.")
+    whole = name.removeprefix(".").partition(".partial")[0]  # of what cleanup.whole_file leaves
+    return whole in MADE_BY_A_RUN or name.startswith("events.out.tfevents.")
 
 
 def _read_run(path: Path) -> dict | None:

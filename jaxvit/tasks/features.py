@@ -9,10 +9,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from filelock import FileLock
 
 from jaxvit.augment.normalize import normalize
-from jaxvit.cleanup import removed_on_exit
+from jaxvit.cleanup import whole_file
 from jaxvit.config import Config
 from jaxvit.data.cache import Track
 from jaxvit.data.datasets import SPLITS, Dataset, Split
@@ -121,7 +120,5 @@ def _read(file: Path, rows: int) -> np.ndarray | None:
 
 
 def _write(file: Path, features: np.ndarray) -> None:
-    partial = file.with_suffix(".partial.npz")
-    with contextlib.suppress(OSError), FileLock(f"{file}.lock"), removed_on_exit(partial):
-        np.savez(partial, features=features, crc32=zlib.crc32(features.tobytes()))
-        partial.replace(file)
+    with contextlib.suppress(OSError), whole_file(file) as partial, partial.open("wb") as opened:
+        np.savez(opened, features=features, crc32=zlib.crc32(features.tobytes()))

@@ -277,8 +277,11 @@ def test_everything_that_a_run_leaves_is_taken_for_its_own(tiny, tmp_path):
         directory.open({"class_names": []})
     for name in ("checkpoints", "damaged", "plots"):
         (tmp_path / "run" / name).mkdir(exist_ok=True)
-    for name in ("metrics.jsonl", "metrics.jsonl.partial", "summary.json.partial", "extended.json",
-                 "summary-2-epochs.json", "events.out.tfevents.1.host"):  # fmt: skip
+    names = (
+        "metrics.jsonl", ".metrics.jsonl.partial-12", "summary.json.partial", "extended.json",
+        "summary-2-epochs.json", "events.out.tfevents.1.host",
+    )  # fmt: skip
+    for name in names:
         (tmp_path / "run" / name).touch()
     with RunDirectory(config) as directory:
         assert directory.resumes

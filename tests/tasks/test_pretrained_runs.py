@@ -276,6 +276,7 @@ def test_the_pooling_of_a_run_is_followed(folder):
              "--augment.cutmix-alpha", "0"],
             "--data.cache-features needs pretrained weights",
         ),
+        (["folder", "--init.layout", "timm"], "--init.layout timm is that of pretrained weights"),
     ],
 )  # fmt: skip
 def test_options_that_only_weights_decide_need_weights(folder, args, message):
@@ -310,6 +311,7 @@ def test_weights_of_other_channels_or_inside_the_run_are_refused(folder):
         ),
         ("finetune", ("--model.img-size", "20"), "--model.img-size 20 is not divisible by"),
         ("probe", ("--augment.flip-p", "0.5"), "goes without augmentation"),
+        ("probe", ("--model.drop-path", "0.1"), "once, without dropout: set every dropout rate"),
         (
             "probe",
             ("--optim.freeze", "none"),
