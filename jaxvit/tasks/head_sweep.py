@@ -2,7 +2,6 @@
 
 import math
 from fractions import Fraction
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -64,8 +63,8 @@ def sweep_decay(
     classes = len(data.class_names)
     batches = train_batches(data.train, config.batch_size, config.seed, with_index=True)
     order = np.stack([next(batches)["index"] for _ in range(total_steps)])
-    features, labels = jnp.asarray(data.train.features), jnp.asarray(data.train.labels)
-    val_features, val_labels = jnp.asarray(data.val.features), jnp.asarray(data.val.labels)
+    features, labels = data.train.features, data.train.labels
+    val_features, val_labels = data.val.features, data.val.labels
     weights = jnp.ones(classes) if class_weights is None else jnp.asarray(class_weights)
 
     def loss(head, features, labels, smoothing: float, weights):
@@ -73,31 +72,25 @@ def sweep_decay(
         logits = features @ head["kernel"] + head["bias"]
         return (soft_target_cross_entropy(logits, targets) * (targets @ weights)).mean()
 
-    def trained_and_scored(decay, order):
+    def trained_and_scored(decay, order, features, labels, val_features, val_labels):
         tx, _ = make_optimizer(config.optim, total_steps, steps_per_epoch, decay)
-        params = {
-            "head": {
-                "kernel": jnp.zeros((features.shape[1], classes)),
-                "bias": jnp.zeros(classes),
-            }
-        }
+        head = {"kernel": jnp.zeros((features.shape[1], classes)), "bias": jnp.zeros(classes)}
+        params = {"head": head}
 
         def step(carry, rows):
             params, state = carry
-            grads = {
-                "head": jax.grad(loss)(
-                    params["head"], features[rows], labels[rows], config.label_smoothing, weights
-                )
-            }
-            updates, state = tx.update(grads, state, params)
+            grads = jax.grad(loss)(
+                params["head"], features[rows], labels[rows], config.label_smoothing, weights
+            )
+            updates, state = tx.update({"head": grads}, state, params)
             return (optax.apply_updates(params, updates), state), None
 
         (params, _), _ = jax.lax.scan(step, (params, tx.init(params)), order)
         return loss(params["head"], val_features, val_labels, 0.0, jnp.ones(classes))
 
-    losses = jax.jit(jax.vmap(partial(trained_and_scored, order=jnp.asarray(order))))(
-        jnp.asarray(DECAYS)
-    )
+    # The arrays are arguments: closed over, they would be constants of the program.
+    every_decay = jax.jit(jax.vmap(trained_and_scored, in_axes=(0, *[None] * 5)))
+    losses = every_decay(jnp.asarray(DECAYS), order, features, labels, val_features, val_labels)
     losses = tuple(float(x) if np.isfinite(x) else math.inf for x in losses)
     if min(losses) == math.inf:
         raise UserError(
