@@ -1,9 +1,9 @@
 """python -m parity_tests.mutate [--only NAME ...] [--changed COMMIT]: would the tests notice?
 
 Runs against each mutation, in a process of its own, the test that saw it last, as
-mutations_seen.json has it, then those that are said to see it, then the whole quick tier, until one
-fails. Exits with 1 if a mutation was not seen. Processes are forked from one that has imported the
-libraries.
+mutations_seen.json has it, then those that are said to see it, until one fails; after all others,
+the whole quick tier against those that none of these saw. Exits with 1 if a mutation was not seen.
+Processes are forked from one that has imported the libraries.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -103,16 +104,20 @@ def failing_test(name: str, tests: list[str]) -> str | None:
 
 
 def try_out(mutation: Mutation, seen_before: str | None) -> Outcome:
+    """With the tests that are said to see it."""
     began = time.perf_counter()
     test = failing_test(mutation.name, [seen_before]) if seen_before else None
     test = test or failing_test(mutation.name, [mutation.seen_by])
-    first = test is not None
-    if test is None:
-        # Seen only by a test that passes without it.
-        test = failing_test(mutation.name, QUICK_TIER)
-        if test and failing_test("", [test.partition(" ")[0]]):
-            test = None
-    return Outcome(test, first, time.perf_counter() - began)
+    return Outcome(test, True, time.perf_counter() - began)
+
+
+def try_all(mutation: Mutation) -> Outcome:
+    """With the whole quick tier; it is seen by a test only if that passes without it."""
+    began = time.perf_counter()
+    test = failing_test(mutation.name, QUICK_TIER)
+    if test and failing_test("", [test.partition(" ")[0]]):
+        test = None
+    return Outcome(test, False, time.perf_counter() - began)
 
 
 def seen_before() -> dict[str, str]:
@@ -176,17 +181,22 @@ def main(args: list[str] | None = None) -> int:
         ThreadPoolExecutor(options.jobs) as pool,
     ):  # fmt: skip
         task = bar.add_task("mutations", total=len(chosen))
-        outcomes = pool.map(try_out, chosen, tests_before)
-        for mutation, outcome in zip(chosen, outcomes, strict=True):
-            found[mutation.name] = outcome
-            bar.advance(task)
-            seen = outcome.test or "NOT SEEN"
-            other = "" if outcome.first else f" (not by {mutation.seen_by})"
-            console.print(
-                f"{outcome.seconds:4.0f} s  {mutation.name}: {seen}{other}",
-                highlight=False,
-                soft_wrap=True,
-            )
+
+        def collect(mutations: list[Mutation], outcomes: Iterable[Outcome]) -> None:
+            for mutation, outcome in zip(mutations, outcomes, strict=True):
+                found[mutation.name] = outcome
+                bar.advance(task)
+                seen = outcome.test or f"NOT SEEN by {mutation.seen_by}"
+                console.print(
+                    f"{outcome.seconds:4.0f} s  {mutation.name}: {seen}",
+                    highlight=False,
+                    soft_wrap=True,
+                )
+
+        collect(chosen, pool.map(try_out, chosen, tests_before))
+        unseen = [mutation for mutation in chosen if found[mutation.name].test is None]
+        bar.update(task, total=len(chosen) + len(unseen))
+        collect(unseen, pool.map(try_all, unseen))
     return report(console, chosen, found, options.out)
 
 
