@@ -5,9 +5,11 @@ import sys
 if __name__ == "__main__":  # before anything slow is imported
     from jaxvit.runtime.interrupt import exit_on_signals
 
-    exit_on_signals("stopped: nothing was written, and the same command starts again")
+    exit_on_signals("stopped: no file was written, and the same command starts again")
 
 from importlib import import_module
+
+from jaxvit.runtime.streams import take_any_text
 
 COMMANDS = {
     "predict": "the most probable classes of photos",
@@ -29,19 +31,20 @@ USAGE = "\n".join(
 
 
 def main(args: list[str]) -> int:
-    if not args or args[0] in ("-h", "--help"):
-        print(USAGE)
-        return 0 if args else 2
+    take_any_text()
     from jaxvit.command_line import FAILURES, fail, parse_command
     from jaxvit.errors import UserError
 
     try:
+        if not args or args[0] in ("-h", "--help"):
+            print(USAGE, flush=True)
+            return 0 if args else 2
         if args[0] not in COMMANDS:
             raise UserError(f"unknown command {args[0]!r}: choose one of {', '.join(COMMANDS)}")
         command = import_module(f"jaxvit.commands.{args[0]}")
         return command.run(parse_command(command.Options, args[0], args[1:]))
     except FAILURES as error:
-        return fail(error)
+        return fail(error, resumes=False)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,17 @@ def removed_on_exit(path: Path) -> Iterator[None]:
 def whole_file(path: Path) -> Iterator[Path]:
     """A name to write to, which becomes `path` when the block ends without an error.
 
+    A link stays, and the file that it points to is replaced. A device or a pipe, and what is below
+    /dev or /proc, is written to as it is.
+
     Raises:
       OSError: it cannot be written; what was at `path` is still there.
     """
+    special = path.exists() and not path.is_file()
+    if special or path.absolute().parts[1:2] in (("dev",), ("proc",)):
+        yield path
+        return
+    path = path.resolve()
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         with removed_on_exit(partial):

@@ -12,7 +12,9 @@ from jaxvit.config import Config, check
 from jaxvit.data.datasets import find_source, split_source
 from jaxvit.errors import Diverged, Interrupted, UserError
 from jaxvit.interop.starting_point import follow_weights
+from jaxvit.paths import one_line
 from jaxvit.presets import ABOUT, FOR_DATA, PRESETS, complete, preset
+from jaxvit.runtime.interrupt import wait_if_exiting
 
 Options = TypeVar("Options")
 USAGE = "usage: python train_jax.py [PRESET] [--option value ...]"
@@ -171,16 +173,21 @@ def _one_line(box: str, asks: str) -> str:
 FAILURES = (UserError, OSError, jax.errors.JaxRuntimeError)
 
 
-def fail(error: BaseException) -> int:
+def fail(error: BaseException, resumes: bool = True) -> int:
     """Prints what ended the run as one line, and returns the exit code.
 
     128 plus its number for a signal, 3 for a run that diverged, otherwise 2. An error of the
     runtime that is neither a full device nor another process's end is raised again: it is a bug.
+
+    Args:
+      error: that ended it.
+      resumes: whether the same command resumes what it began.
     """
     if isinstance(error, Interrupted):
         print(error, file=sys.stderr)
         return error.exit_code
-    message = " ".join(_explain(error).split())
+    wait_if_exiting()
+    message = one_line(" ".join(_explain(error, resumes).split()))
     print(f"error: {message}", file=sys.stderr)
     return 3 if isinstance(error, Diverged) else 2
 
@@ -192,6 +199,7 @@ def leave(code: int) -> NoReturn:
     a disk is full, XLA's threads may be compiling, and of many processes one that fails alone would
     wait for the others, which wait for it: JAX ends those within a minute.
     """
+    wait_if_exiting()
     if code == 0:
         sys.exit(0)
     for stream in (sys.stdout, sys.stderr):
@@ -200,14 +208,17 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _explain(error: BaseException) -> str:
+def _explain(error: BaseException, resumes: bool) -> str:
     if isinstance(error, UserError):
         return str(error)
-    again = "run the same command again, which resumes from the last checkpoint"
+    again = "run the same command again" + (
+        ", which resumes from the last checkpoint" if resumes else ""
+    )
     if isinstance(error, BrokenPipeError):
         return "nothing reads the output"
     if isinstance(error, OSError):
-        return f"the run could not continue ({error}): correct that and {again}"
+        what = "run" if resumes else "command"
+        return f"the {what} could not continue ({error}): correct that and {again}"
     if "RESOURCE_EXHAUSTED" in str(error):
         return (
             f"the device's memory is full ({str(error)[:200]}): lower --batch-size, raise "

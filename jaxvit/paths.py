@@ -10,7 +10,7 @@ def user_path(option: str, value: str) -> Path:
     """The path with ~ expanded, checked to be accessible; it need not exist.
 
     Args:
-      option: without dashes, for the message.
+      option: without dashes, for the message; in capitals where it has none, such as "DST".
       value: of the option.
 
     Raises:
@@ -27,8 +27,14 @@ def user_path(option: str, value: str) -> Path:
             path.exists()
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"--{option} {legible(value)[:200]} cannot be used ({reason})") from error
+        name = option if option.isupper() else f"--{option}"
+        raise UserError(f"{name} {legible(value)[:200]} cannot be used ({reason})") from error
     return path
+
+
+def one_line(text: str) -> str:
+    """The text with line breaks and other control characters, as in odd file names, escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def legible(name: str | Path) -> str:

@@ -1,5 +1,6 @@
 """Arguments that several commands have, and what they show."""
 
+import contextlib
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -11,7 +12,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from jaxvit.config import DataConfig
 from jaxvit.data.cache import Track, no_tracking
 from jaxvit.errors import UserError
-from jaxvit.paths import user_path
+from jaxvit.paths import one_line, user_path
 from jaxvit.runs.progress import passed_over_line, track
 from jaxvit.runtime.compiler import keep_programs
 
@@ -38,7 +39,7 @@ def turned(options: Any) -> bool | None:
 
 def to_stderr(line: str) -> None:
     """A line beside the results, which go to stdout."""
-    print(line, file=sys.stderr, flush=True)
+    print(one_line(line), file=sys.stderr, flush=True)
 
 
 def tell_passed_over(kinds: Mapping[str, int]) -> None:
@@ -54,5 +55,9 @@ def show_progress(shown: bool = True) -> Track:
 
 
 def cache_programs() -> None:
-    """Keeps compiled programs where training does, so that the same command starts faster."""
-    keep_programs(user_path("data.cache-dir", DataConfig().cache_dir))
+    """Keeps compiled programs where training does, so that the same command starts faster.
+
+    Where that place cannot be used, it starts as the first time.
+    """
+    with contextlib.suppress(UserError):
+        keep_programs(user_path("data.cache-dir", DataConfig().cache_dir))

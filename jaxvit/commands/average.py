@@ -1,10 +1,12 @@
 """python -m jaxvit average RUN...: one model from several checkpoints or runs."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from jaxvit.commands import arguments as cli
 from jaxvit.config import count, option, require
+from jaxvit.interop.load import inside_run
 from jaxvit.interop.saved_run import load_run
 from jaxvit.interop.soup import (
     best_checkpoints,
@@ -42,8 +44,15 @@ def run(options: Options) -> int:
       UserError: a run cannot be read, they do not fit each other, or --out is there already.
     """
     first = options.runs[0]
-    out = user_path("out", options.out or f"{first.rstrip('/')}-soup")
+    out = user_path("out", options.out or f"{user_path('RUN', first).resolve()}-soup")
     require(not out.exists(), f"--out {out} exists already: choose another name, or remove it")
+    run = inside_run(out)
+    require(run is None, f"--out {out} lies in the run {run}: choose another place")
+    nearest = next(parent for parent in out.absolute().parents if parent.exists())
+    require(
+        nearest.is_dir() and os.access(nearest, os.W_OK),
+        f"--out {out} cannot be written: choose another place",
+    )
     if len(options.runs) == 1:
         candidates = best_checkpoints(first, options.best, cli.to_stderr)
     else:

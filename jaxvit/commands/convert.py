@@ -32,11 +32,13 @@ def run(options: Options) -> int:
       UserError: SRC cannot be read, the layout cannot express it, or DST is there already.
     """
     destination = user_path("DST", options.destination)
-    there = destination.exists() and (destination.is_file() or any(destination.iterdir()))
-    require(
-        not there or options.overwrite,
-        f"{destination} exists already: choose another name, or replace it with --overwrite",
-    )
+    beside = destination.with_name(f"{destination.name}.json")  # which an npz brings with it
+    for place in (destination, beside) if destination.suffix == ".npz" else (destination,):
+        there = place.exists() and not (place.is_dir() and not any(place.iterdir()))
+        require(
+            not there or options.overwrite,
+            f"{place} exists already: choose another name, or replace it with --overwrite",
+        )
     found = load_pretrained(options.source)
     warnings = save_pretrained(found, destination, options.to)
     print(found.report)

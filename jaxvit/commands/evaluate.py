@@ -10,7 +10,7 @@ from jaxvit.interop.evaluation_report import as_text, as_values
 from jaxvit.interop.labelled import SPLITS, labelled_folder, labelled_split, read_class_names
 from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.predictions import make_classifier
-from jaxvit.interop.tables import file_to_write, write_values
+from jaxvit.interop.tables import files_to_write, write_values
 from jaxvit.paths import user_path
 from jaxvit.runtime.digest import sha256
 
@@ -43,7 +43,8 @@ def run(options: Options) -> int:
     Raises:
       UserError: RUN or the photos cannot be read, or a folder is no class of the model.
     """
-    json, upright = file_to_write("json", options.json), cli.turned(options)
+    read = [each for each in (options.run, options.classes) if each is not None]
+    (json,), upright = files_to_write(read, json=options.json), cli.turned(options)
     cli.cache_programs()
     found = load_pretrained(options.run)
     if options.classes is not None:
@@ -66,9 +67,9 @@ def run(options: Options) -> int:
     cli.tell_passed_over(labelled.passed_over)
     if evaluated.unreadable:
         cli.to_stderr(f"{len(evaluated.unreadable)} photo(s) that cannot be read are not scored")
-    print(as_text(evaluated, classifier.labels))
     if json:
         what = {"path": options.data, "weights": options.run}
         what["params_sha256"] = sha256(found.params)
         write_values(json, what | as_values(evaluated, classifier.labels, found.preprocessing))
+    print(as_text(evaluated, classifier.labels))
     return 0

@@ -11,7 +11,7 @@ from jaxvit.data.photos import find_photos
 from jaxvit.errors import UserError
 from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.predictions import make_classifier, predict_files
-from jaxvit.interop.tables import file_to_write, refuse_two, write_csv, write_json
+from jaxvit.interop.tables import files_to_write, write_csv, write_json
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,10 @@ class Options:
     no_upright: cli.Flag = False  # Do not rotate them in any case.
 
     def check(self) -> None:
-        require(bool(self.paths), "no photo is given: give image files or folders after RUN")
-        refuse_two(csv=self.csv, json=self.json)
+        require(
+            bool(self.paths) and all(self.paths),
+            "no photo is given: give image files or folders after RUN",
+        )
 
 
 def run(options: Options) -> int:
@@ -40,8 +42,9 @@ def run(options: Options) -> int:
     Raises:
       UserError: RUN cannot be read, no photo can be, or a file cannot be written.
     """
-    csv, json = file_to_write("csv", options.csv), file_to_write("json", options.json)
     found = find_photos(options.paths)
+    read = (*found.files, options.run)
+    csv, json = files_to_write(read, csv=options.csv, json=options.json)
     cli.cache_programs()
     classifier = make_classifier(load_pretrained(options.run), cli.turned(options))
     to_files, began = bool(csv or json), time.perf_counter()

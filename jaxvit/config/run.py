@@ -113,7 +113,9 @@ class Config:
         )
         require(
             not self.data.cache_features or self.init.weights is not None,
-            "--data.cache-features needs pretrained weights: give --init.weights PATH",
+            "--data.cache-features, which the preset probe sets, needs pretrained weights: give "
+            "--init.weights PATH, such as a .safetensors file, a run, or hf://OWNER/NAME "
+            "(docs/finetune.md says where from)",
         )
         require(
             not self.data.cache_features or not self.model.drops,

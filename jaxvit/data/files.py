@@ -30,11 +30,21 @@ def examples_from_files(
       paths: of the files, below root.
       labels: class indices, one for each path.
       upright: whether images are rotated by their EXIF orientation.
+
+    Raises:
+      UserError: two of them are links to one file.
     """
     digest = hashlib.sha256(b"upright\n" if upright else b"")
     unreadable = {}
+    first: dict[Path, Path] = {}
     for row, path in enumerate(paths):
-        digest.update(os.fsencode(path.resolve()))
+        place = path.resolve()
+        if (other := first.setdefault(place, path)) is not path:
+            raise UserError(
+                f"{legible(other)} and {legible(path)} are one file, which could then be trained "
+                "on and tested: remove one of the links"
+            )
+        digest.update(os.fsencode(place))
         try:
             found = path.stat()
             if not stat.S_ISREG(found.st_mode):  # reading a pipe would block

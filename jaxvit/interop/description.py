@@ -78,13 +78,16 @@ def _of_run(run: Path) -> Iterator[str]:
     if not summary:
         yield "scores         none yet: the run is not finished"
         return
-    best = summary.get("best") or {}
+    best = summary.get("best")
+    best = best if isinstance(best, dict) else {}
     scores = {name: value for name, value in best.items() if name.startswith("val/")}
     scores = {name: scores[name] for name in ("val/accuracy", "val/loss") if name in scores}
     scores |= {name: summary[name] for name in SCORES if name in summary}
-    yield "scores         " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
-    for each in summary.get("averaged", ()):
-        yield f"averaged       {each['run']} step {each['step']}"
+    numbers = {name: value for name, value in scores.items() if isinstance(value, (int, float))}
+    yield "scores         " + ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+    averaged = summary.get("averaged")
+    for each in averaged if isinstance(averaged, list) else ():
+        yield f"averaged       {each.get('run')} step {each.get('step')}"
 
 
 def _read(path: Path) -> dict[str, Any]:

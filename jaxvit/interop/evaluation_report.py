@@ -10,6 +10,7 @@ from jaxvit.interop.evaluation import (
     per_class,
     worst_errors,
 )
+from jaxvit.paths import one_line
 
 SHOWN = 10  # confusions, and errors
 CLASSES_SHOWN = 40  # of more, the least accurate ones
@@ -46,7 +47,7 @@ def as_text(evaluated: Evaluated, labels: Sequence[str]) -> str:
             f"(is {labels[each.label]}, {each.label_probability:.1%})"
             for each in worst_errors(evaluated, SHOWN)
         ]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def as_values(

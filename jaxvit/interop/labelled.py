@@ -46,7 +46,7 @@ def read_class_names(file: Path, num_classes: int) -> tuple[str, ...]:
       UserError: it cannot be read, or holds another number of different names than num_classes.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"--classes {file} cannot be read ({reason}): give a text file") from error
@@ -57,6 +57,12 @@ def read_class_names(file: Path, num_classes: int) -> tuple[str, ...]:
         raise UserError(
             f"--classes {file} has {len(names)} lines, but the model has {num_classes} classes: "
             "give one name a line, in the order of the model's outputs"
+        )
+    twice = [name for name, number in Counter(names).items() if number > 1 or not name]
+    if twice:
+        raise UserError(
+            f"--classes {file} names {twice[0]!r} {names.count(twice[0])} time(s): give each class "
+            "a line and a name of its own"
         )
     return names
 
@@ -153,16 +159,17 @@ def labelled_split(
         dataset = load_dataset(data, config.model.img_size, data.channels, track)
     except UserError as error:
         raise UserError(
-            f"{error} (or say where the run's images are now: --data-dir DIR)"
+            f"the {split} split of {run} cannot be decoded as in training ({error}): say where its "
+            "images are now with --data-dir DIR, or give a folder of images"
         ) from error
     found = getattr(dataset, split)
-    now, before = describe(dataset)[split], _described(path, split)
+    now, before = describe(dataset)[split], described(path, split)
     if split == "train" and config.data.stored_scale != 1:  # these were stored at another size
         now, before = dict.fromkeys(now), dict.fromkeys(before)
     if now != before:
         raise UserError(
-            f"the {split} images are not those of the run {run}, so that some may have been "
-            "trained on: restore them, or give a folder of images"
+            f"the {split} images are not those of the run {run} ({_difference(before, now)}), so "
+            "that some may have been trained on: restore them, or give a folder of images"
         )
     return Labelled(
         found.names,
@@ -172,7 +179,23 @@ def labelled_split(
     )
 
 
-def _described(run: Path, split: str) -> dict[str, str]:
+def _difference(before: dict[str, str], now: dict[str, str]) -> str:
+    for what, names in (
+        ("gone is", before.keys() - now.keys()),
+        ("new is", now.keys() - before.keys()),
+        ("changed is", {name for name in before.keys() & now.keys() if before[name] != now[name]}),
+    ):
+        if names:
+            return f"{what} {min(names)}"
+    return "their order"
+
+
+def described(run: Path, split: str) -> dict[str, str]:
+    """The CRC-32 of each image of a split, by name, from a run's split.json.
+
+    Raises:
+      UserError: it cannot be read.
+    """
     try:
         return dict(json.loads((run / "split.json").read_text())[split])
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -132,6 +132,13 @@ def is_run(path: Path) -> bool:
     return (path / "checkpoints").is_dir() and (path / CONFIG).is_file()
 
 
+def inside_run(path: Path) -> Path | None:
+    """The run that a path is, or lies in; None outside of runs."""
+    place = path.absolute()
+    place = place.resolve() if place.exists() else place.parent.resolve() / place.name
+    return next((each for each in (place, *place.parents) if each.is_dir() and is_run(each)), None)
+
+
 def _alone(file: Path) -> bool:
     """Whether the file is the only one of its directory, so that config.json belongs to it."""
     siblings = [each for each in file.parent.iterdir() if each.suffix in FORMATS]

@@ -40,6 +40,9 @@ class Shape(NamedTuple):
         return ratio
 
 
+MAX_LAYERS = 1000
+
+
 def measure_shape(named: Mapping[str, Named], layout: Layout, source: str) -> Shape:
     """The sizes of the model, from a few tensors that tell them.
 
@@ -70,6 +73,11 @@ def measure_shape(named: Mapping[str, Named], layout: Layout, source: str) -> Sh
         for their in entry.theirs
         if (match := re.fullmatch(re.escape(their).replace(r"\{i\}", r"(\d+)"), name))
     }
+    if max(present, default=0) >= MAX_LAYERS:
+        raise UserError(
+            f"{source} has tensors of layer {max(present)}: a model here has at most {MAX_LAYERS} "
+            "layers, so it is damaged or of another kind"
+        )
     positions = by_ours["positional_embedding"]
     part = take(named, positions.theirs[0], positions, source)
     tokens = part.array.shape[-2] if part.array.ndim in (2, 3) else 0

@@ -15,7 +15,7 @@ from jaxvit.data.photos import decode_photos
 from jaxvit.data.preprocessing import Geometry, Preprocessing
 from jaxvit.errors import UnreadableImage, UserError
 from jaxvit.models.transformer import VisionTransformer
-from jaxvit.paths import legible
+from jaxvit.paths import legible, one_line
 from jaxvit.runtime.compiler import jit
 from jaxvit.shapes import Array
 
@@ -202,7 +202,7 @@ class Prediction(NamedTuple):
     def __str__(self) -> str:
         """One line."""
         shown = ", ".join(f"{name} {probability:.1%}" for name, probability in self.classes)
-        return f"{legible(self.path)}: {shown}"
+        return one_line(f"{legible(self.path)}: {shown}")
 
 
 def top(classifier: Classifier, probabilities: np.ndarray, k: int) -> tuple[tuple[str, float], ...]:

@@ -153,9 +153,11 @@ def _check_numbers(tensor: Named, source: str) -> None:
             f"{original} of {source} holds {array.dtype}, not floating-point numbers: is it "
             "quantised? Choose a float file"
         )
-    if not np.isfinite(array).all():
-        number = int((~np.isfinite(array)).sum())
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(array.astype(np.float32))
+    if not finite.all():
+        number = int((~finite).sum())
         raise UserError(
             f"{original} of {source} holds {number} of {array.size} values that are NaN or "
-            "infinite: training diverged, or the file is damaged"
+            "infinite in float32: training diverged, or the file is damaged"
         )

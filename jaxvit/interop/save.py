@@ -11,12 +11,12 @@ from jaxvit.config import ModelConfig
 from jaxvit.errors import UserError
 from jaxvit.interop import hugging_face_form, timm_form
 from jaxvit.interop.layout import Layout
-from jaxvit.interop.load import is_run
+from jaxvit.interop.load import WHOLE, inside_run
 from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.reading import LAYOUTS, NAMES
 from jaxvit.interop.report import joined
 from jaxvit.interop.settings import OF_IMAGES, to_metadata
-from jaxvit.interop.weights_file import FORMATS, write_json, write_weights_file
+from jaxvit.interop.weights_file import FORMATS, PICKLES, write_weights_file
 
 
 def save_pretrained(pretrained: Pretrained, path: str | Path, to: str) -> list[str]:
@@ -51,8 +51,21 @@ def save_pretrained(pretrained: Pretrained, path: str | Path, to: str) -> list[s
         raise UserError(f"{path} is a directory, though named as a file: choose another name")
     if path.is_file() and not is_file:
         raise UserError(f"{path} is a file: give a directory, or a name that ends in {ending}")
-    if path.is_dir() and is_run(path):
-        raise UserError(f"{path} is a run, which would be overwritten: give another directory")
+    if run := inside_run(path):
+        raise UserError(
+            f"{path} lies in the run {run}, which holds its own files alone: give another"
+        )
+    if not is_file and path.suffix.lower() in (*FORMATS, *PICKLES, ".json", ".h5", ".onnx"):
+        raise UserError(
+            f"{path} is named as a file that is not written here: end it in {ending}, or give a "
+            "directory"
+        )
+    others = [name for name in WHOLE if name != f"model{ending}" and (path / name).exists()]
+    if not is_file and others:
+        raise UserError(
+            f"{path} holds {others[0]} already, which would be read in place of what is written: "
+            "remove it, or give another directory"
+        )
     tensors = to_layout(pretrained, layout)
     metadata = to_metadata(
         config, pretrained.preprocessing, pretrained.class_names, pretrained.upright
@@ -62,9 +75,7 @@ def save_pretrained(pretrained: Pretrained, path: str | Path, to: str) -> list[s
     if not is_file and to in ("timm", "hf"):
         form = hugging_face_form if to == "hf" else timm_form
         beside, said = form.files(pretrained)
-    write_weights_file(path if is_file else path / f"model{ending}", tensors, metadata)
-    for name, values in beside.items():
-        write_json(path / name, values)
+    write_weights_file(path if is_file else path / f"model{ending}", tensors, metadata, beside)
     return warnings_for(pretrained, layout, said)
 
 

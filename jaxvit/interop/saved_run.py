@@ -3,12 +3,14 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 from PIL import Image
 
 from jaxvit.config import Config, config_from_dict
@@ -25,7 +27,7 @@ from jaxvit.interop.predictions import (
     predict_images,
     top,
 )
-from jaxvit.models.transformer import VisionTransformer, make_model
+from jaxvit.models.transformer import VisionTransformer, init_params, make_model
 from jaxvit.objectives.metrics import MONITOR
 from jaxvit.runs.saved_items import read_weights
 from jaxvit.shapes import Array
@@ -97,6 +99,8 @@ def read_config(path: Path) -> Config:
             f"{path}/config.json was written by another version of jaxvit ({error}): use that "
             "version, or train again"
         ) from error
+    except PermissionError as error:
+        raise UserError(f"{path}/config.json cannot be opened: make it readable") from error
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is not a run directory ({error}): train one first") from error
 
@@ -115,15 +119,42 @@ def load_run(
     """
     path = Path(path)
     config = read_config(path)
-    try:
-        class_names = tuple(json.loads((path / "split.json").read_text())["class_names"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a run directory ({error}): train one first") from error
+    class_names = read_class_names(path)
     model = make_model(config.model, len(class_names))
     monitor = None if config.select == "last" else MONITOR
     step, weights = read_weights(path / "checkpoints", monitor, warn)
     params = jax.tree.map(jnp.asarray, weights.get("params", weights))
+    _check_shapes(path, model, params)
     return SavedRun(config, class_names, model, params, step)
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """The classes of a run, from its split.json.
+
+    Raises:
+      UserError: it cannot be read, or names no classes.
+    """
+    file = path / "split.json"
+    try:
+        names = json.loads(file.read_text())["class_names"]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError("its class_names are no list of names")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} cannot be read ({error}): restore it, or train again") from error
+    return tuple(names)
+
+
+def _check_shapes(path: Path, model: VisionTransformer, params: Any) -> None:
+    """Raises UserError where the model of config.json and split.json is not that of the weights."""
+    wanted = flatten_dict(jax.eval_shape(partial(init_params, model), jax.random.key(0)), sep="/")
+    found = flatten_dict(params, sep="/")
+    for name in sorted(wanted.keys() | found.keys()):
+        shapes = [tree[name].shape if name in tree else "none" for tree in (wanted, found)]
+        if shapes[0] != shapes[1]:
+            raise UserError(
+                f"{path}: config.json and split.json describe a model whose {name} has the shape "
+                f"{shapes[0]}, and the checkpoint's has {shapes[1]}: restore them, or train again"
+            )
 
 
 def classify(

@@ -178,7 +178,7 @@ def gather_settings(
     processor = read_json(directory / PREPROCESSOR) if directory else {}
     told = [metadata.get("architecture"), config.get("architecture"), config.get("_name_or_path")]
     known = lineage_of([*(name for name in told if name), *names], layout.name)
-    from_processor = checked(from_hf_processor(processor), PREPROCESSOR)
+    from_processor = checked(understood(from_hf_processor, processor, PREPROCESSOR), PREPROCESSOR)
     if known:
         lineage, name = known
         for what in ("mean", "std"):
@@ -191,9 +191,9 @@ def gather_settings(
                 settings.add({what: ours}, f"the family {lineage.name}")
     settings.add(from_processor, PREPROCESSOR)
     if "pretrained_cfg" in config or "architecture" in config:
-        settings.add(from_timm(config), CONFIG)
+        settings.add(understood(from_timm, config, CONFIG), CONFIG)
     else:
-        settings.add(from_hf(config), CONFIG)
+        settings.add(understood(from_hf, config, CONFIG), CONFIG)
     if known:
         settings.add(
             values_at(known[0], img_size),
@@ -218,6 +218,25 @@ def gather_settings(
             f"{settings.found['num_heads'].origin}): give options={{'num_heads': ...}}"
         )
     return settings
+
+
+def understood(
+    read: Callable[[Mapping[str, Any]], dict[str, Any]], values: Mapping[str, Any], file: str
+) -> dict[str, Any]:
+    """The settings that a configuration file of another program holds.
+
+    Raises:
+      UserError: one of its values is of a form that no version of that program writes.
+    """
+    try:
+        return read(values)
+    except (AttributeError, TypeError, ValueError, KeyError, IndexError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"{file} beside the weights is not in a form that is known ({error}): correct it, or "
+            "move it away"
+        ) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -272,7 +291,7 @@ def from_metadata(text: str) -> dict[str, Any]:
         values["img_size"] = config.img_size
         values["class_names"] = written["class_names"]
         values["upright"] = written.get("upright", True)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"what jaxvit wrote with the weights is damaged ({error}): write the file again"
         ) from error

@@ -15,7 +15,7 @@ from jaxvit.cleanup import removed_on_exit
 from jaxvit.config import Config
 from jaxvit.errors import UserError
 from jaxvit.interop.evaluation import evaluate_images
-from jaxvit.interop.labelled import Labelled, labelled_split
+from jaxvit.interop.labelled import SPLITS, Labelled, described, labelled_split
 from jaxvit.interop.predictions import make_classifier
 from jaxvit.interop.saved_run import SavedRun, load_run, read_config
 from jaxvit.objectives.metrics import MONITOR
@@ -78,7 +78,8 @@ def best_checkpoints(run: str, number: int, warn: Callable[[str], None]) -> list
     if len(found) < 2:
         raise UserError(
             f"{run} keeps {len(found)} validated checkpoint(s), and a soup needs at least 2: train "
-            f"with --checkpoint.keep-best {number}, or give several runs"
+            f"with --checkpoint.keep-best {number} and as many validations (--val-every-epochs), "
+            "or give several runs"
         )
     if len(found) < number:
         warn(f"{run} keeps {len(found)} validated checkpoints, so --best {number} takes these")
@@ -122,7 +123,7 @@ def _architecture(run: SavedRun) -> Any:
 
 def _refuse_leaks(runs: Sequence[str]) -> None:
     """The first run scores the soup, so no other may have been trained on its images."""
-    splits = {run: json.loads((Path(run) / "split.json").read_text()) for run in runs}
+    splits = {run: {name: described(Path(run), name) for name in SPLITS} for run in runs}
     # Where training images are stored larger, their pixels are others than when they are scored.
     larger = any(read_config(Path(run)).data.stored_scale != 1 for run in runs)
 

@@ -3,11 +3,12 @@
 import csv
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxvit.errors import UserError
+from jaxvit.interop.load import inside_run
 from jaxvit.interop.predictions import Prediction
 from jaxvit.interop.weights_file import output_file
 from jaxvit.paths import legible, user_path
@@ -59,26 +60,39 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def refuse_two(**given: str | None) -> None:
-    """Raises UserError where two options name one file."""
-    names = [name for name in given.values() if name is not None]
-    if len(names) > len(set(names)):
-        options = " and ".join(f"--{option}" for option in given)
-        raise UserError(f"{options} name the same file {names[0]}: give two names")
+def files_to_write(inputs: Iterable[str | Path], **given: str | None) -> tuple[Path | None, ...]:
+    """The paths of files that will be written, checked before the work begins.
 
-
-def file_to_write(option: str, value: str | None) -> Path | None:
-    """The path of a file that will be written, checked before the work begins.
+    Args:
+      inputs: files that are read, none of which may be written over, and runs, whose directories
+        hold their own files alone.
+      given: option -> its value, or None.
 
     Raises:
-      UserError: it is a directory, or cannot be written where it is to be.
+      UserError: one is a directory, cannot be written where it is to be, is named twice, is an
+        input, or lies in a run.
     """
-    if value is None:
-        return None
-    path = user_path(option, value)
-    if path.is_dir() or not path.name:
-        raise UserError(f"--{option} {value} is a directory: give the name of a file")
-    nearest = next(parent for parent in path.absolute().parents if parent.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise UserError(f"--{option} {value} cannot be written: choose another place")
-    return path
+    read = {Path(path).resolve() for path in inputs}
+    paths: dict[str, Path] = {}
+    for option, value in given.items():
+        if value is None:
+            continue
+        path = user_path(option, value)
+        if not value or path.is_dir() or not path.name:
+            raise UserError(f"--{option} {value!r} names no file: give the name of a file")
+        nearest = next(parent for parent in path.absolute().parents if parent.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+            raise UserError(f"--{option} {value} cannot be written: choose another place")
+        if path.resolve() in read:
+            raise UserError(
+                f"--{option} {value} would be written over what is read: choose another name"
+            )
+        if run := inside_run(path):
+            raise UserError(
+                f"--{option} {value} lies in the run {run}, which holds its files alone: choose "
+                "another place"
+            )
+        if twice := [other for other, known in paths.items() if known.resolve() == path.resolve()]:
+            raise UserError(f"--{twice[0]} and --{option} name the same file {value}: give two")
+        paths[option] = path
+    return tuple(paths.get(option) for option in given)

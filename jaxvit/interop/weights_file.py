@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import ml_dtypes
@@ -52,6 +54,8 @@ def read_weights_file(path: Path) -> WeightsFile:
         raise UserError(f"{path} is no weights file: its name must end in {' or '.join(FORMATS)}")
     if not path.is_file():
         raise UserError(f"{path} is not a file: check the path")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{path} cannot be opened: make it readable")
     raw, metadata = (_read_safetensors if suffix == ".safetensors" else _read_npz)(path)
     stored: dict[str, int] = {}
     for name, array in raw.items():
@@ -118,13 +122,19 @@ def _as_numbers(array: np.ndarray) -> np.ndarray:
     return array.view(ml_dtypes.bfloat16) if array.dtype == np.dtype("V2") else array
 
 
-def write_weights_file(path: Path, tensors: Mapping[str, np.ndarray], metadata: str) -> None:
-    """Writes .safetensors or .npz by path's ending, whole or not at all.
+def write_weights_file(
+    path: Path,
+    tensors: Mapping[str, np.ndarray],
+    metadata: str,
+    beside: Mapping[str, Mapping] = MappingProxyType({}),
+) -> None:
+    """Writes .safetensors or .npz by path's ending, and files beside it: all of them or none.
 
     Args:
       path: of the file; its directory is made.
       tensors: contiguous arrays by name.
       metadata: JSON about the model; inside a safetensors file, and in PATH.json beside an npz.
+      beside: name -> values of JSON files in the same directory.
 
     Raises:
       UserError: the ending is another, or the disk refuses.
@@ -132,15 +142,24 @@ def write_weights_file(path: Path, tensors: Mapping[str, np.ndarray], metadata: 
     if path.suffix not in FORMATS:
         raise UserError(f"{path} is no weights file: its name must end in {' or '.join(FORMATS)}")
     tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    if path.suffix == ".safetensors":
-        data = save(tensors, {"format": "pt", METADATA_KEY: metadata})
-        with output_file(path) as partial:
-            partial.write_bytes(data)
-        return
-    with output_file(path) as partial, partial.open("wb") as file:
-        np.savez(file, **tensors)
-    with output_file(path.with_name(path.name + ".json")) as partial:
-        partial.write_text(metadata)
+    texts = {
+        path.with_name(name): json.dumps(values, indent=2) + "\n" for name, values in beside.items()
+    }
+    if path.suffix == ".npz":
+        texts[path.with_name(path.name + ".json")] = metadata
+    for target in (path, *texts):
+        if target.is_dir():
+            raise UserError(f"{target} is a directory, where a file is to be: remove it")
+    with contextlib.ExitStack() as stack:  # which renames all of them at its end
+        partial = {target: stack.enter_context(output_file(target)) for target in (path, *texts)}
+        if path.suffix == ".npz":
+            with partial[path].open("wb") as file:
+                np.savez(file, **tensors)
+        else:
+            data = save(tensors, {"format": "pt", METADATA_KEY: metadata})
+            partial[path].write_bytes(data)
+        for target, text in texts.items():
+            partial[target].write_text(text)
 
 
 @contextlib.contextmanager
@@ -155,13 +174,8 @@ def output_file(path: Path) -> Iterator[Path]:
         with whole_file(path) as partial:
             yield partial
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror or error})") from error
-
-
-def write_json(path: Path, values: Mapping) -> None:
-    """A JSON file, whole or not at all."""
-    with output_file(path) as partial:
-        partial.write_text(json.dumps(values, indent=2) + "\n")
+        reason = error.strerror or error
+        raise UserError(f"{path} cannot be written ({reason}): choose another place") from error
 
 
 def _one_line(error: Exception) -> str:

@@ -134,6 +134,12 @@ class RunDirectory:
             if not may_change(name) and before.get(name) != now.get(name)
         ]
         finished = self._finished(before["epochs"])
+        if self._config.extend and self._averaged():
+            raise UserError(
+                f"--extend: the run in --out {self.path} is an average, which has no state of an "
+                f"optimiser to go on with: train from it with --init.weights {self.path} and "
+                "another --out"
+            )
         self.extends = self._config.extend and "epochs" in differ
         if self.extends:
             differ.remove("epochs")
@@ -168,6 +174,13 @@ class RunDirectory:
             return False
         except (OSError, ValueError, AttributeError):
             return True  # damaged, but a run wrote it
+
+    def _averaged(self) -> bool:
+        """Whether python -m jaxvit average made it."""
+        try:
+            return "averaged" in json.loads((self.path / "summary.json").read_text())
+        except (OSError, ValueError, TypeError):
+            return False
 
     def open(self, split: dict[str, Any]) -> None:
         """Makes the directory, or checks that the run to resume was made of the same data.

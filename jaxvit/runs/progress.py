@@ -5,7 +5,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Any
 
 import jax
@@ -22,7 +21,9 @@ from rich.progress import (
 from jaxvit.config import Config
 from jaxvit.data.datasets import Dataset
 from jaxvit.optim.schedules import warmup_steps
+from jaxvit.paths import one_line
 from jaxvit.presets import FEW_TO_VALIDATE
+from jaxvit.runtime.streams import take_any_text
 from jaxvit.training.fit import Plan
 
 
@@ -36,12 +37,18 @@ class _Console(Console):
 
 def make_console(quiet: bool = False) -> Console:
     """Writes to stdout, and continues in silence once nothing reads it."""
+    take_any_text()
     return _Console(markup=False, quiet=quiet)
 
 
 def say_on(console: Console) -> Callable[[str], None]:
     """Prints a line as it is, not broken at the width of the terminal."""
-    return partial(console.print, highlight=False, soft_wrap=True)
+
+    def say(line: str) -> None:
+        lines = map(one_line, line.split("\n"))  # names may hold other control characters
+        console.print("\n".join(lines), highlight=False, soft_wrap=True)
+
+    return say
 
 
 class TrainingProgress:

@@ -7,6 +7,7 @@ step, and a SHA-256 of every item, which is compared when the item is read.
 
 import contextlib
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -150,6 +151,7 @@ def read_items(path: Path, likes: Mapping[str, Any]) -> dict[str, Any]:
       UserError: the checkpoint cannot be opened, or another version of jaxvit wrote it.
       Exception: of any kind; it cannot be read, or its bytes are not those that were saved.
     """
+    _ignore_late_reads()
     seal = read_seal(path)
     saved = seal["sha256"]
     with refused_if_closed(path):
@@ -162,6 +164,23 @@ def read_items(path: Path, likes: Mapping[str, Any]) -> dict[str, Any]:
         if sha256(tree) != saved[name]:
             raise ValueError(f"the bytes of its {name} are not those that were saved")
     return items
+
+
+def _ignore_late_reads() -> None:
+    """Reads of a damaged item that end after its first error find their event loop closed.
+
+    Python would print a traceback for each of these callbacks.
+    """
+    shown = sys.unraisablehook
+    if getattr(shown, "ignores_late_reads", False):
+        return
+
+    def hook(unraisable) -> None:
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            shown(unraisable)
+
+    hook.ignores_late_reads = True
+    sys.unraisablehook = hook
 
 
 def _read_item(path: Path, like: Any) -> Any:

@@ -24,6 +24,7 @@ STOPPED = (
 
 _watching = False
 _last_line = STOPPED
+_exiting = False
 _training: "StopSignals | None" = None  # receives signals once its first step is done
 
 
@@ -62,11 +63,19 @@ def exit_at_once(number: int) -> NoReturn:
     Skips atexit handlers and thread joins, because they may block: JAX's handlers wait for other
     processes, and XLA's threads may be compiling.
     """
+    global _exiting
+    _exiting = True
     cleanup.remove_all()
     if sys.stdout is not None and sys.stdout.isatty():
         os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # show the cursor, which a progress bar hides
     os.write(2, f"{_last_line}\n".encode())
     os._exit(128 + number)
+
+
+def wait_if_exiting() -> None:
+    """Blocks for good while a signal ends the process: what fails now fails because of that."""
+    if _exiting:
+        threading.Event().wait()
 
 
 class StopSignals:

@@ -225,7 +225,7 @@ def test_the_splits_of_moved_images_are_found_and_those_of_changed_ones_refused(
     config["data"]["dir"] = str(tmp_path / "gone")
     (run / "config.json").write_text(json.dumps(config))
     assert command("evaluate", run, "test") == 2
-    assert "or say where the run's images are now: --data-dir DIR" in capsys.readouterr().err
+    assert "say where its images are now with --data-dir DIR" in capsys.readouterr().err
     assert command("evaluate", run, "test", "--data-dir", moved) == 0
     shutil.move(moved / "train" / "ant" / "00.png", moved / "test" / "ant" / "zz.png")
     capsys.readouterr()

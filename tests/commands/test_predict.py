@@ -233,7 +233,7 @@ def test_classify_takes_pretrained_weights_and_lists_of_any_length(runs, weights
         (["{run}"], "no photo is given"),
         (["{run}", "{empty}"], "holds no image"),
         (["{run}", "{photo}", "--top-k", "0"], "--top-k 0 is too small"),
-        (["{run}", "{photo}", "--csv", "{empty}"], "is a directory: give the name of a file"),
+        (["{run}", "{photo}", "--csv", "{empty}"], "names no file: give the name of a file"),
         (["{run}", "{photo}", "--csv", "a", "--json", "a"], "name the same file a"),
         (["{run}", "{photo}", "--json", "{photo}/a"], "cannot be written: choose another place"),
         (["{run}", "{photo}", "--topk", "2"], "perhaps you meant --top-k"),
@@ -303,6 +303,6 @@ def test_a_signal_while_predicting_is_one_line_and_writes_nothing(runs, tmp_path
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 143
     assert process.stderr.read().splitlines() == [
-        "stopped: nothing was written, and the same command starts again"
+        "stopped: no file was written, and the same command starts again"
     ]
     assert os.listdir(tmp_path) == []

@@ -127,7 +127,7 @@ def test_places_where_nothing_can_be_written(tmp_path):
     refused(tmp_path / "d.safetensors", "timm", "is a directory")
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "run" / "config.json").write_text("{}")
-    refused(tmp_path / "run", "timm", "is a run")
+    refused(tmp_path / "run", "timm", "lies in the run")
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):

@@ -274,7 +274,7 @@ def test_the_pooling_of_a_run_is_followed(folder):
             ["folder", "--data.cache-features", "--optim.freeze", "backbone", "--augment.flip-p",
              "0", "--augment.crop-scale", "1", "1", "--augment.mixup-alpha", "0",
              "--augment.cutmix-alpha", "0"],
-            "--data.cache-features needs pretrained weights",
+            "--data.cache-features, which the preset probe sets, needs pretrained weights",
         ),
         (["folder", "--init.layout", "timm"], "--init.layout timm is that of pretrained weights"),
     ],
