@@ -1,9 +1,12 @@
 """The layout of the repository: every PyTorch file has a twin, and the core needs few packages."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+
+from parity_tests.mutations import MUTATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 # Files of torch_ref whose counterpart in jaxvit is several modules or has another form.
@@ -49,6 +52,15 @@ def test_every_folder_of_torch_ref_lists_what_was_fixed():
     assert folders
     for folder in (ROOT / "torch_ref", *folders):
         assert "## Defects fixed" in (folder / "README.md").read_text(), folder
+
+
+def test_the_text_of_every_mutation_is_there_once():
+    assert len({mutation.name for mutation in MUTATIONS}) == len(MUTATIONS)
+    for mutation in MUTATIONS:
+        text = Path(importlib.util.find_spec(mutation.module).origin).read_text()
+        assert text.count(mutation.old) == 1, mutation.name
+        file, _, function = mutation.seen_by.partition("::")
+        assert f"def {function.partition('[')[0]}" in (ROOT / file).read_text(), mutation.name
 
 
 def test_twin_files_define_classes_of_the_same_names():

@@ -159,6 +159,13 @@ def test_the_chosen_decay_is_that_of_the_lowest_validation_loss_of_a_whole_run(f
     sweep = sweep_decay(data, config, total, Fraction(len(data.train), 8))
     assert sweep.losses[-2:] == pytest.approx(tuple(losses.values()), rel=1e-3)
     assert sweep.decay == DECAYS[int(np.argmin(sweep.losses))] == summary["chosen_weight_decay"]
+    swept, _ = train(folder, "probe", "one", "--epochs", "3", "--overwrite")
+    chosen = str(swept["chosen_weight_decay"])
+    given, _ = train(
+        folder, "probe", "one", "--epochs", "3", "--overwrite", "--optim.weight-decay", chosen
+    )
+    assert swept["params_sha256"] == given["params_sha256"]
+    assert swept["chosen_weight_decay"] != 0.01  # a run that ignored it would have this one
 
 
 def test_fine_tuning_starts_at_the_weights_with_a_head_of_zeros(folder):

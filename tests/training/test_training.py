@@ -92,6 +92,7 @@ def test_clipping_scales_the_gradient_before_the_moments():
 
     assert run(1.0) == pytest.approx(-4e-3, rel=1e-4)  # four equal steps of lr
     assert abs(run(0.0) - run(1.0)) > 5e-4
+    assert abs(run(2.0) - run(1.0)) > 5e-5
 
 
 def test_adams_decays_and_eps_are_those_of_the_configuration():
@@ -336,6 +337,7 @@ def test_a_checkpoint_with_an_item_of_another_step_is_damaged(tmp_path, item):
             (path / "3").rename(path / "4")
             (path / "2").rename(path / "3")
             found = checkpoints.restore_best(like=state)
+            assert int(found.step) == 1
         else:
             shutil.rmtree(path / "3" / item)
             shutil.copytree(path / "2" / item, path / "3" / item)
