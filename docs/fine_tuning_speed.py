@@ -78,7 +78,8 @@ def command(name: str, options: argparse.Namespace, place: str) -> list[str]:
         return [
             sys.executable, "train_jax.py", "finetune", "--data.name", "oxford_iiit_pet",
             "--data.dir", str(options.data), "--init.weights", str(options.weights), "--out",
-            f"{place}/run", "--data.cache-dir", f"{place}/cache", "--val-every-epochs", "1",
+            str(options.keep or f"{place}/run"), "--data.cache-dir", f"{place}/cache",
+            "--val-every-epochs", "1", "--checkpoint.keep-best", "3", "--seed", str(options.seed),
             "--epochs", str(EPOCHS), "--batch-size", str(BATCH), "--model.img-size", str(SIZE),
         ]  # fmt: skip
     return [
@@ -93,7 +94,8 @@ def run(name: str, options: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory() as place:
         began = time.perf_counter()
         output = Path(place) / "output"
-        lines = Path(place) / "run" / "metrics.jsonl" if name == "jaxvit" else output
+        keep = options.keep if name == "jaxvit" else None
+        lines = (keep or Path(place) / "run") / "metrics.jsonl" if name == "jaxvit" else output
         environment = os.environ | {
             "PYTHONPATH": str(ROOT), "TORCHINDUCTOR_CACHE_DIR": f"{place}/inductor",
         }  # fmt: skip
@@ -102,7 +104,7 @@ def run(name: str, options: argparse.Namespace) -> dict:
                 command(name, options, place), cwd=ROOT, env=environment, stdout=said, stderr=said
             )
             seen, reached = 0, False
-            while not reached:
+            while keep or not reached:
                 ended = process.poll() is not None
                 found = lines.read_text().splitlines() if lines.exists() else []
                 for line in found[seen:]:
@@ -129,6 +131,7 @@ def run(name: str, options: argparse.Namespace) -> dict:
     return {
         "candidate": name, "images_per_sec": median, "quartiles": [low, high],
         "validations": validations, "target": options.target, "reached": reached,
+        "seconds": time.perf_counter() - began,
     }  # fmt: skip
 
 
@@ -138,6 +141,8 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True, help=f"{MODEL}.safetensors")
     parser.add_argument("--candidates", nargs="*", choices=CANDIDATES, default=CANDIDATES)
     parser.add_argument("--target", type=float, default=0.87, help="accuracy on validation")
+    parser.add_argument("--keep", type=Path, help="jaxvit's run goes on to its end, in this place")
+    parser.add_argument("--seed", type=int, default=0, help="of jaxvit's run")
     parser.add_argument("--loop", choices=CANDIDATES[1:], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.loop:
