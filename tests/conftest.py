@@ -4,6 +4,7 @@ from pathlib import Path
 
 import jax
 import pytest
+import torchvision  # noqa: F401 - before tensorflow, whose LLVM makes that of triton abort
 
 import train_jax
 
