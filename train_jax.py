@@ -13,8 +13,8 @@ from functools import partial
 from rich.console import Console
 
 from jaxvit.command_line import FAILURES, fail, leave, parse
+from jaxvit.commands.find_lr import find_lr
 from jaxvit.config import Config
-from jaxvit.data.datasets import load_dataset
 from jaxvit.errors import Interrupted
 from jaxvit.runs.directory import RunDirectory
 from jaxvit.runs.progress import announce, make_console, say_on, track
@@ -24,7 +24,7 @@ from jaxvit.runtime.devices import Devices, make_devices
 from jaxvit.runtime.distributed import connect, is_main, wait_for_all
 from jaxvit.runtime.memory import keep_freed_memory
 from jaxvit.tasks.configured import make_task
-from jaxvit.tasks.features import add_features
+from jaxvit.tasks.features import load_data
 from jaxvit.training.evaluate import make_score
 from jaxvit.training.fit import Plan, fit
 from jaxvit.training.state import create_state
@@ -34,18 +34,13 @@ from jaxvit.training.steps import compile_train_step
 def train(
     name: str, config: Config, devices: Devices, run: RunDirectory, console: Console, make=make_task
 ) -> dict:
-    """Runs the training that `make` and the configuration describe; returns summary.json's values.
-
-    make(config, data, total_steps, axis) -> Task is the method; name is the preset's.
-    """
+    """Trains the Task that make(config, data, total_steps, axis) gives; returns the summary."""
     began = time.perf_counter()
     wait_for_all("every process has looked at the run directory")
     cache_programs(config, say_on(console))
 
     # Build: data, task, state, and the two compiled steps.
-    tracked = partial(track, console)
-    data = load_dataset(config.data, config.model.img_size, config.model.in_channels, tracked)
-    data = add_features(data, config, devices, tracked)
+    data = load_data(config, devices, partial(track, console))
     plan = Plan(len(data.train), config.batch_size, config.epochs, config.val_every_epochs)
     task = make(config, data, plan.total_steps, devices.axis)
     create = partial(create_state, task, config.seed, config.optim.ema_decay > 0)
@@ -69,8 +64,12 @@ def main(args: list[str]) -> int:
             keep_freed_memory()
         connect(config.distributed, say=partial(print, file=sys.stderr, flush=True))
         devices = make_devices(config)
+        console = make_console(quiet=not is_main())
+        if config.find_lr:
+            find_lr(config, devices, console)
+            return 0
         with RunDirectory(config, writes=is_main()) as run:
-            train(name, config, devices, run, make_console(quiet=not is_main()))
+            train(name, config, devices, run, console)
     except (*FAILURES, Interrupted) as error:
         return fail(error)
     return 0

@@ -22,6 +22,7 @@ from jaxvit.config.model import ModelConfig
 from jaxvit.config.optim import OptimConfig, frozen_layers
 from jaxvit.config.parallel import ParallelConfig
 from jaxvit.config.run import Config
+from jaxvit.config.stop import StopConfig
 from jaxvit.config.tree import check, config_from_dict, may_change
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "ModelConfig",
     "OptimConfig",
     "ParallelConfig",
+    "StopConfig",
     "check",
     "config_from_dict",
     "count",

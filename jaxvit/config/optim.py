@@ -22,6 +22,9 @@ def frozen_layers(freeze: str) -> int | None:
     return int(found[1]) if found else None
 
 
+PERIODIC = ("step", "exponential", "cosine_restarts")
+
+
 @dataclass(frozen=True)
 class OptimConfig:
     """The optimiser, its schedule, and what it trains."""
@@ -39,13 +42,32 @@ class OptimConfig:
     eps: float = option(1e-8, positive)  # Added to the root of the second moment.
     momentum: float = option(0.9, within(0, 1, closed=False))  # Of SGD; 0 for none.
     nesterov: bool = False  # Nesterov's momentum for SGD.
-    # cosine ends at 0; step multiplies the rate by gamma every few epochs or steps.
-    schedule: Literal["constant", "cosine", "step"] = "constant"
-    gamma: float = option(0.7, within(0, 1), positive)  # Factor of --optim.schedule step.
-    # Epochs between two such factors.
+    # cosine ends at 0; cosine_restarts does so every few epochs or steps. step and exponential
+    # multiply the rate by gamma every few epochs or steps, at once or evenly; multi_step does so
+    # after the milestones, and plateau where validation gets no better. one_cycle rises over the
+    # warm-up and falls to almost 0.
+    schedule: Literal[
+        "constant", "cosine", "cosine_restarts", "step", "exponential", "multi_step", "one_cycle",
+        "plateau",
+    ] = "constant"  # fmt: skip
+    gamma: float = option(0.7, within(0, 1), positive)  # Factor of a drop of the rate.
+    # Epochs between two drops or restarts.
     step_every_epochs: int | None = option(None, count(1, 10**6))
-    # Steps between two such factors.
+    # Steps between two drops or restarts.
     step_every_steps: int | None = option(None, count(1, 10**9))
+    # Of plateau: validations without improvement that are waited for before the rate drops.
+    patience: int = option(10, count(0, 10**6))
+    # Of plateau: least improvement, as a share of the best value.
+    threshold: float = option(1e-4, within(0, 1))
+    # Of plateau: validations after a drop that count for nothing.
+    cooldown: int = option(0, count(0, 10**6))
+    # Of multi_step: the epochs after which the rate drops.
+    milestones: tuple[int, ...] = ()
+    restart_factor: int = option(1, count(1, 1000))  # Of cosine_restarts: a cycle over the last.
+    # Of one_cycle: the peak rate over the first.
+    cycle_start: float = option(25.0, within(1, 1e12))
+    # Of one_cycle: the first rate over the last.
+    cycle_end: float = option(1e4, within(1, 1e12))
     # Warm-up: the fraction of the steps over which the rate rises linearly from 0.
     warmup: float = option(0.0, within(0, 1))
     # Warm-up as a number of steps, which overrides the fraction.
@@ -73,8 +95,25 @@ class OptimConfig:
             "--optim.momentum above 0",
         )
         require(
-            self.schedule != "step"
+            self.schedule not in PERIODIC
             or (self.step_every_epochs is None) != (self.step_every_steps is None),
-            "--optim.schedule step needs either --optim.step-every-epochs N or "
+            f"--optim.schedule {self.schedule} needs either --optim.step-every-epochs N or "
             "--optim.step-every-steps N: give exactly one of them",
+        )
+        milestones = " ".join(map(str, self.milestones)) or "()"
+        require(
+            (self.schedule == "multi_step") == bool(self.milestones),
+            f"--optim.schedule {self.schedule} does not fit --optim.milestones {milestones}: "
+            "multi_step needs the epochs after which the rate drops, such as --optim.milestones 30 "
+            "60, and the other schedules take none",
+        )
+        require(
+            all(1 <= epochs <= 10**6 for epochs in self.milestones)
+            and len(set(self.milestones)) == len(self.milestones),
+            f"--optim.milestones {milestones} must be different numbers of epochs, from 1 to "
+            "1000000",
+        )
+        require(
+            self.schedule != "one_cycle" or bool(self.warmup or self.warmup_steps),
+            "--optim.schedule one_cycle rises over the warm-up: give --optim.warmup, such as 0.3",
         )

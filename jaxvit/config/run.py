@@ -5,13 +5,14 @@ from typing import Literal
 
 from jaxvit.config.augment import AugmentConfig
 from jaxvit.config.checkpoint import CheckpointConfig
-from jaxvit.config.checks import count, directory, option, require, within
+from jaxvit.config.checks import count, directory, not_empty, option, require, within
 from jaxvit.config.data import DataConfig
 from jaxvit.config.distributed import DistributedConfig
 from jaxvit.config.init import InitConfig
 from jaxvit.config.model import ModelConfig
 from jaxvit.config.optim import OptimConfig, frozen_layers
 from jaxvit.config.parallel import ParallelConfig
+from jaxvit.config.stop import StopConfig
 from jaxvit.paths import user_path
 
 
@@ -39,6 +40,11 @@ class Config:
     # The state that is scored on the test split and used: that of the best validation, or the last.
     # None chooses by the number of validation images: the best of a few is mostly chance.
     select: Literal["best", "last"] | None = "best"
+    # The validation metric by which states are compared: which is best, when training ends early,
+    # and when the rate of a plateau drops. None is the method's own: accuracy for classification.
+    monitor: str | None = option(None, not_empty)
+    # Look for a learning rate to begin with, and do not train: 100 steps at rising rates.
+    find_lr: bool = option(False, may_change=True)
     # Fail if there is no run to resume. An unfinished run is resumed without this option, too.
     resume: bool = option(False, may_change=True)
     # Replace an existing run.
@@ -63,6 +69,8 @@ class Config:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     # The optimiser, its schedule, and what it trains.
     optim: OptimConfig = field(default_factory=OptimConfig)
+    # When training ends before its last epoch.
+    stop: StopConfig = field(default_factory=StopConfig)
     # How the step is spread over devices.
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     # What is kept of a run.

@@ -4,17 +4,12 @@ Source: Parkhi et al., "Cats and Dogs", CVPR 2012. The official trainval split i
 split here, and validation is held out from it. The test split is the official one.
 """
 
-import hashlib
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
-from filelock import FileLock
-
 from jaxvit.data.examples import Examples, Source
 from jaxvit.data.files import examples_from_files
-from jaxvit.data.images import decode_image
-from jaxvit.data.preprocessing import Geometry
+from jaxvit.data.tfds import load_tfds
 from jaxvit.errors import UserError
 
 TFDS_NAME = "oxford_iiit_pet"
@@ -52,7 +47,7 @@ def load_oxford_iiit_pet(directory: Path | None, upright: bool = False) -> Sourc
                 "data set: for one folder of images for each class add --data.name folder; to let "
                 "TFDS prepare the data set there, give an empty directory"
             )
-    return _from_tfds(directory, upright)
+    return load_tfds(TFDS_NAME, directory, upright, file_name="file_name")
 
 
 # The original layout.
@@ -109,80 +104,3 @@ def _read_list(root: Path, split: str, upright: bool) -> tuple[Examples, dict[in
     if not paths:
         raise UserError(f"{path} lists no image: --data.dir needs at least one for each class")
     return examples_from_files(root, paths, labels, upright), breeds
-
-
-# TensorFlow Datasets. A data set prepared as ArrayRecord is read without TensorFlow.
-
-
-def _from_tfds(data_dir: Path | None, upright: bool) -> Source:
-    import tensorflow_datasets as tfds
-
-    place = {} if data_dir is None else {"data_dir": str(data_dir)}
-    try:
-        builder = tfds.builder(TFDS_NAME, file_format="array_record", **place)
-    except ValueError as error:  # it is prepared in another file format
-        raise UserError(
-            f"{TFDS_NAME} is there but not as ArrayRecord ({' '.join(str(error).split())[:200]}): "
-            "give an empty --data.dir DIR to prepare it again"
-        ) from error
-    if not builder.is_prepared():
-        place = builder.data_path.parents[1]
-        place.mkdir(parents=True, exist_ok=True)
-        with FileLock(place / f".{TFDS_NAME}.lock"):  # only one process prepares it
-            if not builder.is_prepared():
-                _prepare(builder)
-    return Source(
-        class_names=tuple(
-            " ".join(part.title() for part in name.split("_"))
-            for name in builder.info.features["label"].names
-        ),
-        splits={s: _tfds_examples(builder, s, upright) for s in ("train", "test")},
-    )
-
-
-def _prepare(builder) -> None:
-    where = builder.data_path.parents[1]
-    try:
-        import tensorflow  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"{TFDS_NAME} is not prepared under {where}, and preparing it once needs TensorFlow: "
-            'pip install "jaxvit[tfds]" and run this again, or prepare it elsewhere with '
-            f"python -c \"import tensorflow_datasets as t; t.builder('{TFDS_NAME}', "
-            f"data_dir='{where}', file_format='array_record').download_and_prepare()\", or give "
-            "the original files with --data.dir DIR"
-        ) from error
-    try:
-        builder.download_and_prepare()
-    except Exception as error:  # TFDS re-raises any error of its downloader and its reader
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{TFDS_NAME} could not be prepared under {where} ({type(error).__name__}: "
-            f"{reason[:300]}): check the network, or give the original files with --data.dir DIR"
-        ) from error
-
-
-def _tfds_examples(builder, split: str, upright: bool) -> Examples:
-    import tensorflow_datasets as tfds
-
-    # The image stays encoded, because decode_image decodes and resizes those of every source. The
-    # mask is not used, so it is not decoded.
-    skip = tfds.decode.SkipDecoding()
-    records = builder.as_data_source(split, decoders={"image": skip, "segmentation_mask": skip})
-    names, labels = [], []
-    for record in records:
-        names.append(record["file_name"].decode())
-        labels.append(int(record["label"]))
-
-    def pixels(index: int, geometry: Geometry) -> np.ndarray:
-        name = f"{TFDS_NAME}/{names[index]}"
-        return decode_image(records[index]["image"], geometry, name, upright=upright)
-
-    files = [Path(f) for f in builder.info.splits[split].filepaths]
-    stats = "".join(f"{f.resolve()}\0{f.stat().st_size}\0{f.stat().st_mtime_ns}\n" for f in files)
-    return Examples(
-        names=tuple(names),
-        labels=np.asarray(labels, np.int32),
-        pixels=pixels,
-        fingerprint=hashlib.sha256(f"{upright}{stats}".encode()).hexdigest(),
-    )

@@ -28,7 +28,7 @@ from jaxvit.interop.predictions import (
     top,
 )
 from jaxvit.models.transformer import VisionTransformer, init_params, make_model
-from jaxvit.objectives.metrics import MONITOR
+from jaxvit.objectives.metrics import monitor_by
 from jaxvit.runs.saved_items import read_weights
 from jaxvit.shapes import Array
 
@@ -121,7 +121,7 @@ def load_run(
     config = read_config(path)
     class_names = read_class_names(path)
     model = make_model(config.model, len(class_names))
-    monitor = None if config.select == "last" else MONITOR
+    monitor = None if config.select == "last" else monitor_by(config.monitor)
     step, weights = read_weights(path / "checkpoints", monitor, warn)
     params = jax.tree.map(jnp.asarray, weights.get("params", weights))
     _check_shapes(path, model, params)

@@ -18,7 +18,7 @@ from jaxvit.interop.evaluation import evaluate_images
 from jaxvit.interop.labelled import SPLITS, Labelled, described, labelled_split
 from jaxvit.interop.predictions import make_classifier
 from jaxvit.interop.saved_run import SavedRun, load_run, read_config
-from jaxvit.objectives.metrics import MONITOR
+from jaxvit.objectives.metrics import monitor_by
 from jaxvit.optim.averaging import average_weights, greedy_soup
 from jaxvit.runs.checkpoint import Checkpoints
 from jaxvit.runs.saved_items import make_rank, ranked_weights
@@ -68,9 +68,9 @@ def best_checkpoints(run: str, number: int, warn: Callable[[str], None]) -> list
     Raises:
       UserError: it is no run, or fewer than two whole ones are validated.
     """
-    read_config(Path(run))
+    monitor = monitor_by(read_config(Path(run)).monitor)
     found = []
-    for each in ranked_weights(Path(run) / "checkpoints", MONITOR, warn):
+    for each in ranked_weights(Path(run) / "checkpoints", monitor, warn):
         if each.scores is not None:
             found.append(Candidate(run, each.step, _params(each.weights)))
         if len(found) == number:
@@ -155,7 +155,7 @@ def make_soup(
       greedy: see jaxvit.optim.averaging.greedy_soup.
       score: (params, "val" or "test") -> metrics.
     """
-    rank = make_rank(MONITOR)
+    rank = make_rank(monitor_by(read_config(Path(candidates[0].run)).monitor))
 
     def validate(params: Any) -> Metrics:
         return {f"val/{name}": value for name, value in score(params, "val").items()}
@@ -222,7 +222,7 @@ def write_run(path: Path, soup: Soup, greedy: bool) -> None:
             shutil.copyfile(Path(first.run) / "split.json", staging / "split.json")
             state = TrainState(jnp.asarray(step, jnp.int32), soup.params, {}, (), None)
             validated = {name: value for name, value in soup.after.items() if name[:4] == "val/"}
-            with Checkpoints(staging / "checkpoints", MONITOR) as checkpoints:
+            with Checkpoints(staging / "checkpoints", monitor_by(config.monitor)) as checkpoints:
                 checkpoints.save(state, validated)
             line = {"step": step, "epoch": config.epochs, **validated}
             (staging / "metrics.jsonl").write_text(json.dumps(line) + "\n")

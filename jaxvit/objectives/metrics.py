@@ -16,7 +16,19 @@ from jaxvit.shapes import Array, Bool, Float, Int
 
 # What makes a classifier the best, as (metric, whether it rises); the second breaks ties.
 MONITOR = (("accuracy", True), ("loss", False))
+# The metrics by which classifiers may be compared, and whether more is better.
+RISES = {
+    "accuracy": True, "precision_macro": True, "recall_macro": True, "f1_macro": True,
+    "loss": False, "ece": False,
+}  # fmt: skip
 NUM_BINS = 15  # bins of confidence for the calibration error, M
+
+
+def monitor_by(metric: str | None) -> tuple[tuple[str, bool], ...]:
+    """MONITOR, with a metric of RISES in its first place; None leaves it as it is."""
+    if metric is None:
+        return MONITOR
+    return (metric, RISES[metric]), *(pair for pair in MONITOR if pair[0] != metric)
 
 
 class Counts(NamedTuple):

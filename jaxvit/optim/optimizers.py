@@ -9,6 +9,7 @@ import optax
 
 from jaxvit.config import OptimConfig
 from jaxvit.optim.groups import scale_by_group
+from jaxvit.optim.plateau import scale_by_plateau
 from jaxvit.optim.schedules import make_schedule
 
 
@@ -97,5 +98,7 @@ def make_optimizer(
     parts = [clip, adam, decay] if config.name == "adamw" else [clip, decay, momentum]
     if (config.layer_decay, config.head_lr) != (1, 1):
         parts.append(scale_by_group(config.layer_decay, config.head_lr))
+    if config.schedule == "plateau":
+        parts.append(scale_by_plateau())
     parts.append(optax.scale_by_learning_rate(schedule))
     return optax.chain(*filter(None, parts)), schedule

@@ -3,6 +3,7 @@
 import math
 from fractions import Fraction
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -20,24 +21,38 @@ def warmup_steps(config: OptimConfig, total_steps: int) -> int:
 def make_schedule(
     config: OptimConfig, total_steps: int, steps_per_epoch: Fraction | None = None
 ) -> optax.Schedule:
-    """The learning rate at each step.
+    """The learning rate at each step s, counted from 0.
 
-    Linear from 0 to lr over w = warmup_steps(config, total_steps) steps, so that step s of the
-    warm-up, counted from 0, uses lr (s + 1) / w. Then constant lr, or lr (1 + cos(pi t)) / 2 with t
-    rising from 0 to 1 over the remaining steps. The schedule "step" is lr gamma^k from the start,
-    warm-up included, after k periods of step_every_steps steps or of step_every_epochs epochs: the
-    epoch of a step is that of its first example.
+    With S = total_steps, w = warmup_steps(config, S), P the period (step_every_steps steps, or
+    step_every_epochs epochs) and u = s - w, the steps after the warm-up:
+
+      constant         lr
+      cosine           lr (1 + cos(pi u / (S - w))) / 2
+      cosine_restarts  lr (1 + cos(pi v / L)) / 2, where cycles of L = P, P m, P m^2, ... steps
+                       follow each other, m = restart_factor, and v counts u within its cycle
+      step             lr gamma^floor(s / P)
+      exponential      lr gamma^(s / P)
+      multi_step       lr gamma^(number of milestones, in epochs, that are reached)
+      one_cycle        from lr / cycle_start to lr over the first w steps, then to
+                       lr / (cycle_start cycle_end), both along half a cosine
+
+    In a warm-up of w > 0 steps the rate of step s < w is (s + 1) / w times lr for the first three,
+    which begin after it, and times the rate above for the next three, which count from step 0. That
+    of one_cycle is its own first part. The epoch of a step is that of its first example. The rate
+    of "plateau" is lr here: jaxvit.optim.plateau lowers it.
 
     Args:
       config: lr, schedule and its numbers, and warmup or warmup_steps.
-      total_steps: steps of the whole run, at least 1.
+      total_steps: S, at least 1.
       steps_per_epoch: examples over batch size, which need not be whole.
 
     Raises:
-      ValueError: step_every_epochs is given without steps_per_epoch.
+      ValueError: epochs are asked for without steps_per_epoch.
 
-    Source: Loshchilov and Hutter 2017, arXiv:1608.03983 (without restarts). "step" without warm-up:
-    torch.optim.lr_scheduler.StepLR.
+    Source: Loshchilov and Hutter 2017, arXiv:1608.03983; Smith and Topin 2019, arXiv:1708.07120.
+    Without warm-up they are torch.optim.lr_scheduler's CosineAnnealingLR,
+    CosineAnnealingWarmRestarts, StepLR, ExponentialLR, MultiStepLR and OneCycleLR (with
+    cycle_momentum=False, and pct_start = warmup).
 
     Example:
       >>> config = OptimConfig(lr=1.0, schedule="step", gamma=0.5, step_every_epochs=2)
@@ -45,38 +60,114 @@ def make_schedule(
       >>> [float(schedule(step)) for step in range(8)]
       [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25]
     """
-    steps = warmup_steps(config, total_steps)
-    if config.schedule == "step":
-        return _step_schedule(config, total_steps, steps, steps_per_epoch)
-    if config.schedule == "cosine":
-        main = optax.cosine_decay_schedule(config.lr, max(1, total_steps - steps))
-    else:
-        main = optax.constant_schedule(config.lr)
-    if steps == 0:
+    warmup = warmup_steps(config, total_steps)
+    after = max(1, total_steps - warmup)
+    match config.schedule:
+        case "constant" | "plateau":
+            main = optax.constant_schedule(config.lr)
+        case "cosine":
+            main = optax.cosine_decay_schedule(config.lr, after)
+        case "cosine_restarts":
+            main = _restarts(config, after, _period(config, steps_per_epoch))
+        case "one_cycle":
+            return _one_cycle(config, total_steps, warmup)
+        case "multi_step":
+            drops = [_steps(epochs, steps_per_epoch) for epochs in sorted(config.milestones)]
+            return _warmed_up(_drops(config, drops), warmup)
+        case "step":
+            period = _period(config, steps_per_epoch)
+            drops = [k * period for k in range(1, math.floor(total_steps / period) + 1)]
+            return _warmed_up(_drops(config, drops), warmup)
+        case "exponential":
+            return _warmed_up(
+                _exponential(config, total_steps, _period(config, steps_per_epoch)), warmup
+            )
+    if warmup == 0:
         return main
     # Warm-up starts one increment above 0: at rate 0 the first step would change nothing.
-    first = config.lr / steps
-    warmup = optax.linear_schedule(first, config.lr, max(1, steps - 1))
-    return optax.join_schedules([warmup, main], [steps])
+    first = config.lr / warmup
+    rise = optax.linear_schedule(first, config.lr, max(1, warmup - 1))
+    return optax.join_schedules([rise, main], [warmup])
 
 
-def _step_schedule(
-    config: OptimConfig, total_steps: int, warmup: int, steps_per_epoch: Fraction | None
-) -> optax.Schedule:
+def _steps(epochs: int, steps_per_epoch: Fraction | None) -> Fraction:
+    if steps_per_epoch is None:
+        raise ValueError("epochs need steps_per_epoch")
+    return epochs * steps_per_epoch
+
+
+def _period(config: OptimConfig, steps_per_epoch: Fraction | None) -> Fraction:
     if config.step_every_steps is not None:
-        period = Fraction(config.step_every_steps)
-    elif steps_per_epoch is None:
-        raise ValueError("step_every_epochs needs steps_per_epoch")
-    else:
-        period = config.step_every_epochs * steps_per_epoch
-    drops = math.floor(total_steps / period)
-    # The first step of each period, and the rates, both exact before they are rounded once: gamma^k
-    # in float32 would be off by k roundings.
-    starts = np.array([math.ceil(k * period) for k in range(1, drops + 1)], np.int32)
-    rates = np.array([config.lr * config.gamma**k for k in range(drops + 1)], np.float32)
+        return Fraction(config.step_every_steps)
+    return _steps(config.step_every_epochs, steps_per_epoch)
+
+
+def _warmed_up(schedule: optax.Schedule, warmup: int) -> optax.Schedule:
+    if warmup == 0:
+        return schedule
+    return lambda step: schedule(step) * jnp.minimum(1, (step + 1) / warmup)
+
+
+def _index(starts: list[Fraction], step) -> jax.Array:
+    """How many of these ascending points are at or before a step; exact."""
+    first_steps = np.array([math.ceil(start) for start in starts], np.int32)
+    return jnp.searchsorted(jnp.asarray(first_steps), step, side="right")
+
+
+def _drops(config: OptimConfig, drops: list[Fraction]) -> optax.Schedule:
+    # The rates are exact before they are rounded once: gamma^k in float32 would be off by k
+    # roundings.
+    rates = np.array([config.lr * config.gamma**k for k in range(len(drops) + 1)], np.float32)
+    return lambda step: jnp.asarray(rates)[_index(drops, step)]
+
+
+def _exponential(config: OptimConfig, total_steps: int, period: Fraction) -> optax.Schedule:
+    starts = [k * period for k in range(1, math.floor(total_steps / period) + 1)]
+    of_period = _drops(config, starts)
 
     def schedule(step):
-        rate = jnp.asarray(rates)[jnp.searchsorted(jnp.asarray(starts), step, side="right")]
-        return rate * jnp.minimum(1, (step + 1) / warmup) if warmup else rate
+        # Whole periods from the table, the rest as a power: a large exponent would lose digits.
+        passed = (step - _index(starts, step) * float(period)) / float(period)
+        return of_period(step) * jnp.exp(passed * math.log(config.gamma))
 
     return schedule
+
+
+def _restarts(config: OptimConfig, steps: int, period: Fraction) -> optax.Schedule:
+    starts, lengths = [Fraction(0)], [period]
+    while starts[-1] + lengths[-1] <= steps:
+        starts.append(starts[-1] + lengths[-1])
+        lengths.append(lengths[-1] * config.restart_factor)
+    # A cycle begins within a step: at most one step before the first that it holds.
+    first_steps = np.array([math.ceil(start) for start in starts], np.int32)
+    before = np.array([math.ceil(start) - start for start in starts], np.float32)
+    cycle_lengths = np.array(lengths, np.float32)
+
+    def schedule(step):
+        cycle = _index(starts[1:], step)
+        first, early, length = (
+            jnp.asarray(table)[cycle] for table in (first_steps, before, cycle_lengths)
+        )
+        passed = (step - first).astype(jnp.float32) + early
+        return config.lr * _half_cosine((length - passed) / length)
+
+    return schedule
+
+
+def _one_cycle(config: OptimConfig, total_steps: int, warmup: int) -> optax.Schedule:
+    low = config.lr / config.cycle_start
+    end = low / config.cycle_end
+    # As in OneCycleLR the peak is at step warmup - 1, and the end at the last step.
+    peak, last = max(1, warmup - 1), max(2, total_steps - 1)
+
+    def schedule(step):
+        rising = low + (config.lr - low) * _half_cosine(step / peak)
+        left = jnp.maximum(last - step, 0) / (last - peak)
+        return jnp.where(step <= peak, rising, end + (config.lr - end) * _half_cosine(left))
+
+    return schedule
+
+
+def _half_cosine(share) -> jax.Array:
+    """(1 - cos(pi share)) / 2, from 0 to 1, without the cancellation near 0."""
+    return jnp.sin(jnp.pi / 2 * share) ** 2

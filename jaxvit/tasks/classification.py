@@ -11,7 +11,7 @@ from jaxvit.augment.pipeline import make_augment
 from jaxvit.config import Config
 from jaxvit.models.transformer import init_params
 from jaxvit.objectives.losses import soft_target_cross_entropy
-from jaxvit.objectives.metrics import MONITOR, compute_metrics, count, predict
+from jaxvit.objectives.metrics import compute_metrics, count, monitor_by, predict
 from jaxvit.objectives.targets import smooth_labels
 from jaxvit.optim.groups import trained_paths
 from jaxvit.training.task import Extra, Inputs, Metrics, Params, Phase, Task
@@ -86,6 +86,6 @@ def make_classification(
         weights=lambda params, extra: params,
         score=score,
         metrics=compute_metrics,
-        monitor=MONITOR,
+        monitor=monitor_by(config.monitor),
         headline=(("loss", ".3f"), ("accuracy", ".2%"), ("ece", ".3f")),
     )

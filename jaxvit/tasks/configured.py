@@ -7,8 +7,10 @@ import numpy as np
 
 from jaxvit.config import Config
 from jaxvit.data.datasets import Dataset
+from jaxvit.errors import UserError
 from jaxvit.interop.starting_point import load_backbone
 from jaxvit.models.transformer import make_model
+from jaxvit.objectives.metrics import RISES
 from jaxvit.objectives.targets import balanced_weights
 from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.runtime.digest import sha256
@@ -28,8 +30,13 @@ def make_task(config: Config, data: Dataset, total_steps: int, axis: str | None)
       axis: the pmap axis, or None under jit; classification needs none.
 
     Raises:
-      UserError: the pretrained weights cannot be read.
+      UserError: the pretrained weights cannot be read, or --monitor is no metric of the task.
     """
+    if config.monitor is not None and config.monitor not in RISES:
+        raise UserError(
+            f"--monitor {config.monitor} is no metric that compares classifiers: give one of "
+            f"{', '.join(RISES)}"
+        )
     model = make_model(config.model, len(data.class_names))
     steps_per_epoch = Fraction(len(data.train), config.batch_size)
     weights, notes, facts = None, (), {}

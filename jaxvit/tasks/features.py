@@ -14,7 +14,7 @@ from jaxvit.augment.normalize import normalize
 from jaxvit.cleanup import whole_file
 from jaxvit.config import Config
 from jaxvit.data.cache import Track
-from jaxvit.data.datasets import SPLITS, Dataset, Split
+from jaxvit.data.datasets import SPLITS, Dataset, Split, load_dataset
 from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.starting_point import load_backbone
 from jaxvit.paths import user_path
@@ -28,10 +28,18 @@ FORMAT = 1  # to be increased whenever the same images and weights would give ot
 BATCH = 32  # images, over all devices; a multiple of any usual number of them
 
 
+def load_data(config: Config, devices: Devices, track: Track) -> Dataset:
+    """The three splits of a run, decoded, with features where it caches them.
+
+    Raises:
+      UserError: see jaxvit.data.datasets.load_dataset and add_features.
+    """
+    data = load_dataset(config.data, config.model.img_size, config.model.in_channels, track)
+    return add_features(data, config, devices, track) if config.data.cache_features else data
+
+
 def add_features(data: Dataset, config: Config, devices: Devices, track: Track) -> Dataset:
     """The same splits with features, from the cache or computed with a bar for each split.
-
-    Where config.data.cache_features is False, data as it is.
 
     A file in the cache is named by a hash of the weights, the model, the pixels and their
     normalisation. It is verified by a CRC-32, and computed again where that does not fit.
@@ -46,8 +54,6 @@ def add_features(data: Dataset, config: Config, devices: Devices, track: Track) 
       UserError: the weights cannot be read. A cache that cannot be written is no error: they are
         computed again the next time.
     """
-    if not config.data.cache_features:
-        return data
     found = load_backbone(config, config.model.img_size)
     if config.model.pool != found.model_config.pool:
         found = found._replace(model=found.model.clone(pool=config.model.pool))

@@ -59,12 +59,13 @@ def fit(
     *,
     log_every_steps: int,
     on_log: Callable[[int, dict[str, float]], None],
-    on_epoch: Callable[[int, TrainState], None],
+    on_epoch: Callable[[int, TrainState], TrainState],
     on_save: Callable[[TrainState], None] = lambda state: None,
     save_every_steps: int = 0,
     should_stop: Callable[[int], bool] = lambda step: False,
+    ended: Callable[[], bool] = lambda: False,
 ) -> tuple[TrainState, float]:
-    """Trains from the state's step to the plan's last, or until it should stop.
+    """Trains from the state's step to the plan's last, or until it should stop or has ended.
 
     Steps are handed to the device without waiting for them, up to STEPS_AHEAD, except where metrics
     are read: there the device idles for the time of one dispatch, once in log_every_steps.
@@ -77,11 +78,13 @@ def fit(
       log_every_steps: between calls of on_log; a step that is validated is logged too.
       on_log: (step, metrics), "train/loss" and the like of that step, and "images_per_sec" since
         the last logged one, without the time spent in hooks or in compiling.
-      on_epoch: (step, state) at the end of each epoch that is validated, after on_log.
+      on_epoch: (step, state) at the end of each epoch that is validated, after on_log; gives the
+        state to go on with.
       on_save: (state), after steps that are not validated: every save_every_steps, and before
         stopping.
       save_every_steps: 0 disables mid-epoch saves.
       should_stop: asked after every step, with its number.
+      ended: asked before every step: whether the run is over before the plan's last step.
 
     Returns:
       The state, and the seconds until the first step was done, which are mostly compilation.
@@ -94,6 +97,8 @@ def fit(
     compile_sec = 0.0
     unread: list[Metrics] = []  # losses on the device, of the steps since the last reading
     for step in range(first + 1, plan.total_steps + 1):
+        if ended():
+            break
         state, metrics = train_step(state, next(batches))
         unread.append({name: x for name, x in metrics.items() if name.startswith("loss")})
         if len(unread) > STEPS_AHEAD:
@@ -116,7 +121,7 @@ def fit(
                 values["images_per_sec"] = steps * plan.batch_size / sec
             on_log(step, values)
             if validates:
-                on_epoch(step, state)
+                state = on_epoch(step, state)
             logged_step, logged_at = step, time.perf_counter()
         if saves:
             paused = time.perf_counter()

@@ -15,6 +15,7 @@ import optax
 from jaxvit.config import Config
 from jaxvit.errors import UserError
 from jaxvit.optim.averaging import update_average
+from jaxvit.optim.plateau import plateau_scale
 from jaxvit.runtime.devices import AXIS, Devices, Spread
 from jaxvit.shapes import Array
 from jaxvit.training.state import TrainState
@@ -78,9 +79,11 @@ def make_train_step(
             updates, opt_state = phase.tx.update(grads, opt_state, trained)
             params = phase.with_trained(params, optax.apply_updates(trained, updates))
             opt_states.append(opt_state)
+            rate = jnp.asarray(phase.schedule(state.step), jnp.float32)
+            scale = plateau_scale(opt_state)
             found |= {
                 "grad_norm": optax.global_norm(grads),  # before clipping
-                "learning_rate": jnp.asarray(phase.schedule(state.step), jnp.float32),
+                "learning_rate": rate if scale is None else rate * scale,
             }
             phase_name = phase.trains if isinstance(phase.trains, str) else number
             suffix = f"/{phase_name}" if len(task.phases) > 1 else ""

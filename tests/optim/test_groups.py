@@ -158,7 +158,7 @@ def test_a_step_schedule_starts_with_the_warm_up():
 
 
 def test_epochs_without_their_length_are_refused():
-    with pytest.raises(ValueError, match="needs steps_per_epoch"):
+    with pytest.raises(ValueError, match="epochs need steps_per_epoch"):
         make_schedule(OptimConfig(schedule="step", step_every_epochs=1), 10)
 
 

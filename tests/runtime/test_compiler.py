@@ -103,7 +103,7 @@ def test_a_run_caches_its_programs_unless_asked_not_to(args, calls, tmp_path, mo
         raise UserError("far enough")
 
     monkeypatch.setattr(compiler, "keep_programs", note)
-    monkeypatch.setattr(train_jax, "load_dataset", stop)
+    monkeypatch.setattr(train_jax, "load_data", stop)
     places = ["--out", str(tmp_path / "run"), "--data.cache-dir", str(cache)]
     assert train_jax.main([*args, *places]) == 2
     assert kept == [cache] * calls

@@ -218,7 +218,7 @@ def test_fit_logs_at_the_configured_interval_and_at_every_epochs_end():
         plan,
         log_every_steps=2,
         on_log=lambda step, metrics: logged.append((step, metrics["train/loss"])),
-        on_epoch=lambda step, state: ended.append((step, int(state.step))),
+        on_epoch=lambda step, state: ended.append((step, int(state.step))) or state,
     )
     assert logged == [(2, 1.0), (3, 2.0), (4, 3.0), (5, 4.0)]  # each with its own batch
     assert ended == [(3, 3), (5, 5)]
@@ -249,7 +249,7 @@ def test_at_most_a_few_steps_are_dispatched_ahead(monkeypatch):
         Plan(examples=100, batch_size=1, epochs=1),
         log_every_steps=100,
         on_log=lambda step, metrics: None,
-        on_epoch=lambda step, state: None,
+        on_epoch=lambda step, state: state,
     )
     assert handed == list(range(1, 101))
     assert set(range(1, 101 - STEPS_AHEAD)) <= set(done)
@@ -456,7 +456,7 @@ def test_images_per_sec_excludes_compilation_validation_and_saving():
         Plan(examples=10, batch_size=2, epochs=4),
         log_every_steps=3,
         on_log=lambda step, metrics: rates.append(metrics["images_per_sec"]),
-        on_epoch=lambda step, state: time.sleep(0.5),
+        on_epoch=lambda step, state: time.sleep(0.5) or state,
         on_save=lambda state: time.sleep(0.5),
         save_every_steps=2,
     )

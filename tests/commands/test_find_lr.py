@@ -1,0 +1,49 @@
+"""python train_jax.py PRESET --find-lr."""
+
+import json
+
+import jax
+import pytest
+from PIL import Image
+
+import train_jax
+
+
+def test_it_leaves_no_trace_on_the_run_that_follows(tiny, tmp_path, capsys):
+    before, after = tmp_path / "before", tmp_path / "after"
+    assert train_jax.main([*tiny, "--out", str(before)]) == 0
+    assert train_jax.main([*tiny, "--find-lr", "--out", str(after)]) == 0
+    assert not after.exists()
+    said = capsys.readouterr()
+    assert "the loss falls most steeply at" in said.out + said.err
+    assert train_jax.main([*tiny, "--out", str(after)]) == 0
+    hashes = [json.loads((run / "summary.json").read_text())["params_sha256"]
+              for run in (before, after)]  # fmt: skip
+    assert hashes[0] == hashes[1]
+    found = json.loads((tmp_path / "after-find-lr.json").read_text())
+    assert len(found["rates"]) == len(found["losses"]) == 100
+    assert found["suggestion"] in found["rates"]
+    assert found["by_decade"] in found["rates"]
+    assert f"{found['suggestion']:.2g} for each unit" in said.out + said.err
+    with Image.open(tmp_path / "after-find-lr.png") as picture:
+        assert picture.width > 300
+
+
+def test_the_losses_are_those_of_the_runs_own_batches(tiny, tmp_path):
+    """The first loss is that of a run's first step: its weights, batch and draws."""
+    run = tmp_path / "run"
+    options = [*tiny, "--log-every-steps", "1", "--epochs", "1", "--seed", "3"]
+    assert train_jax.main([*options, "--find-lr", "--out", str(run)]) == 0
+    assert train_jax.main([*options, "--out", str(run)]) == 0
+    first = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
+    found = json.loads((tmp_path / "run-find-lr.json").read_text())
+    smoothed = 0.02 * first["train/loss"] / (1 - 0.98**2)
+    assert found["losses"][0] == pytest.approx(smoothed, rel=1e-6)
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tiny, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "run"
+    assert train_jax.main([*tiny, "--find-lr", "--out", str(out)]) == 2
+    assert "leaves no place for the result" in capsys.readouterr().err
+    jax.clear_caches()

@@ -1,0 +1,143 @@
+"""Runs that end before their last epoch, and runs whose rate drops on a plateau."""
+
+import json
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+
+import train_jax
+from jaxvit.errors import UserError
+from jaxvit.training.early_stopping import stops_after
+
+# A rate so low that validation does not improve by 1 %.
+STILL = ["--optim.lr", "1e-7", "--optim.ema-decay", "0", "--epochs", "9"]
+
+
+def read(run, name="summary.json"):
+    return json.loads((run / name).read_text())
+
+
+def lines_of(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("rises", [True, False])
+@pytest.mark.parametrize(("patience", "min_delta"), [(1, 0.0), (3, 0.0), (3, 0.05), (5, 0.2)])
+def test_it_stops_where_lightning_does(rises, patience, min_delta):
+    values = np.random.default_rng(patience).normal(size=40).round(2).tolist()
+    callback = L.pytorch.callbacks.EarlyStopping(
+        "x", min_delta, patience, mode="max" if rises else "min"
+    )
+    expected = None
+    for number, value in enumerate(values, 1):
+        stop, _ = callback._evaluate_stopping_criteria(torch.tensor(value))
+        if stop:
+            expected = number
+            break
+    assert stops_after(values, rises, patience, min_delta) == expected
+    assert expected is not None
+
+
+def test_a_run_ends_after_its_patience_and_says_so(tiny, tmp_path, capsys):
+    run = tmp_path / "run"
+    args = [*tiny, *STILL, "--stop.patience", "2", "--stop.min-delta", "0.5", "--out", str(run)]
+    assert train_jax.main(args) == 0
+    said = capsys.readouterr()
+    assert "stopped early, after 3 of 9 epochs: accuracy had not improved" in said.out + said.err
+    summary, validated = read(run), [x for x in lines_of(run) if "val/loss" in x]
+    assert [line["epoch"] for line in validated] == [1, 2, 3]
+    assert summary["steps"] == validated[-1]["step"] == summary["last"]["step"]
+    assert summary["stopped_early"].startswith("after 3 of 9 epochs")
+    assert summary["epochs"] == 9
+
+
+def test_a_run_killed_before_its_report_does_not_train_on(tiny, tmp_path, monkeypatch):
+    options = [*tiny, *STILL, "--stop.patience", "2", "--stop.min-delta", "0.5"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert train_jax.main([*options, "--out", str(whole)]) == 0
+
+    def kill(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("jaxvit.runs.recorder.Recorder.report", kill)
+        with pytest.raises(KeyboardInterrupt):
+            train_jax.main([*options, "--out", str(killed)])
+    assert not (killed / "summary.json").exists()
+    assert train_jax.main([*options, "--out", str(killed)]) == 0
+    for name in ("params_sha256", "steps", "stopped_early"):
+        assert read(killed)[name] == read(whole)[name]
+
+
+def test_improvement_by_another_metric_goes_on(tiny, tmp_path):
+    """The loss falls at each epoch, so that nothing stops where it is monitored."""
+    run = tmp_path / "run"
+    args = [*tiny, "--monitor", "loss", "--stop.patience", "1", "--epochs", "3", "--out", str(run)]
+    assert train_jax.main(args) == 0
+    losses = [x["val/loss"] for x in lines_of(run) if "val/loss" in x]
+    summary = read(run)
+    if sorted(losses, reverse=True) == losses:
+        assert "stopped_early" not in summary
+    assert summary["best"]["val/loss"] == min(losses)
+
+
+def test_a_monitor_that_is_no_metric_is_refused(tiny, tmp_path, capsys):
+    assert train_jax.main([*tiny, "--monitor", "speed", "--out", str(tmp_path / "run")]) == 2
+    assert "--monitor speed is no metric that compares classifiers: give one of accuracy" in (
+        capsys.readouterr().err
+    )
+
+
+def test_the_rate_drops_on_a_plateau_and_resuming_repeats_it(tiny, tmp_path, monkeypatch):
+    options = [
+        *tiny, *STILL, "--optim.schedule", "plateau", "--optim.warmup", "0", "--optim.gamma",
+        "0.5", "--optim.patience", "0", "--optim.threshold", "1", "--epochs", "4",
+        "--log-every-steps", "1",
+    ]  # fmt: skip
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert train_jax.main([*options, "--out", str(whole)]) == 0
+    # No validation is twice as good as the first, so every later one halves the rate.
+    ends = [line["step"] for line in lines_of(whole) if "val/loss" in line]
+    peak = read(whole, "config.json")["optim"]["lr"]
+    for line in lines_of(whole):
+        if "train/learning_rate" in line:
+            drops = max(0, sum(end < line["step"] for end in ends) - 1)
+            assert line["train/learning_rate"] == pytest.approx(peak * 0.5**drops)
+
+    from jaxvit.runs.recorder import Recorder
+
+    plain, calls = Recorder._on_epoch, []
+
+    def kill_at_the_third(self, step, state):
+        calls.append(step)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return plain(self, step, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "_on_epoch", kill_at_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            train_jax.main([*options, "--out", str(killed)])
+    assert train_jax.main([*options, "--out", str(killed)]) == 0
+    assert read(killed)["params_sha256"] == read(whole)["params_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--optim.schedule", "multi_step"], "does not fit --optim.milestones ()"),
+        (["--optim.milestones", "3"], "and the other schedules take none"),
+        (["--optim.schedule", "multi_step", "--optim.milestones", "3", "3"], "must be different"),
+        (["--optim.schedule", "one_cycle", "--optim.warmup", "0"], "rises over the warm-up"),
+        (["--optim.schedule", "exponential"], "needs either --optim.step-every-epochs N or"),
+        (["--stop.patience", "-1"], "--stop.patience -1 is too small"),
+    ],
+)
+def test_schedules_that_cannot_work_are_refused(args, message):
+    from jaxvit.command_line import parse
+
+    with pytest.raises(UserError, match=None) as error:
+        parse(["digits", *args])
+    assert message in str(error.value)
