@@ -23,10 +23,11 @@ def plot_finding(
             axis.axvline(rate, color=GREY, lw=0.8, ls=":")
             axis.plot([rate], [loss], marker, color=VAL, label=f"{name}: {rate:.2g}")
             axis.legend(frameon=False, title="steepest descent")
-    # The end may be many times higher than all before it.
-    top = max(losses[: max(1, len(losses) - 5)])
+    # The end may be many times higher than all before it, and the smoothing's start is too low.
+    top, bottom = max(losses[: max(1, len(losses) - 5)]), min(losses[10:] or losses)
+    margin = 0.1 * (top - bottom) + 0.02 * top
     axis.set(
         xscale="log", xlabel="learning rate", ylabel="training loss, smoothed",
-        ylim=(min(losses) - 0.05 * top, 1.3 * top),
+        ylim=(bottom - margin, top + 3 * margin),
     )  # fmt: skip
     return figure
