@@ -435,7 +435,7 @@ WIRING = tuple(
             ("a link replaced by a file", "jaxvit.cleanup", "    path = path.resolve()\n    partial", "    partial"),
             ("an input written over", "jaxvit.interop.tables", "if path.resolve() in read:", "if False:"),
             ("outputs inside a run", "jaxvit.interop.tables", "if run := inside_run(path):", "if run := None:"),
-            ("a soup inside a run", "jaxvit.commands.average", "require(run is None,", "require(True,"),
+            ("a soup inside a run", "jaxvit.commands.average", "require(around is None,", "require(True,"),
             ("one file under two spellings", "jaxvit.interop.tables", "known.resolve() == path.resolve()", "known == path"),
             ("an average extended", "jaxvit.runs.directory", "if self._config.extend and self._averaged():", "if False:"),
             ("the settings of an npz overwritten", "jaxvit.commands.convert",

@@ -16,6 +16,7 @@ from jaxvit.interop.soup import (
     selected_weights,
     write_run,
 )
+from jaxvit.objectives.metrics import monitor_by
 from jaxvit.paths import user_path
 
 
@@ -46,8 +47,8 @@ def run(options: Options) -> int:
     first = options.runs[0]
     out = user_path("out", options.out or f"{user_path('RUN', first).resolve()}-soup")
     require(not out.exists(), f"--out {out} exists already: choose another name, or remove it")
-    run = inside_run(out)
-    require(run is None, f"--out {out} lies in the run {run}: choose another place")
+    around = inside_run(out)
+    require(around is None, f"--out {out} lies in the run {around}: choose another place")
     nearest = next(parent for parent in out.absolute().parents if parent.exists())
     require(
         nearest.is_dir() and os.access(nearest, os.W_OK),
@@ -59,8 +60,9 @@ def run(options: Options) -> int:
         candidates = selected_weights(options.runs)
     cli.cache_programs()
     splits = load_splits(first, options.data_dir, cli.show_progress())
-    score = make_scorer(load_run(first), splits, options.batch_size, cli.show_progress())
-    soup = make_soup(candidates, options.greedy, score)
+    run = load_run(first)
+    score = make_scorer(run, splits, options.batch_size, cli.show_progress())
+    soup = make_soup(candidates, options.greedy, score, monitor_by(run.config.monitor))
     write_run(Path(out), soup, options.greedy)
     averaged = {each[:2] for each in soup.averaged}
     for each, metrics in soup.candidates:

@@ -18,10 +18,10 @@ from jaxvit.interop.evaluation import evaluate_images
 from jaxvit.interop.labelled import SPLITS, Labelled, described, labelled_split
 from jaxvit.interop.predictions import make_classifier
 from jaxvit.interop.saved_run import SavedRun, load_run, read_config
-from jaxvit.objectives.metrics import monitor_by
+from jaxvit.objectives.metrics import MONITOR, monitor_by
 from jaxvit.optim.averaging import average_weights, greedy_soup
 from jaxvit.runs.checkpoint import Checkpoints
-from jaxvit.runs.saved_items import make_rank, ranked_weights
+from jaxvit.runs.saved_items import Monitor, make_rank, ranked_weights
 from jaxvit.runtime.digest import sha256
 from jaxvit.runtime.machine import describe_machine
 from jaxvit.training.state import TrainState
@@ -143,7 +143,10 @@ def _refuse_leaks(runs: Sequence[str]) -> None:
 
 
 def make_soup(
-    candidates: Sequence[Candidate], greedy: bool, score: Callable[[Any, str], Metrics]
+    candidates: Sequence[Candidate],
+    greedy: bool,
+    score: Callable[[Any, str], Metrics],
+    monitor: Monitor = MONITOR,
 ) -> Soup:
     """The average of all candidates, or with `greedy` of those that help on validation.
 
@@ -154,8 +157,9 @@ def make_soup(
       candidates: at least two.
       greedy: see jaxvit.optim.averaging.greedy_soup.
       score: (params, "val" or "test") -> metrics.
+      monitor: the metrics by which candidates are compared; see jaxvit.training.task.Task.
     """
-    rank = make_rank(monitor_by(read_config(Path(candidates[0].run)).monitor))
+    rank = make_rank(monitor)
 
     def validate(params: Any) -> Metrics:
         return {f"val/{name}": value for name, value in score(params, "val").items()}

@@ -7,6 +7,7 @@ step, and a SHA-256 of every item, which is compared when the item is read.
 
 import contextlib
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -167,13 +168,15 @@ def read_items(path: Path, likes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ignore_late_reads() -> None:
-    """Reads of a damaged item that end after its first error find their event loop closed.
+    """Reads of a damaged item that end after its first error are of no interest.
 
-    Python would print a traceback for each of these callbacks.
+    Nobody asks for their errors, or they find their event loop closed: Python would print a
+    traceback for each.
     """
     shown = sys.unraisablehook
     if getattr(shown, "ignores_late_reads", False):
         return
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
     def hook(unraisable) -> None:
         if "Event loop is closed" not in str(unraisable.exc_value):
