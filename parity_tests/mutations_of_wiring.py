@@ -430,7 +430,7 @@ WIRING = tuple(
              'path.with_name(f".{path.name}.partial-{os.getpid()}")', "path"),
         )),
         ("tests/commands/test_bad_places.py", (
-            ("a device replaced by a file", "jaxvit.cleanup", "special = path.exists() and not path.is_file()",
+            ("a pipe replaced by a file", "jaxvit.cleanup", "special = path.exists() and not path.is_file()",
              'special = path == Path("")'),
             ("a link replaced by a file", "jaxvit.cleanup", "    path = path.resolve()\n    partial", "    partial"),
             ("an input written over", "jaxvit.interop.tables", "if path.resolve() in read:", "if False:"),
