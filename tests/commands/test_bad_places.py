@@ -1,5 +1,6 @@
 """Odd places, names and files given to the commands: one line, and nothing is lost."""
 
+import io
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -278,6 +280,28 @@ def test_a_locale_without_a_letter_and_a_closed_stdout_end_nothing(runs, photo, 
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     assert closed or b"caf\\xe9" in done.stdout
+
+
+def test_a_letter_that_stdout_has_not_is_escaped(runs, photo, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    shutil.copytree(runs.first, run)
+    split = json.loads((run / "split.json").read_text())
+    split["class_names"][0] = "café"
+    (run / "split.json").write_text(json.dumps(split))
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert command("predict", run, photo) == 0
+    stream.flush()
+    assert b"caf\\xe9" in stream.buffer.getvalue()
+
+
+def test_reads_that_end_too_late_print_nothing(runs, photo, monkeypatch):
+    shown = []
+    monkeypatch.setattr(sys, "unraisablehook", shown.append)
+    assert command("predict", runs.first, photo) == 0
+    for message in ("Event loop is closed", "something else"):
+        sys.unraisablehook(SimpleNamespace(exc_value=RuntimeError(message)))
+    assert [str(each.exc_value) for each in shown] == ["something else"]
 
 
 def test_names_of_classes_are_a_line_each(weights, runs, tmp_path, capsys):
