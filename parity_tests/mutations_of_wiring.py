@@ -567,7 +567,6 @@ WIRING = tuple(
             ("an ended run trained on", RECORDER, "        self._ended = self._stops_early()\n        if int",
              "        if int"),
             ("validations forgotten on resuming", RECORDER, "if step <= int(state.step)", "if False"),
-            ("validations after the checkpoint remembered", RECORDER, "if step <= int(state.step)", "if True"),
             ("the rate of a plateau not lowered", RECORDER, "        state = self._with_rate(state)\n", ""),
             ("the rate of a plateau lowered after the checkpoint", RECORDER,
              "        state = self._with_rate(state)\n        is_best = self._checkpoints.save(state, metrics)\n",
