@@ -93,8 +93,8 @@ def test_a_monitor_that_is_no_metric_is_refused(tiny, tmp_path, capsys):
 def test_the_rate_drops_on_a_plateau_and_resuming_repeats_it(tiny, tmp_path, monkeypatch):
     options = [
         *tiny, *STILL, "--optim.schedule", "plateau", "--optim.warmup", "0", "--optim.gamma",
-        "0.5", "--optim.patience", "0", "--optim.threshold", "1", "--epochs", "4",
-        "--log-every-steps", "1",
+        "0.5", "--optim.patience", "0", "--optim.threshold", "1", "--epochs", "5",
+        "--log-every-steps", "1", "--checkpoint.every-steps", "0",
     ]  # fmt: skip
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert train_jax.main([*options, "--out", str(whole)]) == 0
@@ -110,14 +110,15 @@ def test_the_rate_drops_on_a_plateau_and_resuming_repeats_it(tiny, tmp_path, mon
 
     plain, calls = Recorder._on_epoch, []
 
-    def kill_at_the_third(self, step, state):
+    def kill_at_the_fourth(self, step, state):
         calls.append(step)
-        if len(calls) == 3:
+        if len(calls) == 4:
+            self._checkpoints.wait()
             raise KeyboardInterrupt
         return plain(self, step, state)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Recorder, "_on_epoch", kill_at_the_third)
+        patch.setattr(Recorder, "_on_epoch", kill_at_the_fourth)
         with pytest.raises(KeyboardInterrupt):
             train_jax.main([*options, "--out", str(killed)])
     assert train_jax.main([*options, "--out", str(killed)]) == 0
