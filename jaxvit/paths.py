@@ -32,6 +32,17 @@ def user_path(option: str, value: str) -> Path:
     return path
 
 
+def check_writable(option: str, path: Path) -> None:
+    """Checks, before the work begins, that something can be made at a path.
+
+    Raises:
+      UserError: the nearest directory that is there is a file, or cannot be written to.
+    """
+    nearest = next(parent for parent in path.absolute().parents if parent.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise UserError(f"--{option} {path} cannot be written: choose another place")
+
+
 def one_line(text: str) -> str:
     """The text with line breaks and other control characters, as in odd file names, escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

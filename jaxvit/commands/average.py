@@ -1,6 +1,5 @@
 """python -m jaxvit average RUN...: one model from several checkpoints or runs."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from jaxvit.interop.soup import (
     write_run,
 )
 from jaxvit.objectives.metrics import monitor_by
-from jaxvit.paths import user_path
+from jaxvit.paths import check_writable, user_path
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,7 @@ def run(options: Options) -> int:
     require(not out.exists(), f"--out {out} exists already: choose another name, or remove it")
     around = inside_run(out)
     require(around is None, f"--out {out} lies in the run {around}: choose another place")
-    nearest = next(parent for parent in out.absolute().parents if parent.exists())
-    require(
-        nearest.is_dir() and os.access(nearest, os.W_OK),
-        f"--out {out} cannot be written: choose another place",
-    )
+    check_writable("out", out)
     if len(options.runs) == 1:
         candidates = best_checkpoints(first, options.best, cli.to_stderr)
     else:

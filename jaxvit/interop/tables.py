@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from jaxvit.errors import UserError
 from jaxvit.interop.load import inside_run
 from jaxvit.interop.predictions import Prediction
 from jaxvit.interop.weights_file import output_file
-from jaxvit.paths import legible, user_path
+from jaxvit.paths import check_writable, legible, user_path
 
 
 def write_csv(path: Path, predictions: Sequence[Prediction], top_k: int) -> None:
@@ -80,9 +79,7 @@ def files_to_write(inputs: Iterable[str | Path], **given: str | None) -> tuple[P
         path = user_path(option, value)
         if not value or path.is_dir() or not path.name:
             raise UserError(f"--{option} {value!r} names no file: give the name of a file")
-        nearest = next(parent for parent in path.absolute().parents if parent.exists())
-        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-            raise UserError(f"--{option} {value} cannot be written: choose another place")
+        check_writable(option, path)
         if path.resolve() in read:
             raise UserError(
                 f"--{option} {value} would be written over what is read: choose another name"

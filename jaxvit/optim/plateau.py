@@ -69,21 +69,21 @@ def plateau_drops(
 
 def plateau_scale(opt_state: optax.OptState) -> jax.Array | None:
     """The scale in an optimiser's state, or None where it has none."""
-    found = [x.scale for x in _nodes(opt_state) if isinstance(x, PlateauState)]
-    return found[0] if found else None
+    nodes = jax.tree.leaves(opt_state, is_leaf=_is_plateau)
+    return next((node.scale for node in nodes if _is_plateau(node)), None)
 
 
 def with_plateau_scale(opt_state: optax.OptState, scale: float) -> optax.OptState:
     """The same state with this scale, on the same devices."""
 
     def replaced(node: Any) -> Any:
-        if not isinstance(node, PlateauState):
+        if not _is_plateau(node):
             return node
         old = node.scale
         return PlateauState(jax.device_put(np.full(old.shape, scale, old.dtype), old.sharding))
 
-    return jax.tree.map(replaced, opt_state, is_leaf=lambda x: isinstance(x, PlateauState))
+    return jax.tree.map(replaced, opt_state, is_leaf=_is_plateau)
 
 
-def _nodes(opt_state: optax.OptState) -> list[Any]:
-    return jax.tree.leaves(opt_state, is_leaf=lambda x: isinstance(x, PlateauState))
+def _is_plateau(node: Any) -> bool:
+    return isinstance(node, PlateauState)
