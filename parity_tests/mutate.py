@@ -132,6 +132,18 @@ def seen_before() -> dict[str, str]:
     return {name: test for name, test in found.items() if exists(test)}
 
 
+def remember(mutation: Mutation, outcome: Outcome) -> None:
+    """Writes the test that saw it, so that a run that is stopped has lost nothing."""
+    if outcome.test is None:
+        return
+    names = {mutation.name for mutation in MUTATIONS}
+    seen = {name: test for name, test in seen_before().items() if name in names}
+    seen[mutation.name] = outcome.test.partition(" ")[0]
+    whole = SEEN.with_suffix(".tmp")
+    whole.write_text(json.dumps(seen, indent=1, sort_keys=True) + "\n")
+    whole.replace(SEEN)
+
+
 def changed_modules(commit: str) -> set[str]:
     """Names of the modules whose files differ from those of a commit."""
     files = subprocess.run(
@@ -185,6 +197,7 @@ def main(args: list[str] | None = None) -> int:
         def collect(mutations: list[Mutation], outcomes: Iterable[Outcome]) -> None:
             for mutation, outcome in zip(mutations, outcomes, strict=True):
                 found[mutation.name] = outcome
+                remember(mutation, outcome)
                 bar.advance(task)
                 seen = outcome.test or f"NOT SEEN by {mutation.seen_by}"
                 console.print(
@@ -216,11 +229,6 @@ def report(
     out.mkdir(parents=True, exist_ok=True)
     written = {name: outcome._asdict() for name, outcome in found.items()}
     (out / "mutations.json").write_text(json.dumps(written, indent=1) + "\n")
-    names = {mutation.name for mutation in MUTATIONS}
-    seen = {name: test for name, test in seen_before().items() if name in names} | {
-        name: outcome.test.partition(" ")[0] for name, outcome in found.items() if outcome.test
-    }
-    SEEN.write_text(json.dumps(seen, indent=1, sort_keys=True) + "\n")
     unseen = [name for name, outcome in found.items() if outcome.test is None]
     console.print(f"{len(found) - len(unseen)} of {len(found)} seen")
     return 1 if unseen else 0
