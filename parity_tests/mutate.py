@@ -92,7 +92,7 @@ def failing_test(name: str, tests: list[str]) -> str | None:
             process.join()
             return f"{tests[0]} (more than {TIMEOUT_SEC} s)"
         code, said = process.exitcode, output.read()
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", said, re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", said, re.MULTILINE)
     if failed:
         return failed.group(1)
     # 0: all passed. A mutation may also end the process, or make collection fail.
@@ -101,6 +101,11 @@ def failing_test(name: str, tests: list[str]) -> str | None:
     if code in (1, 2, 3, -signal.SIGABRT):
         return f"{tests[0]} (exit code {code})"
     raise RuntimeError(f"{name}: pytest did not run (exit code {code})\n{said[-2000:]}")
+
+
+def name_of(test: str) -> str:
+    """Of a test, without the reason that failing_test may add; parameters may have spaces."""
+    return re.sub(r" \((?:exit code|more than) .*\)$", "", test)
 
 
 def try_out(mutation: Mutation, seen_before: str | None) -> Outcome:
@@ -115,7 +120,7 @@ def try_all(mutation: Mutation) -> Outcome:
     """With the whole quick tier; it is seen by a test only if that passes without it."""
     began = time.perf_counter()
     test = failing_test(mutation.name, QUICK_TIER)
-    if test and failing_test("", [test.partition(" ")[0]]):
+    if test and failing_test("", [name_of(test)]):
         test = None
     return Outcome(test, False, time.perf_counter() - began)
 
@@ -138,7 +143,7 @@ def remember(mutation: Mutation, outcome: Outcome) -> None:
         return
     names = {mutation.name for mutation in MUTATIONS}
     seen = {name: test for name, test in seen_before().items() if name in names}
-    seen[mutation.name] = outcome.test.partition(" ")[0]
+    seen[mutation.name] = name_of(outcome.test)
     whole = SEEN.with_suffix(".tmp")
     whole.write_text(json.dumps(seen, indent=1, sort_keys=True) + "\n")
     whole.replace(SEEN)

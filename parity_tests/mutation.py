@@ -29,6 +29,24 @@ class Mutation:
     seen_by: str
 
 
+Group = tuple[str, tuple[tuple[str, str, str, str], ...]]
+
+
+def listed(package: str, groups: tuple[Group, ...]) -> tuple[Mutation, ...]:
+    """Those of a package's modules.
+
+    Args:
+      package: of all modules, or "" where modules are named in full.
+      groups: (the test that is said to see them, ((name, module, old, new), ...)).
+    """
+    prefix = f"{package}." if package else ""
+    return tuple(
+        Mutation(name, prefix + module, old, new, seen_by)
+        for seen_by, group in groups
+        for name, module, old, new in group
+    )
+
+
 class _MutatedLoader(importlib.machinery.SourceFileLoader):
     def __init__(self, mutation: Mutation, path: str):
         super().__init__(mutation.module, path)

@@ -1,0 +1,30 @@
+"""Mutations of jaxvit/commands: the commands of python -m jaxvit."""
+
+from parity_tests.mutation import listed
+
+COMMANDS = listed("jaxvit.commands", (
+    ("tests/test_front_door.py", (
+        ("one class shown by predict", "predict", "top_k: int = option(5,", "top_k: int = option(1,"),
+    )),
+    ("tests/commands/test_predict.py", (
+        ("files written of no photo", "predict", "if not predictions:", "if False:"),
+        ("--no-upright ignored", "arguments", "(False if options.no_upright else None)", "None"),
+        ("--upright ignored", "arguments", "options.upright or (", "("),
+        ("--batch-size ignored by predict", "predict", "options.batch_size, options.on_error", "32, options.on_error"),
+        ("columns of classes that do not exist", "predict",
+         "min(options.top_k, len(classifier.labels))", "options.top_k"),
+    )),
+    ("tests/commands/test_bad_places.py", (
+        ("a soup inside a run", "average", "require(around is None,", "require(True,"),
+        ("the settings of an npz overwritten", "convert",
+         '(destination, beside) if destination.suffix == ".npz"', '(destination,) if destination.suffix == ".npz"'),
+    )),
+    ("tests/commands/test_evaluate.py", (
+        ("--classes ignored", "evaluate",
+         "found = found._replace(class_names=names)", "found = found._replace(class_names=None)"),
+    )),
+    ("tests/commands/test_convert_and_inspect.py", (
+        ("files overwritten unasked by convert", "convert", "not there or options.overwrite", "True"),
+        ("convert always to timm", "convert", "destination, options.to)", 'destination, "timm")'),
+    )),
+))  # fmt: skip

@@ -1,0 +1,84 @@
+"""Mutations of the front door: train_jax.py, the command line, the configuration, the presets, paths."""
+
+from parity_tests.mutation import listed
+
+FRONT = listed("", (
+    ("parity_tests/test_certificate.py::test_claim_holds[optimiser]", (
+        ("optax's weight decay", "jaxvit.config.optim",
+         "weight_decay: float | None = option(0.01", "weight_decay: float | None = option(1e-4"),
+    )),
+    ("tests/optim/test_groups.py", (
+        ("more layers frozen than there are", "jaxvit.config.run", "layers <= self.model.num_layers", "True"),
+    )),
+    ("tests/test_end_to_end.py", (
+        ("the initial weights ignore the seed", "train_jax",
+         "partial(create_state, task, config.seed,", "partial(create_state, task, 0,"),
+        ("no average kept", "train_jax", "config.optim.ema_decay > 0)", "False)"),
+        ("validation after every epoch whatever is asked", "train_jax", ", config.val_every_epochs)", ")"),
+    )),
+    ("tests/training/test_second_task.py", (
+        ("scoring ignores the seed", "train_jax", "config.batch_size, config.seed)", "config.batch_size, 0)"),
+    )),
+    ("tests/test_front_door.py", (
+        ("an extension without a number", "jaxvit.command_line",
+         "if config.extend and not any(", "if False and not any("),
+    )),
+    ("tests/commands/test_predict.py", (
+        ("a half-written file left by a signal", "jaxvit.cleanup",
+         "with removed_on_exit(partial):", "with contextlib.nullcontext():"),
+        ("a file written in place", "jaxvit.cleanup", 'path.with_name(f".{path.name}.partial-{os.getpid()}")', "path"),
+    )),
+    ("tests/commands/test_bad_places.py", (
+        ("a pipe replaced by a file", "jaxvit.cleanup",
+         "special = path.exists() and not path.is_file()", 'special = path == Path("")'),
+        ("a link replaced by a file", "jaxvit.cleanup", "    path = path.resolve()\n    partial", "    partial"),
+        ("control characters printed", "jaxvit.paths", "c if c.isprintable() else", "c if True else"),
+        ("the locale's letters only", "jaxvit.__main__", "    take_any_text()\n", ""),
+        ("errors of commands speak of resuming", "jaxvit.command_line",
+         '", which resumes from the last checkpoint" if resumes else ""', '", which resumes from the last checkpoint"'),
+    )),
+    ("tests/test_train_jax.py", (
+        ("one device announced", "train_jax", "plan, devices.count, task", "plan, 1, task"),
+    )),
+    ("tests/training/test_early_stopping.py", (
+        ("milestones of another schedule ignored", "jaxvit.config.optim",
+         '(self.schedule == "multi_step") == bool(self.milestones)', "True"),
+    )),
+    ("tests/test_config.py", (
+        ("a run replaced and extended at once", "jaxvit.config.run",
+         "self.resume + self.overwrite + self.extend <= 1", "self.resume + self.overwrite <= 1"),
+        ("mean and std follow no data set", "jaxvit.presets",
+         '"mean": (0.305,) if digits else IMAGENET_MEAN', '"mean": (0.305,)'),
+        ("what is given is filled in", "jaxvit.presets", "        elif found is None:", "        else:"),
+        ("the preset folder follows all images", "jaxvit.command_line",
+         "complete(config, *(len(splits[name][1])", "complete(config, *(300 + len(splits[name][1])"),
+        ("the preset digits for every data set", "jaxvit.presets",
+         '"folder": "folder", "oxford', '"folder": "digits", "oxford'),
+        ("no suggestion of the option that was meant", "jaxvit.command_line", "    if meant:", "    if False:"),
+        ("fields not checked", "jaxvit.config.tree",
+         "        elif value is not None:\n            for check_value",
+         "        elif False:\n            for check_value"),
+        ("classes of options not checked", "jaxvit.config.tree", '    if hasattr(config, "check"):', "    if False:"),
+        ("tuples read back as lists", "jaxvit.config.tree",
+         "tuple(value) if isinstance(value, list) else value", "value"),
+        ("a full device is a traceback", "jaxvit.command_line",
+         'if "RESOURCE_EXHAUSTED" in str(error)', 'if "OUT_OF_MEMORY" in str(error)'),
+    )),
+    ("tests/runtime/test_compiler.py", (
+        ("programs cached by no run", "train_jax", "    cache_programs(config, say_on(console))", "    pass"),
+    )),
+    ("tests/runtime/test_memory.py", (
+        ("--keep-memory ignored", "train_jax", "if config.keep_memory:", "if False:"),
+        ("memory kept unasked", "train_jax", "if config.keep_memory:", "if True:"),
+    )),
+    ("tests/interop/test_save.py::test_a_write_that_fails_leaves_the_old_file", (
+        ("a half-written file left in place", "jaxvit.cleanup",
+         'partial = path.with_name(f".{path.name}.partial-{os.getpid()}")', "partial = path"),
+    )),
+    ("parity_tests/test_convert.py::test_code_is_never_executed", (
+        ("code in a pickle executed", "torch_ref.convert", "weights_only=True)\n", "weights_only=False)\n"),
+    )),
+    ("parity_tests/test_convert.py::test_a_converted_file_gives_the_same_logits", (
+        ("prefixes kept", "torch_ref.convert", "if all(str(name).startswith(prefix) for name in loaded):", "if False:"),
+    )),
+))  # fmt: skip

@@ -1,0 +1,37 @@
+"""Mutations of jaxvit/objectives: targets, losses, metrics."""
+
+from parity_tests.mutation import listed
+
+OBJECTIVES = listed("jaxvit.objectives", (
+    ("parity_tests/test_certificate.py::test_claim_holds[gradients]", (
+        ("smoothing with K - 1", "targets",
+         "optax.smooth_labels(jax.nn.one_hot(labels, num_classes), label_smoothing)",
+         "(1.0 - label_smoothing) * jax.nn.one_hot(labels, num_classes) + label_smoothing / (num_classes - 1)"),
+        ("smoothing that adds mass", "targets",
+         "optax.smooth_labels(jax.nn.one_hot(labels, num_classes), label_smoothing)",
+         "jax.nn.one_hot(labels, num_classes) + label_smoothing / num_classes"),
+        ("loss divided by K", "losses", "(targets * shifted).sum(", "(targets * shifted).mean("),
+        ("softmax over the batch", "losses", "jnp.exp(shifted).sum(axis=-1)", "jnp.exp(shifted).sum(axis=0).mean()"),
+    )),
+    ("parity_tests/test_certificate.py::test_claim_holds[losses]", (
+        ("macro over all classes", "metrics", "scores[present].mean()", "scores.mean()"),
+        ("macro over the classes of the labels", "metrics", "present = actual + predicted > 0", "present = actual > 0"),
+        ("precision and recall swapped", "metrics",
+         '"precision_macro": macro(hits, predicted)', '"precision_macro": macro(hits, actual)'),
+        ("ten bins of confidence", "metrics", "NUM_BINS = 15", "NUM_BINS = 10"),
+        ("a tie goes to the last class", "metrics",
+         "jnp.argmax(logits, axis=-1).astype(jnp.int32)",
+         "(logits.shape[-1] - 1 - jnp.argmax(logits[:, ::-1], axis=-1)).astype(jnp.int32)"),
+    )),
+    ("tests/test_end_to_end.py", (
+        ("Wald's interval for Wilson's", "metrics", "centre = p + z**2 / (2 * total)", "centre = p"),
+        ("the interval of another confidence", "metrics", "z: float = 1.959964", "z: float = 1.645"),
+    )),
+    ("tests/training/test_training.py", (
+        ("ties broken to the higher loss", "metrics", '("loss", False)', '("loss", True)'),
+    )),
+    ("tests/tasks/test_pretrained_runs.py", (
+        ("rare classes count less", "targets",
+         "counts.sum() / (len(counts) * counts)", "len(counts) * counts / counts.sum()"),
+    )),
+))  # fmt: skip

@@ -1,0 +1,25 @@
+"""Mutations of jaxvit/runtime: devices, programs, memory, hashes."""
+
+from parity_tests.mutation import listed
+
+RUNTIME = listed("jaxvit.runtime", (
+    ("tests/test_end_to_end.py", (
+        ("a hash of the first array only", "digest",
+         "jax.tree.leaves_with_path(tree):", "jax.tree.leaves_with_path(tree)[:1]:"),
+        ("a hash without names", "digest", 'f"{name}{array.shape}{array.dtype}"', 'f"{array.shape}{array.dtype}"'),
+    )),
+    ("tests/runtime/test_devices.py", (
+        ("gradients not averaged under pmap", "devices", "return jax.lax.pmean(tree, AXIS)", "return tree"),
+        ("one dropout key for all devices", "devices", "jax.random.fold_in(key, jax.lax.axis_index(AXIS))", "key"),
+        ("every device works on the first share", "devices", "index * size, size", "0 * size, size"),
+        ("the batch not gathered under pmap", "devices",
+         "jax.lax.all_gather(shard, AXIS, tiled=True)", "jax.tree.map(lambda x: jnp.concatenate([x] * count), shard)"),
+        ("nothing sharded", "devices", "if not (self.shard_params and fitting):", "if True:"),
+        ("--parallel.mode ignored", "devices", "(AXIS,)), config.parallel.mode,", '(AXIS,)), "jit",'),
+        ("--parallel.shard-params ignored", "devices",
+         "shard_params = config.parallel.shard_params", "shard_params = False"),
+    )),
+    ("tests/runtime/test_compiler.py", (
+        ("--no-keep-programs ignored", "compiler", "if config.keep_programs and", "if True and"),
+    )),
+))  # fmt: skip
