@@ -4,11 +4,12 @@ import contextlib
 import io
 import os
 import sys
+from dataclasses import replace
 from typing import Any, NoReturn, TypeVar
 
 import jax
 
-from jaxvit.config import Config, check
+from jaxvit.config import Config, check, of_vit, without_vit_options
 from jaxvit.data.datasets import find_source, split_source
 from jaxvit.errors import Diverged, Interrupted, UserError
 from jaxvit.interop.starting_point import follow_weights
@@ -83,6 +84,7 @@ def parse(args: list[str]) -> tuple[str, Config]:
     config = _from_tyro(default, ["--help" if arg == "--help-all" else arg for arg in rest], name)
     if config.extend and not any(arg.partition("=")[0] == "--epochs" for arg in rest):
         raise UserError("--extend needs --epochs N, the new total: give both")
+    config = _without_vit_options(config, default)
     check(config)
     config = complete(follow_weights(config))
     check(config)
@@ -91,6 +93,23 @@ def parse(args: list[str]) -> tuple[str, Config]:
         config = complete(config, *(len(splits[name][1]) for name in ("train", "val")))
         check(config)
     return name, config
+
+
+def _without_vit_options(config: Config, default: Config) -> Config:
+    """For another model than a Vision Transformer, without what only that has.
+
+    Raises:
+      UserError: such an option was given.
+    """
+    if config.model.is_vit:
+        return config
+    for name, value in of_vit(config.model).items():
+        if value != getattr(default.model, name):
+            raise UserError(
+                f"--model.{name.replace('_', '-')} {value} describes a Vision Transformer, and "
+                f"--model.name {config.model.name} has no such option: leave it out"
+            )
+    return replace(config, model=without_vit_options(config.model))
 
 
 def _default_preset(args: list[str]) -> str:

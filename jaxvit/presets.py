@@ -9,13 +9,17 @@ from dataclasses import is_dataclass, replace
 from typing import Any, NamedTuple
 
 from jaxvit.config import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
     IMAGENET_MEAN,
     IMAGENET_STD,
+    OF_RESNET,
     AugmentConfig,
     Config,
     DataConfig,
     ModelConfig,
     OptimConfig,
+    without_vit_options,
 )
 from jaxvit.errors import UserError
 
@@ -37,6 +41,21 @@ VARIANTS = {
     "vit-l16": Variant(1024, 16, 24, 16),
 }
 
+
+class Pixels(NamedTuple):
+    """What follows a data set: mean and std of its pixels, and the size of image and patch."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    img_size: int
+    patch_size: int
+
+
+OF_DATA = {
+    "digits": Pixels((0.305,), (0.376,), 8, 2),
+    "cifar10": Pixels(CIFAR10_MEAN, CIFAR10_STD, 32, 4),
+}
+
 STEPS_TO_VALIDATE = 8  # at least, between two validations of the preset `folder`
 FEW_TO_VALIDATE = 100  # images; below, the 95 % interval of a share is wider than +-10 points
 
@@ -44,7 +63,8 @@ FOLLOWS_WEIGHTS = DataConfig(
     name="folder", mean=None, std=None, resize=None, crop_share=None, interpolation=None
 )
 PRETRAINED = ModelConfig(
-    img_size=None, patch_size=None, in_channels=None, embed_dim=None, num_heads=None,
+    name=None, stem=None, img_size=None, patch_size=None, in_channels=None, embed_dim=None,
+    num_heads=None,
     num_layers=None, mlp_ratio=None, norm_eps=None, gelu=None, layer_scale=None,
     register_tokens=None, qkv_bias=None, pool=None, dropout=0.0, init="vit",
 )  # fmt: skip
@@ -65,6 +85,7 @@ ABOUT = {
     "folder": "your own photos, DIR/<class>/*.jpg: follows their number",
     "probe": "a new head on frozen pretrained weights: for few photos",
     "finetune": "pretrained weights, trained further on your photos",
+    "cifar10-resnet18": "ResNet-18 on CIFAR-10 by SGD: for a GPU",
     "pets-small": "a small ViT on Oxford-IIIT Pet at 64 pixels: minutes on two cores",
     "pets-b16-384": "ViT-B/16 at 384 on Oxford-IIIT Pet by SGD: for a GPU",
     "pets-lab": "the lab's numbers exactly: ViT-B/16 at 224 on Oxford-IIIT Pet",
@@ -153,6 +174,31 @@ PRESETS: dict[str, Config] = {
             head_lr=10.0,
         ),
     ),
+    "cifar10-resnet18": Config(
+        out="runs/cifar10-resnet18",
+        epochs=50,
+        batch_size=128,
+        label_smoothing=0.0,
+        keep_memory=True,
+        data=DataConfig(name="cifar10", mean=None, std=None),
+        model=replace(
+            without_vit_options(ModelConfig()),
+            name="resnet18",
+            stem="cifar",
+            img_size=None,
+            in_channels=None,
+        ),
+        augment=AugmentConfig(flip_p=0.5),
+        optim=OptimConfig(
+            name="sgd",
+            lr=0.1,
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=5e-4,
+            schedule="cosine",
+            warmup=0.05,
+        ),
+    ),
     "pets-small": Config(
         out="runs/pets-small",
         epochs=40,
@@ -197,7 +243,12 @@ PRESETS: dict[str, Config] = {
 }
 
 # The preset of a data set that is named without one.
-FOR_DATA = {"digits": "digits", "folder": "folder", "oxford_iiit_pet": "pets-small"}
+FOR_DATA = {
+    "digits": "digits",
+    "cifar10": "cifar10-resnet18",
+    "folder": "folder",
+    "oxford_iiit_pet": "pets-small",
+}
 
 
 def preset(name: str) -> Config:
@@ -221,29 +272,25 @@ def complete(
       train_images, val_images: how many images are trained on and validate; without them, only
         what follows the data set's name is filled in.
     """
-    config = _fill(config, by_data_set(config.data))
+    config = _fill_in(config, by_data_set(config.data))
     if train_images is None:
         return config
     if config.init.weights is None:
-        config = _fill(config, by_number_of_images(train_images, val_images))
+        config = _fill_in(config, by_number_of_images(train_images, val_images))
     else:
-        config = _fill(config, by_number_of_images_to_tune(train_images, val_images))
+        config = _fill_in(config, by_number_of_images_to_tune(train_images, val_images))
     epochs = math.ceil(STEPS_TO_VALIDATE * config.batch_size / train_images)
     return _fill(config, {"val_every_epochs": epochs})
 
 
 def by_data_set(data: DataConfig) -> dict[str, Any]:
     """What follows the data set's name: size, channels, mean, std, and whether EXIF counts."""
-    digits = data.name == "digits"
+    of = OF_DATA.get(data.name, Pixels(IMAGENET_MEAN, IMAGENET_STD, 64, 8))
     return {
-        "data": {
-            "mean": (0.305,) if digits else IMAGENET_MEAN,
-            "std": (0.376,) if digits else IMAGENET_STD,
-            "exif": data.name == "folder",
-        },
+        "data": {"mean": of.mean, "std": of.std, "exif": data.name == "folder"},
         "model": {
-            "img_size": 8 if digits else 64,
-            "patch_size": 2 if digits else 8,
+            "img_size": of.img_size,
+            "patch_size": of.patch_size,
             "in_channels": data.channels,
         },
     }
@@ -292,6 +339,14 @@ def by_number_of_images_to_tune(images: int, val_images: int) -> dict[str, Any]:
         "model": {"init": "vit"},
         "optim": {"decay": "matrices"},
     }
+
+
+def _fill_in(config: Config, values: dict[str, Any]) -> Config:
+    """config with these values for what is None, without those of a model of another kind."""
+    if not config.model.is_vit:
+        of_model = {name: each for name, each in values["model"].items() if name in OF_RESNET}
+        values = values | {"model": of_model}
+    return _fill(config, values)
 
 
 def _fill(config: Any, values: dict[str, Any]) -> Any:

@@ -26,7 +26,8 @@ from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.reading import recognise
 from jaxvit.interop.report import Report
-from jaxvit.models.transformer import init_params, make_model
+from jaxvit.models.configured import make_model
+from jaxvit.models.transformer import init_params
 from jaxvit.runtime.compiler import jit
 from parity_tests.claims.forward import traced_outputs
 from parity_tests.comparison import GRADIENTS, LOGITS, max_difference, to_nchw, to_nhwc

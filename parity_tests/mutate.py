@@ -81,8 +81,14 @@ def run_with(name: str, tests: list[str], output: str) -> None:
     os._exit(code)  # threads of XLA and TensorFlow are not waited for
 
 
-def failing_test(name: str, tests: list[str]) -> str | None:
-    """The first of these tests that fails under the mutation, or None."""
+def failing_test(name: str, tests: list[str], log: Path | None = None) -> str | None:
+    """The first of these tests that fails under the mutation, or None.
+
+    Args:
+      name: of the mutation; "" for none.
+      tests: files or ids.
+      log: where what pytest says is kept.
+    """
     with tempfile.NamedTemporaryFile("r") as output:
         process = FORKSERVER.Process(target=run_with, args=(name, tests, output.name))
         process.start()
@@ -92,6 +98,9 @@ def failing_test(name: str, tests: list[str]) -> str | None:
             process.join()
             return f"{tests[0]} (more than {TIMEOUT_SEC} s)"
         code, said = process.exitcode, output.read()
+    if log:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(said)
     failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", said, re.MULTILINE)
     if failed:
         return failed.group(1)
@@ -185,8 +194,10 @@ def main(args: list[str] | None = None) -> int:
     console.print("without a mutation ...")
     before = seen_before()
     tests = list(dict.fromkeys(before.get(mutation.name, mutation.seen_by) for mutation in chosen))
-    if failed := failing_test("", tests):
-        console.print(f"a test fails as it is ({failed}): correct that first", style="red")
+    log = options.out / "without_a_mutation.log"
+    if failed := failing_test("", tests, log):
+        say = f"a test fails as it is ({failed}; see {log}): correct that first"
+        console.print(say, style="red", soft_wrap=True)
         return 1
     found = {}
     tests_before = [before.get(mutation.name) for mutation in chosen]

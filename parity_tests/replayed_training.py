@@ -23,7 +23,7 @@ from jaxvit.config import Config
 from jaxvit.data.datasets import Split, load_dataset
 from jaxvit.data.loader import train_batches
 from jaxvit.interop.torch_weights import state_dict_from_params
-from jaxvit.models.transformer import make_model
+from jaxvit.models.configured import make_model
 from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.optim.schedules import warmup_steps
 from jaxvit.runtime.compiler import jit

@@ -67,7 +67,7 @@ def findings(tmp_path_factory):
 
     config = with_rising_rate(CONFIG)
     task = make_classification(jax_model, *make_optimizer(config.optim, STEPS), config)
-    state = create_state(task, seed=0, pretrained=params)
+    state = create_state(task, seed=0, pretrained=(params, {}))
     rows = np.split(np.arange(len(labels)), STEPS)
     batches = iter(
         {"image": jnp.asarray(images[i]), "label": jnp.asarray(labels[i], jnp.int32)} for i in rows

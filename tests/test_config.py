@@ -10,6 +10,7 @@ from jaxvit.command_line import COMMON, fail, parse
 from jaxvit.config import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    OF_RESNET,
     Config,
     InitConfig,
     ModelConfig,
@@ -17,7 +18,8 @@ from jaxvit.config import (
     config_from_dict,
 )
 from jaxvit.errors import UserError
-from jaxvit.models.transformer import make_model
+from jaxvit.models.configured import make_model
+from jaxvit.models.resnet import LAYERS
 from jaxvit.presets import ABOUT, PRESETS, complete, preset
 
 
@@ -166,7 +168,7 @@ def test_help_all_lists_every_option_and_describes_every_group_once(capsys):
     assert not missing
     for about in (
         "Where the images come from.",
-        "The Vision Transformer.",
+        "The model.",
         "The optimiser, its schedule, and what it trains.",
         "Where training starts from.",
         "Augmentation in the compiled step.",
@@ -221,8 +223,33 @@ def test_every_model_option_reaches_the_model():
     assert model.num_classes == 5
     assert model.init_scheme == config.init
     for field in fields(ModelConfig):
-        if field.name != "init":
+        if field.name not in ("name", "stem", "init"):
             assert getattr(model, field.name) == getattr(config, field.name), field.name
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34"])
+def test_every_option_of_a_resnet_reaches_it(name):
+    config = ModelConfig(name=name, stem="cifar", img_size=8, in_channels=1, dtype="bfloat16")
+    model = make_model(config, num_classes=5, axis="data")
+    assert model.layers == LAYERS[name]
+    assert (model.num_classes, model.axis) == (5, "data")
+    for option in OF_RESNET[1:]:
+        assert getattr(model, option) == getattr(config, option), option
+
+
+def test_options_of_a_vision_transformer_are_refused_for_a_resnet():
+    with pytest.raises(UserError, match=r"--model.embed-dim 96 describes a Vision Transformer"):
+        parse(["digits", "--model.name", "resnet18", "--model.embed-dim", "96"])
+    with pytest.raises(UserError, match=r"--optim.freeze '2 layers' counts the layers of a Vision"):
+        parse(["digits", "--model.name", "resnet18", "--optim.freeze", "2 layers"])
+
+
+@pytest.mark.parametrize("chosen", ["digits", "cifar10-resnet18"])
+def test_a_resnet_on_digits_has_their_size_and_no_option_of_a_vision_transformer(chosen):
+    _, config = parse([chosen, "--data.name", "digits", "--model.name", "resnet18"])
+    assert (config.model.img_size, config.model.in_channels) == (8, 1)
+    assert config.model.embed_dim is config.model.num_heads is config.model.patch_size is None
+    assert not config.model.drops
 
 
 def test_a_full_device_is_one_line_with_remedies_and_a_bug_is_not(capsys):

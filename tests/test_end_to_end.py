@@ -26,7 +26,7 @@ import train_jax
 from jaxvit.augment.pipeline import make_augment
 from jaxvit.command_line import parse
 from jaxvit.interop.saved_run import classify, load_run
-from jaxvit.models.transformer import make_model
+from jaxvit.models.configured import make_model
 
 CLASSES, SIZE, PATCH, WIDTH, HEADS, BATCH, EPOCHS = ("ant", "bee", "cat"), 12, 4, 12, 2, 8, 8
 COUNTS = {"train": 13, "val": 9, "test": 7}  # images of each class

@@ -20,7 +20,7 @@ from jaxvit.data.loader import train_batches
 from jaxvit.data.preprocessing import Geometry
 from jaxvit.data.splits import stratified_split
 from jaxvit.errors import UnreadableImage, UserError
-from jaxvit.models.transformer import make_model
+from jaxvit.models.configured import make_model
 from jaxvit.objectives.targets import smooth_labels
 from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.presets import PRESETS, complete

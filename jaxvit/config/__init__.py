@@ -15,10 +15,16 @@ from jaxvit.config.checks import (
     require,
     within,
 )
-from jaxvit.config.data import IMAGENET_MEAN, IMAGENET_STD, DataConfig
+from jaxvit.config.data import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    DataConfig,
+)
 from jaxvit.config.distributed import DistributedConfig
 from jaxvit.config.init import InitConfig
-from jaxvit.config.model import ModelConfig
+from jaxvit.config.model import OF_RESNET, ModelConfig, of_vit, without_vit_options
 from jaxvit.config.optim import OptimConfig, frozen_layers
 from jaxvit.config.parallel import ParallelConfig
 from jaxvit.config.run import Config
@@ -27,6 +33,8 @@ from jaxvit.config.tree import check, config_from_dict, may_change
 
 __all__ = [
     "AugmentConfig",
+    "CIFAR10_MEAN",
+    "CIFAR10_STD",
     "CheckpointConfig",
     "Config",
     "DataConfig",
@@ -35,6 +43,7 @@ __all__ = [
     "IMAGENET_STD",
     "InitConfig",
     "ModelConfig",
+    "OF_RESNET",
     "OptimConfig",
     "ParallelConfig",
     "StopConfig",
@@ -45,7 +54,9 @@ __all__ = [
     "frozen_layers",
     "may_change",
     "nearest_multiple",
+    "of_vit",
     "option",
     "require",
     "within",
+    "without_vit_options",
 ]

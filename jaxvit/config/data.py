@@ -7,16 +7,20 @@ from jaxvit.config.checks import count, directory, option, positive, require, wi
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# Of all pixels of the training images.
+CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """Where the images come from."""
 
-    # digits (embedded), oxford_iiit_pet (TFDS or the original files), folder (DIR/<class>/*.jpg).
-    name: Literal["digits", "oxford_iiit_pet", "folder"] = "digits"
-    # The data set's directory; oxford_iiit_pet uses TFDS's own if none is given. A resumed run
-    # compares the images, not the directory's name.
+    # digits (embedded), cifar10 and oxford_iiit_pet (the original files or TFDS), folder
+    # (DIR/<class>/*.jpg).
+    name: Literal["digits", "cifar10", "oxford_iiit_pet", "folder"] = "digits"
+    # The data set's directory; without one, cifar10 and oxford_iiit_pet use TFDS's own. A resumed
+    # run compares the images, not the directory's name.
     dir: str | None = option(None, directory, may_change=True)
     # Cache of decoded images (memory-mapped, one directory for each source and size) and of
     # compiled programs.

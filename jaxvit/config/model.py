@@ -1,15 +1,22 @@
-"""The Vision Transformer."""
+"""The model."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 from jaxvit.config.checks import count, nearest_multiple, option, positive, require, within
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The Vision Transformer."""
+    """The model."""
 
+    # A Vision Transformer, which the options below describe, or torchvision's ResNet-18 or -34,
+    # which have img_size, in_channels, stem and dtype alone.
+    # None means that of the weights.
+    name: Literal["vit", "resnet18", "resnet34"] | None = "vit"
+    # Of a ResNet. imagenet: a 7 x 7 convolution and a maximum, which divide the size by 4; cifar:
+    # a 3 x 3 convolution, for images of about 32 pixels. None means that of the weights.
+    stem: Literal["imagenet", "cifar"] | None = "imagenet"
     # Height and width of the square input, in pixels.
     img_size: int | None = option(224, count(1, 4096))
     # Side of a patch, in pixels; divides img_size.
@@ -52,9 +59,14 @@ class ModelConfig:
     init: Literal["torch", "vit"] | None = "torch"
 
     @property
+    def is_vit(self) -> bool:
+        """Whether it is a Vision Transformer, as far as is known."""
+        return self.name in (None, "vit")
+
+    @property
     def drops(self) -> bool:
         """Whether something is drawn at random in training."""
-        return any(
+        return self.is_vit and any(
             (
                 self.dropout,
                 self.activation_dropout,
@@ -66,6 +78,8 @@ class ModelConfig:
         )
 
     def check(self) -> None:
+        if not self.is_vit:
+            return
         if None not in (self.img_size, self.patch_size):
             require(
                 self.img_size % self.patch_size == 0,
@@ -86,3 +100,23 @@ class ModelConfig:
                 f"--model.mlp-ratio {self.mlp_ratio} leaves the MLP no hidden unit: raise it to at "
                 f"least {1 / self.embed_dim:g}",
             )
+
+
+# What a ResNet has; every other option is of a Vision Transformer alone.
+OF_RESNET = ("name", "stem", "img_size", "in_channels", "dtype")
+
+
+def of_vit(config: ModelConfig) -> dict[str, Any]:
+    """The options that only a Vision Transformer has, by name."""
+    return {
+        each.name: getattr(config, each.name)
+        for each in fields(config)
+        if each.name not in OF_RESNET
+    }
+
+
+def without_vit_options(config: ModelConfig) -> ModelConfig:
+    """With None for every option that only a Vision Transformer has, or 0 for what it draws."""
+    rates = ("dropout", "attention_dropout", "projection_dropout", "embedding_dropout", "drop_path")
+    nothing = dict.fromkeys(of_vit(config)) | dict.fromkeys(rates, 0.0) | {"remat": False}
+    return replace(config, **nothing)

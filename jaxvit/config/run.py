@@ -18,7 +18,7 @@ from jaxvit.paths import user_path
 
 @dataclass(frozen=True)
 class Config:
-    """Train a Vision Transformer."""
+    """Train a Vision Transformer or a ResNet."""
 
     # Determines initialisation, order, augmentation and dropout.
     seed: int = option(0, within(0, 2**32 - 1))
@@ -61,7 +61,7 @@ class Config:
     keep_memory: bool = option(False, may_change=True)
     # Where the images come from.
     data: DataConfig = field(default_factory=DataConfig)
-    # The Vision Transformer.
+    # The model.
     model: ModelConfig = field(default_factory=ModelConfig)
     # Where training starts from.
     init: InitConfig = field(default_factory=InitConfig)
@@ -82,16 +82,9 @@ class Config:
     def follows_images(self) -> bool:
         """Whether an option is None that the number of images determines."""
         model, optim = self.model, self.optim
-        return None in (
-            self.epochs,
-            self.batch_size,
-            self.val_every_epochs,
-            self.select,
-            model.embed_dim,
-            model.num_heads,
-            model.init,
-            optim.decay,
-        )
+        of_model = (model.embed_dim, model.num_heads, model.init) if model.is_vit else ()
+        of_run = (self.epochs, self.batch_size, self.val_every_epochs, self.select, optim.decay)
+        return None in (*of_run, *of_model)
 
     def check(self) -> None:
         require(
@@ -141,6 +134,12 @@ class Config:
             "number",
         )
         layers = frozen_layers(self.optim.freeze)
+        require(
+            layers is None or self.model.is_vit,
+            f"--optim.freeze {self.optim.freeze!r} counts the layers of a Vision Transformer, and "
+            f"--model.name {self.model.name} normalises over the batch in each: give backbone or "
+            "none",
+        )
         require(
             None in (layers, self.model.num_layers) or layers <= self.model.num_layers,
             f"--optim.freeze {self.optim.freeze!r} is more than the model has: at most "

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxvit.config import DataConfig
 from jaxvit.data.cache import Track, load_pixels, no_tracking
+from jaxvit.data.cifar10 import load_cifar10
 from jaxvit.data.digits import load_digits
 from jaxvit.data.examples import Source, check_labels
 from jaxvit.data.folder import load_folder
@@ -107,9 +108,9 @@ def load_dataset(
       track: shows the progress of decoding.
 
     Raises:
-      UserError: the source is missing or wrong (see load_folder, load_oxford_iiit_pet), a label is
-        out of range, a split would be empty, a class would have no training image, or an image
-        cannot be read and config.on_error is "stop".
+      UserError: the source is missing or wrong (see load_folder, load_cifar10,
+        load_oxford_iiit_pet), a label is out of range, a split would be empty, a class would have
+        no training image, or an image cannot be read and config.on_error is "stop".
     """
     cache_dir = user_path("data.cache-dir", config.cache_dir)
     source = find_source(config)
@@ -170,6 +171,8 @@ def find_source(config: DataConfig) -> Source:
     directory = None if config.dir is None else user_path("data.dir", config.dir)
     if config.name == "digits":
         source = load_digits()
+    elif config.name == "cifar10":
+        source = load_cifar10(directory)
     elif config.name == "oxford_iiit_pet":
         source = load_oxford_iiit_pet(directory, bool(config.exif))
     else:

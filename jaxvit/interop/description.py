@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
-
+from jaxvit.config import ModelConfig
 from jaxvit.interop.load import Pretrained, is_run
 from jaxvit.interop.report import joined
+from jaxvit.models.variables import count_params
 from jaxvit.runtime.digest import sha256
 
 NAMES_SHOWN = 8
@@ -29,19 +29,9 @@ def describe_pretrained(pretrained: Pretrained, path: str | Path) -> Iterator[st
     """
     config, preprocessing = pretrained.model_config, pretrained.preprocessing
     geometry = preprocessing.geometry
-    number = sum(leaf.size for leaf in jax.tree.leaves(pretrained.params))
     yield f"layout         {pretrained.layout}"
-    yield (
-        f"model          {config.num_layers} layers of width {config.embed_dim}, "
-        f"{config.num_heads} heads, {config.img_size} pixels in patches of {config.patch_size}, "
-        f"{config.in_channels} channel(s)"
-    )
-    yield (
-        f"options        eps {config.norm_eps:g}, gelu {config.gelu}, pool {config.pool}, "
-        f"mlp ratio {config.mlp_ratio:g}, layer scale {'yes' if config.layer_scale else 'no'}, "
-        f"{config.register_tokens} registers, qkv bias {'yes' if config.qkv_bias else 'no'}"
-    )
-    yield f"parameters     {number:,}"
+    yield from _of_model(config)
+    yield f"parameters     {count_params(pretrained.params):,}"
     yield f"SHA-256        {sha256(pretrained.params)}"
     yield (
         f"preprocessing  {geometry.resize} to {geometry.size} pixels, crop share "
@@ -53,6 +43,25 @@ def describe_pretrained(pretrained: Pretrained, path: str | Path) -> Iterator[st
         yield from _of_run(Path(path))
     yield ""
     yield str(pretrained.report)
+
+
+def _of_model(config: ModelConfig) -> Iterator[str]:
+    if not config.is_vit:
+        yield (
+            f"model          {config.name} with the {config.stem} stem, {config.img_size} pixels, "
+            f"{config.in_channels} channel(s)"
+        )
+        return
+    yield (
+        f"model          {config.num_layers} layers of width {config.embed_dim}, "
+        f"{config.num_heads} heads, {config.img_size} pixels in patches of {config.patch_size}, "
+        f"{config.in_channels} channel(s)"
+    )
+    yield (
+        f"options        eps {config.norm_eps:g}, gelu {config.gelu}, pool {config.pool}, "
+        f"mlp ratio {config.mlp_ratio:g}, layer scale {'yes' if config.layer_scale else 'no'}, "
+        f"{config.register_tokens} registers, qkv bias {'yes' if config.qkv_bias else 'no'}"
+    )
 
 
 def _classes(pretrained: Pretrained) -> str:

@@ -72,13 +72,13 @@ class Habits(NamedTuple):
     """What the programs of a layout assume where no file says otherwise.
 
     Attributes:
-      norm_eps, gelu: of the model.
+      norm_eps, gelu: of the model; None where it has none.
       mean, std: of pixels in [0, 1].
       resize, crop_share, interpolation: see jaxvit.data.preprocessing.Geometry.
     """
 
-    norm_eps: float
-    gelu: Literal["erf", "tanh"]
+    norm_eps: float | None
+    gelu: Literal["erf", "tanh"] | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     resize: Literal["squash", "short_side"]
@@ -87,7 +87,7 @@ class Habits(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """One ecosystem's way to store a Vision Transformer.
+    """One ecosystem's way to store a model.
 
     Attributes:
       name: "timm", "hf", "google", "lukemelas", "torchvision" or "lab".

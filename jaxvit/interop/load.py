@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxvit.config import ModelConfig, check
 from jaxvit.errors import UserError
+from jaxvit.interop import resnet
 from jaxvit.interop.hub import HUB, fetch
+from jaxvit.interop.layout import Layout
 from jaxvit.interop.pretrained import Pretrained, with_head, with_img_size, without_dropout
 from jaxvit.interop.reading import Reading, read_layout, recognise
 from jaxvit.interop.report import Report, Row
 from jaxvit.interop.saved_run import load_run
-from jaxvit.interop.settings import CONFIG, Settings, gather_settings
+from jaxvit.interop.settings import CONFIG, Settings, add_heads, gather_settings
 from jaxvit.interop.weights_file import FORMATS, PICKLES, read_weights_file
-from jaxvit.models.transformer import make_model
+from jaxvit.models.configured import make_model
 
 RUN = "run"
 # Names of weights in a directory, best first.
@@ -78,25 +81,32 @@ def _load_file(
     """The model of a file, and the method that resizes its positions."""
     tensors, metadata, stored = read_weights_file(file)
     found = recognise(tensors, str(file), layout)
-    reading = read_layout(tensors, found, str(file))
-    settings = gather_settings(
+    gather = partial(
+        gather_settings,
         found,
         options=options,
         metadata=metadata,
         directory=file.parent if file.name in WHOLE or _alone(file) else None,
         names=names,
-        img_size=reading.shape.grid * reading.shape.patch_size,
-        embed_dim=reading.shape.embed_dim,
-        num_layers=reading.shape.num_layers,
-        heads=reading.heads,
     )
+    notes = []
     if set(stored) != {"float32"}:
         kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(stored.items()))
-        settings.notes.append(f"stored as {kinds} tensors, used in float32")
+        notes.append(f"stored as {kinds} tensors, used in float32")
+    if found is resnet.LAYOUT:
+        reading = resnet.read_resnet(tensors, str(file))
+        settings = gather(img_size=reading.config.img_size)
+        settings.notes += notes
+        return _build_resnet(reading, settings, str(file)), found.positions(0)
+    reading = read_layout(tensors, found, str(file))
+    shape = reading.shape
+    settings = gather(img_size=shape.grid * shape.patch_size, heads=reading.heads)
+    add_heads(settings, shape.embed_dim, shape.num_layers)
+    settings.notes += notes
     pretrained = _build(reading, settings, str(file), keep_head)
     if reading.pre_logits:
         pretrained = with_head(pretrained, 0, "it needs pre_logits, which is dropped")
-    return pretrained, found.positions(reading.shape.registers)
+    return pretrained, found.positions(shape.registers)
 
 
 def weights_in(path: Path) -> Path:
@@ -175,7 +185,7 @@ def _load_run(path: Path, layout: str | None, options: Mapping[str, Any] | None)
 
 def _build(reading: Reading, settings: Settings, source: str, keep_head: bool) -> Pretrained:
     """The model that the shapes and the settings describe, with the file's head and size."""
-    shape, layout, warnings = reading.shape, reading.layout, settings.warnings
+    shape, warnings = reading.shape, settings.warnings
     own_size = shape.grid * shape.patch_size
     said = settings.img_size
     if said and said.value != own_size:
@@ -213,12 +223,31 @@ def _build(reading: Reading, settings: Settings, source: str, keep_head: bool) -
         pool=pool,
     )
     check(config, "model.")
-    names = settings["class_names"]
-    if names and len(names) != shape.num_classes:
-        if shape.num_classes:
+    return _complete(reading, config, shape.num_classes, reading.layout, settings, source)
+
+
+def _build_resnet(reading: resnet.ResNetReading, settings: Settings, source: str) -> Pretrained:
+    """A ResNet, whose size is what a file says, or else what its stem is used with."""
+    said = settings.img_size
+    config = replace(reading.config, img_size=said.value) if said else reading.config
+    return _complete(reading, config, reading.num_classes, resnet.LAYOUT, settings, source)
+
+
+def _complete(
+    reading: Reading | resnet.ResNetReading,
+    config: ModelConfig,
+    num_classes: int,
+    layout: Layout,
+    settings: Settings,
+    source: str,
+) -> Pretrained:
+    """The model with all that belongs to it; names of classes are used where they are as many."""
+    names, warnings = settings["class_names"], settings.warnings
+    if names and len(names) != num_classes:
+        if num_classes:
             warnings.append(
                 f"{settings.found['class_names'].origin} names {len(names)} classes, but the head "
-                f"has {shape.num_classes}: no names are used"
+                f"has {num_classes}: no names are used"
             )
         names = None
     report = Report(
@@ -228,11 +257,11 @@ def _build(reading: Reading, settings: Settings, source: str, keep_head: bool) -
         tuple(warnings),
     )
     return Pretrained(
-        make_model(config, shape.num_classes),
+        make_model(config, num_classes),
         unflatten_dict(reading.flat, sep="/"),
         config,
-        shape.num_classes,
-        settings.preprocessing(own_size, shape.in_channels),
+        num_classes,
+        settings.preprocessing(config.img_size, config.in_channels),
         names,
         layout.name,
         report,

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxvit.errors import UserError
-from jaxvit.interop.layout import LAYER, Entry, Layout, Named
+from jaxvit.interop.layout import LAYER, Layout, Named
 from jaxvit.interop.positions import grid_of
+from jaxvit.interop.tensors import take
 
 
 class Shape(NamedTuple):
@@ -143,12 +144,3 @@ def our_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
     for name in (LAYER + "norm1", LAYER + "norm2", "norm"):
         found |= {f"{name}/scale": (width,), f"{name}/bias": (width,)}
     return found
-
-
-def take(named: Mapping[str, Named], name: str, entry: Entry, source: str) -> Named:
-    if name not in named:
-        more = ", a class token, which every model here has" if entry.ours == "cls_token" else ""
-        raise UserError(
-            f"{source} has no {name}{more}: the file is incomplete, or of another model"
-        )
-    return named[name]

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
+from flax import linen as nn
 
 from jaxvit.augment.normalize import normalize
 from jaxvit.data.cache import Track, no_tracking
 from jaxvit.data.photos import decode_photos
 from jaxvit.data.preprocessing import Geometry, Preprocessing
 from jaxvit.errors import UnreadableImage, UserError
-from jaxvit.models.transformer import VisionTransformer
+from jaxvit.models.variables import variables_of
 from jaxvit.paths import legible, one_line
 from jaxvit.runtime.compiler import jit
 from jaxvit.shapes import Array
@@ -26,7 +27,7 @@ IN_FLIGHT = 2  # batches that are being computed while the next one is decoded
 class Usable(Protocol):
     """What a SavedRun and a Pretrained have in common; see there."""
 
-    model: VisionTransformer
+    model: nn.Module
     params: Any
     preprocessing: Preprocessing
     class_names: tuple[str, ...] | None
@@ -81,10 +82,10 @@ def make_classifier(source: Usable, upright: bool | None = None) -> Classifier:
 
 
 @lru_cache(maxsize=8)
-def _compiled(model: VisionTransformer, mean: tuple[float, ...], std: tuple[float, ...]):
-    def logits(params: Any, images: Array) -> Array:
+def _compiled(model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]):
+    def logits(weights: Any, images: Array) -> Array:
         batch = normalize(images, mean, std)
-        return model.apply({"params": params}, batch, deterministic=True)
+        return model.apply(variables_of(weights), batch, deterministic=True)
 
     return jit(logits)
 

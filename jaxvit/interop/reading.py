@@ -6,15 +6,16 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxvit.errors import UserError
-from jaxvit.interop import google, hugging_face, lab, lukemelas, timm, torchvision
-from jaxvit.interop.layout import PRE_LOGITS, Entry, Layout, Named, Tensors
-from jaxvit.interop.model_shape import Shape, measure_shape, our_shapes, take
+from jaxvit.interop import google, hugging_face, lab, lukemelas, resnet, timm, torchvision
+from jaxvit.interop.layout import PRE_LOGITS, Entry, Layout, Tensors
+from jaxvit.interop.model_shape import Shape, measure_shape, our_shapes
 from jaxvit.interop.report import Row
+from jaxvit.interop.tensors import check_numbers, take
 
 # In this order, because an unprefixed Dinov2 also has the names by which ViT is recognised.
 LAYOUTS = (
     timm.LAYOUT, hugging_face.DINOV2, hugging_face.VIT, google.LAYOUT, lukemelas.LAYOUT,
-    torchvision.LAYOUT, lab.LAYOUT,
+    torchvision.LAYOUT, resnet.LAYOUT, lab.LAYOUT,
 )  # fmt: skip
 NAMES = tuple(dict.fromkeys(layout.name for layout in LAYOUTS))
 
@@ -64,7 +65,7 @@ def recognise(tensors: Tensors, source: str, wanted: str | None = None) -> Layou
         raise UserError(f"{source} is of the layout {other}, not {wanted}: leave the layout out")
     some = ", ".join(sorted(tensors)[:3])
     raise UserError(
-        f"{source} has names of no layout of a Vision Transformer that is known here ({some}, ...):"
+        f"{source} has names of no Vision Transformer or ResNet that is known here ({some}, ...):"
         f" known are {', '.join(NAMES)}"
     )
 
@@ -93,7 +94,7 @@ def read_layout(tensors: Tensors, layout: Layout, source: str) -> Reading:
         parts = [take(named, name, entry, source) for name in entry.theirs]
         wanted = _expected(entry, shape, heads or 1)
         for name, part, dims in zip(entry.theirs, parts, wanted, strict=True):
-            _check_numbers(part, source)
+            check_numbers(part, source)
             if part.array.shape != dims and not _same_token(entry, part.array, dims):
                 raise UserError(
                     f"{part.original} of {source} has the shape {part.array.shape}, but the other "
@@ -144,20 +145,3 @@ def _same_token(entry: Entry, array: np.ndarray, dims: tuple[int, ...]) -> bool:
     if entry.ours == "positional_embedding" and found[1] == dims[1] - 1:
         found = (found[0], dims[1], found[2])
     return found == dims
-
-
-def _check_numbers(tensor: Named, source: str) -> None:
-    original, array = tensor
-    if array.dtype not in (np.float32, np.float64):
-        raise UserError(
-            f"{original} of {source} holds {array.dtype}, not floating-point numbers: is it "
-            "quantised? Choose a float file"
-        )
-    with np.errstate(over="ignore"):
-        finite = np.isfinite(array.astype(np.float32))
-    if not finite.all():
-        number = int((~finite).sum())
-        raise UserError(
-            f"{original} of {source} holds {number} of {array.size} values that are NaN or "
-            "infinite in float32: training diverged, or the file is damaged"
-        )

@@ -9,7 +9,7 @@ from flax.traverse_util import flatten_dict
 
 from jaxvit.config import ModelConfig
 from jaxvit.errors import UserError
-from jaxvit.interop import hugging_face_form, timm_form
+from jaxvit.interop import hugging_face_form, resnet, timm_form
 from jaxvit.interop.layout import Layout
 from jaxvit.interop.load import WHOLE, inside_run
 from jaxvit.interop.pretrained import Pretrained
@@ -84,6 +84,8 @@ def to_layout(pretrained: Pretrained, layout: Layout) -> dict[str, np.ndarray]:
     config = pretrained.model_config
     flat = flatten_dict(pretrained.params, sep="/")
     tensors: dict[str, np.ndarray] = {}
+    if not config.is_vit:
+        return resnet.to_tensors(pretrained.params, config, pretrained.num_classes)
     for entry in layout.table(config.num_layers):
         if entry.ours in flat:
             arrays = entry.transform.to_theirs(np.asarray(flat.pop(entry.ours)), config.num_heads)
@@ -124,6 +126,9 @@ def _fits(config: ModelConfig, num_classes: int, name: str) -> bool:
 
 def obstacle(config: ModelConfig, num_classes: int, layout: Layout) -> str | None:
     """Why a layout cannot express a model, or None."""
+    if layout is resnet.LAYOUT or not config.is_vit:
+        fits = layout is resnet.LAYOUT and not config.is_vit
+        return None if fits else f"it is a {'Vision Transformer' if config.is_vit else 'ResNet'}"
     if config.layer_scale and "layer_scale" not in layout.parts:
         return "it has LayerScale"
     if config.register_tokens and "registers" not in layout.parts:
@@ -165,7 +170,7 @@ def warnings_for(pretrained: Pretrained, layout: Layout, said: set[str]) -> list
         f"programs that read {layout.title} assume {names.get(name, name)} {_shown(habits[name])} "
         f"unless told otherwise; this model has {_shown(value)}"
         for name, value in ours.items()
-        if name not in said and not _close(value, habits[name])
+        if name not in said and habits[name] is not None and not _close(value, habits[name])
     ]
 
 

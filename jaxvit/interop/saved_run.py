@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from flax.traverse_util import flatten_dict
 from PIL import Image
 
@@ -27,7 +28,8 @@ from jaxvit.interop.predictions import (
     predict_images,
     top,
 )
-from jaxvit.models.transformer import VisionTransformer, init_params, make_model
+from jaxvit.models.configured import make_model
+from jaxvit.models.variables import count_params, init_variables, joined
 from jaxvit.objectives.metrics import monitor_by
 from jaxvit.runs.saved_items import read_weights
 from jaxvit.shapes import Array
@@ -42,15 +44,17 @@ class SavedRun(NamedTuple):
     Attributes:
       config: of the run.
       class_names: K names; logits are in their order.
-      model: called as model.apply({"params": params}, images, deterministic=True).
-      params: of the best state, or of the last where config.select says so (its running average,
-        where the run kept one).
+      model: called as model.apply(variables_of(params), images, deterministic=True), with
+        jaxvit.models.variables.
+      params: the weights of the best state, or of the last where config.select says so (their
+        running average, where the run kept one): parameters, with batch statistics where the model
+        has any.
       step: of that state.
     """
 
     config: Config
     class_names: tuple[str, ...]
-    model: VisionTransformer
+    model: nn.Module
     params: Any
     step: int
 
@@ -79,7 +83,7 @@ class SavedRun(NamedTuple):
         return jax.nn.softmax(make_classifier(self).logits(images))
 
     def __repr__(self) -> str:
-        number = sum(leaf.size for leaf in jax.tree.leaves(self.params))
+        number = count_params(self.params)
         return (
             f"SavedRun({self.config.out!r}: {number:,} parameters of step {self.step}, "
             f"{len(self.class_names)} classes, {self.model.img_size} pixels)"
@@ -123,7 +127,9 @@ def load_run(
     model = make_model(config.model, len(class_names))
     monitor = None if config.select == "last" else monitor_by(config.monitor)
     step, weights = read_weights(path / "checkpoints", monitor, warn)
-    params = jax.tree.map(jnp.asarray, weights.get("params", weights))
+    if "extra" in weights:  # no running average was kept
+        weights = joined(**weights)
+    params = jax.tree.map(jnp.asarray, weights)
     _check_shapes(path, model, params)
     return SavedRun(config, class_names, model, params, step)
 
@@ -144,9 +150,10 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _check_shapes(path: Path, model: VisionTransformer, params: Any) -> None:
+def _check_shapes(path: Path, model: nn.Module, params: Any) -> None:
     """Raises UserError where the model of config.json and split.json is not that of the weights."""
-    wanted = flatten_dict(jax.eval_shape(partial(init_params, model), jax.random.key(0)), sep="/")
+    variables = jax.eval_shape(partial(init_variables, model), jax.random.key(0))
+    wanted = flatten_dict(joined(*variables), sep="/")
     found = flatten_dict(params, sep="/")
     for name in sorted(wanted.keys() | found.keys()):
         shapes = [tree[name].shape if name in tree else "none" for tree in (wanted, found)]

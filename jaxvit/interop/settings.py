@@ -144,9 +144,7 @@ def gather_settings(
     directory: Path | None,
     names: list[str],
     img_size: int,
-    embed_dim: int,
-    num_layers: int,
-    heads: int | None,
+    heads: int | None = None,
 ) -> Settings:
     """Everything that is known about weights beside their shapes.
 
@@ -156,12 +154,11 @@ def gather_settings(
       metadata: of the weights file.
       directory: where configuration files may lie; None where the file stands alone.
       names: of the file, its directory or its repository: what may tell the family.
-      img_size, embed_dim, num_layers: of the model, as its weights say.
-      heads: from the shapes, or None.
+      img_size: of the model, as its weights say.
+      heads: number of attention heads, where the shapes tell it.
 
     Raises:
-      UserError: an option is unknown, a configuration says what no model here can do, or the
-        number of heads is unknown.
+      UserError: an option is unknown, or a configuration says what no model here can do.
     """
     unknown = sorted(options.keys() - set(NAMES))
     if unknown:
@@ -200,6 +197,15 @@ def gather_settings(
             f"the family {known[0].name}, told by the name {known[1]}",
         )
     settings.add(layout.habits._asdict(), f"the habits of {layout.title}")
+    return settings
+
+
+def add_heads(settings: Settings, embed_dim: int, num_layers: int) -> None:
+    """The number of attention heads, where nothing has said it: that of the known size, or 64 wide.
+
+    Raises:
+      UserError: it is unknown, or does not divide the width.
+    """
     if (embed_dim, num_layers) in HEADS:
         settings.add({"num_heads": HEADS[embed_dim, num_layers]}, "the known model of this size")
     if embed_dim % HEAD_SIZE == 0:
@@ -217,7 +223,6 @@ def gather_settings(
             f"{number} heads do not divide the width {embed_dim} (from "
             f"{settings.found['num_heads'].origin}): give options={{'num_heads': ...}}"
         )
-    return settings
 
 
 def understood(

@@ -2,14 +2,15 @@
 
 from dataclasses import replace
 
-from jaxvit.config import Config
+from jaxvit.config import Config, without_vit_options
 from jaxvit.errors import UserError
 from jaxvit.interop.load import Pretrained, load_pretrained
 
 # Of ModelConfig: what the weights decide.
-OF_WEIGHTS = (
-    "patch_size", "in_channels", "embed_dim", "num_heads", "num_layers", "mlp_ratio", "norm_eps",
-    "gelu", "layer_scale", "register_tokens", "qkv_bias",
+OF_ANY = ("name", "stem", "in_channels")
+OF_VIT = (
+    "patch_size", "embed_dim", "num_heads", "num_layers", "mlp_ratio", "norm_eps", "gelu",
+    "layer_scale", "register_tokens", "qkv_bias",
 )  # fmt: skip
 LARGEST = 224  # pixels, of images where --model.img-size is not given: twice the side is 4 times
 
@@ -41,22 +42,27 @@ def follow_weights(config: Config) -> Config:
             f"of --data.name {config.data.name} have {ours}: choose other weights"
         )
     model, images = {}, {}
-    for name in OF_WEIGHTS:
+    vit = found.model_config.is_vit
+    for name in (*OF_ANY, *OF_VIT):
         given, theirs = getattr(config.model, name), getattr(found.model_config, name)
         # The initial value of LayerScale is replaced by the weights: whether there is one counts.
         same = bool(given) == bool(theirs) if name == "layer_scale" else given == theirs
         if given is not None and not same:
+            what = f"which is {theirs}" if vit or name in OF_ANY else "which are no ViT's"
             raise UserError(
                 f"--model.{name.replace('_', '-')} {given} is not that of the weights in "
-                f"{config.init.weights}, which is {theirs}: leave it out, or choose the preset "
+                f"{config.init.weights}, {what}: leave it out, or choose the preset "
                 "probe or finetune, which follow the weights"
             )
         model[name] = theirs
     if config.model.img_size is None:
-        patch = found.model_config.patch_size
+        patch = found.model_config.patch_size or 1
         largest = max(patch, LARGEST // patch * patch)
         model["img_size"] = min(found.model_config.img_size, largest)
-    model["pool"] = config.model.pool or found.model_config.pool
+    if vit:
+        model["pool"] = config.model.pool or found.model_config.pool
+    else:
+        config = replace(config, model=without_vit_options(config.model))
     preprocessing = found.preprocessing
     for name, value in {
         "mean": preprocessing.mean,
@@ -74,13 +80,14 @@ def follow_weights(config: Config) -> Config:
 
 def _refuse_nothing_to_follow(config: Config) -> None:
     """Raises UserError where a value is None that only weights decide."""
-    if config.model.num_layers is config.model.mlp_ratio is None:
+    if config.model.name is None:
         raise UserError(
             "this preset starts from pretrained weights: give --init.weights PATH, such as a "
             ".safetensors file, a run, or hf://OWNER/NAME (docs/finetune.md says where from)"
         )
-    of_model = ("num_layers", "mlp_ratio", "norm_eps", "gelu", "layer_scale", "register_tokens",
-                "qkv_bias", "pool")  # fmt: skip
+    of_vit = ("num_layers", "mlp_ratio", "norm_eps", "gelu", "layer_scale", "register_tokens",
+              "qkv_bias", "pool")  # fmt: skip
+    of_model = of_vit if config.model.is_vit else ("stem",)
     values = {f"model.{name}": getattr(config.model, name) for name in of_model}
     for name in ("resize", "crop_share", "interpolation"):
         values[f"data.{name}"] = getattr(config.data, name)

@@ -112,13 +112,13 @@ class ResNet(nn.Module):
 
     def setup(self):
         small = self.stem == "cifar"
-        self.conv1 = Conv(64, 3 if small else 7, 1 if small else 2, self.dtype)
+        self.conv1 = Conv(WIDTHS[0], 3 if small else 7, 1 if small else 2, self.dtype)
         self.bn1 = BatchNorm(self.axis)
-        channels, stages = 64, []
+        channels, stages = WIDTHS[0], []
         for stage, (blocks, features) in enumerate(zip(self.layers, WIDTHS, strict=True)):
-            first = BasicBlock(
-                features, 1 if stage == 0 else 2, channels != features, self.axis, self.dtype
-            )
+            stride = 1 if stage == 0 else 2
+            changes = stride != 1 or channels != features
+            first = BasicBlock(features, stride, changes, self.axis, self.dtype)
             others = [
                 BasicBlock(features, 1, False, self.axis, self.dtype) for _ in range(1, blocks)
             ]

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvit.config import ModelConfig
 from jaxvit.models.drop_path import DropPath, drop_path_rate
 from jaxvit.models.dropout import Dropout
 from jaxvit.models.gelu import gelu, gelu_tanh
@@ -17,6 +16,7 @@ from jaxvit.models.layer_scale import LayerScale
 from jaxvit.models.linear import Dense
 from jaxvit.models.multi_head_attention import MultiHeadSelfAttention
 from jaxvit.models.patch_embedding import PatchEmbedding
+from jaxvit.models.variables import init_variables
 from jaxvit.shapes import Array, Float
 
 
@@ -235,21 +235,5 @@ class VisionTransformer(LayerOptions):
 
 
 def init_params(model: nn.Module, key: jax.Array) -> dict:
-    """Initial parameters, drawn in one compiled call because separate draws are slow.
-
-    Args:
-      model: has the attributes img_size and in_channels, as VisionTransformer.
-      key: of jax.random.
-
-    Returns:
-      A nested dict of float32 arrays.
-    """
-    shape = (1, model.img_size, model.img_size, model.in_channels)
-    return jax.jit(model.init)(key, jnp.zeros(shape))["params"]
-
-
-def make_model(config: ModelConfig, num_classes: int) -> VisionTransformer:
-    """The VisionTransformer that the configuration describes, with one logit for each class."""
-    options = dict(vars(config))
-    options["dtype"], options["init_scheme"] = jnp.dtype(options["dtype"]), options.pop("init")
-    return VisionTransformer(num_classes=num_classes, **options)
+    """Initial parameters of a VisionTransformer; see jaxvit.models.variables.init_variables."""
+    return init_variables(model, key)[0]

@@ -1,9 +1,10 @@
-"""Parts of a Vision Transformer's parameters: rates by layer, and what is frozen.
+"""Parts of a model's parameters: rates by layer, and what is frozen.
 
-All functions read the tree's names, which are those of jaxvit.models.transformer; values are not
-looked at, so shapes (jax.eval_shape) serve as well.
+All functions read the tree's names, which are those of jaxvit.models.transformer or .resnet, whose
+layers are its four stages; values are not looked at, so shapes (jax.eval_shape) serve as well.
 """
 
+import re
 from typing import Any
 
 import jax
@@ -12,32 +13,35 @@ import optax
 from jaxvit.config import frozen_layers
 
 EMBEDDINGS = ("patch_embedding", "cls_token", "positional_embedding", "registers")
+BELOW_LAYERS = (*EMBEDDINGS, "conv1", "bn1")
+HEADS = ("head", "fc")
 Path = tuple[str, ...]  # keys of nested dicts, from the root to a leaf
 
 
 def layer_groups(params: Any) -> Any:
     """The group of each parameter, as a tree of integers.
 
-    0 for the embeddings, i + 1 for layer i of L, and L + 1 for the last norm and the head.
+    0 for the embeddings or the stem, i + 1 for layer i of L, and L + 1 for the last norm and the
+    head.
 
     Args:
-      params: of a VisionTransformer, or the part of them that is trained, in which the last layer
-        or none is left.
+      params: of a VisionTransformer or a ResNet, or the part of them that is trained, in which the
+        last layer or none is left.
 
     Raises:
-      ValueError: a parameter that no Vision Transformer has.
+      ValueError: a parameter that neither has.
     """
     layers = _num_layers(params)
 
     def group(path, _) -> int:
         names = _names(path)
-        if names[0] in EMBEDDINGS:
+        if names[0] in BELOW_LAYERS:
             return 0
         if _layer(names) >= 0:
             return _layer(names) + 1
-        if names[0] in ("norm", "head"):
+        if names[0] in ("norm", *HEADS):
             return layers + 1
-        raise ValueError(f"{'/'.join(names)} is not a parameter of a Vision Transformer")
+        raise ValueError(f"{'/'.join(names)} is no parameter of a Vision Transformer or ResNet")
 
     return jax.tree.map_with_path(group, params)
 
@@ -61,7 +65,7 @@ def rate_factors(params: Any, layer_decay: float, head_lr: float = 1.0) -> Any:
     top = _num_layers(params) + 1
 
     def factor(path, group: int) -> float:
-        own = head_lr if _names(path)[0] == "head" else 1.0
+        own = head_lr if _names(path)[0] in HEADS else 1.0
         return own * layer_decay ** (top - group)
 
     return jax.tree.map_with_path(factor, layer_groups(params))
@@ -84,9 +88,9 @@ def trained_paths(params: Any, freeze: str) -> frozenset[Path] | None:
     """The leaves of params that are trained, for Phase.trains; None where all are.
 
     Args:
-      params: of a VisionTransformer.
-      freeze: "none"; "backbone", all but the head; or "N layers", the embeddings and the first N
-        layers.
+      params: of a VisionTransformer or a ResNet.
+      freeze: "none"; "backbone", all but the head; or "N layers", the embeddings or the stem and
+        the first N layers.
 
     Raises:
       ValueError: nothing would be left to train.
@@ -97,8 +101,8 @@ def trained_paths(params: Any, freeze: str) -> frozenset[Path] | None:
 
     def trains(path: Path) -> bool:
         if layers is None:
-            return path[0] == "head"
-        return path[0] not in EMBEDDINGS and not 0 <= _layer(path) < layers
+            return path[0] in HEADS
+        return path[0] not in BELOW_LAYERS and not 0 <= _layer(path) < layers
 
     kept = frozenset(path for path in _paths(params) if trains(path))
     if not kept:
@@ -120,6 +124,7 @@ def _num_layers(params: Any) -> int:
 
 def _layer(path: Path) -> int:
     """The number of the layer that a parameter belongs to, or -1."""
-    if path[0] != "transformer_encoder":
-        return -1
-    return int(path[1].removeprefix("layers_"))
+    if path[0] == "transformer_encoder":
+        return int(path[1].removeprefix("layers_"))
+    stage = re.fullmatch(r"layer([0-9]+)_[0-9]+", path[0])
+    return int(stage[1]) - 1 if stage else -1

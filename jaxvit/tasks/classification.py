@@ -9,12 +9,12 @@ from flax import linen as nn
 from jaxvit.augment.normalize import normalize
 from jaxvit.augment.pipeline import make_augment
 from jaxvit.config import Config
-from jaxvit.models.transformer import init_params
+from jaxvit.models.variables import init_variables, joined, split
 from jaxvit.objectives.losses import soft_target_cross_entropy
 from jaxvit.objectives.metrics import compute_metrics, count, monitor_by, predict
 from jaxvit.objectives.targets import smooth_labels
 from jaxvit.optim.groups import trained_paths
-from jaxvit.training.task import Extra, Inputs, Metrics, Params, Phase, Task
+from jaxvit.training.task import Extra, Inputs, Metrics, Params, Phase, Task, Weights
 
 
 def make_classification(
@@ -23,6 +23,7 @@ def make_classification(
     schedule: optax.Schedule,
     config: Config,
     class_weights: np.ndarray | None = None,
+    axis: str | None = None,
 ) -> Task:
     """The task of the laboratory, for any model and optimiser.
 
@@ -33,22 +34,38 @@ def make_classification(
     Where config.data.cache_features says so, batches hold the features of a frozen backbone in
     place of images, and model.classify(features) gives the logits.
 
+    What a model carries besides its parameters, the statistics of BatchNorm, is the task's `extra`,
+    and the loss of an example then depends on the others of its batch. A frozen backbone uses its
+    running statistics, and leaves them as they are.
+
     Args:
-      model: called as model.apply({"params": params}, images, deterministic, rngs=...), with
-        attributes img_size, in_channels and num_classes.
+      model: called as model.apply({"params": params, **extra}, images, deterministic, rngs=...,
+        mutable=...), with attributes img_size, in_channels and num_classes.
       tx, schedule: see jaxvit.training.task.Phase.
       config: augment, label_smoothing, mean and std of the data, and optim.freeze, which is for
         Vision Transformers. Frozen layers drop what the configuration says, as others do.
       class_weights: (K,), by which the losses of examples are multiplied; where targets are mixed
         or smoothed, by the mean of the weights under the target. None for 1.
+      axis: the pmap axis over which the model's batch statistics are computed, or None under jit.
     """
     mean, std = config.data.mean, config.data.std
     augment = make_augment(config.augment, mean, std, model.img_size)
 
-    def logits_of(params: Params, inputs: Inputs, deterministic: bool, rngs=None) -> jax.Array:
+    shapes, carried = jax.eval_shape(lambda key: init_variables(model, key), jax.random.key(0))
+    frozen_statistics = bool(carried) and config.optim.freeze == "backbone"
+
+    def logits_of(
+        params: Params, extra: Extra, inputs: Inputs, key: jax.Array | None
+    ) -> tuple[jax.Array, Extra]:
+        """For training, with a key for dropout, the logits and extra as it is after them."""
+        variables = {"params": params, **extra}
         if "features" in inputs:
-            return model.apply({"params": params}, inputs["features"], method="classify")
-        return model.apply({"params": params}, inputs["images"], deterministic, rngs=rngs)
+            return model.apply(variables, inputs["features"], method="classify"), extra
+        if key is None or frozen_statistics:
+            return model.apply(variables, inputs["images"], deterministic=True), extra
+        return model.apply(
+            variables, inputs["images"], False, rngs={"dropout": key}, mutable=list(extra)
+        )
 
     def prepare(key: jax.Array, batch: dict) -> Inputs:
         targets = smooth_labels(batch["label"], model.num_classes, config.label_smoothing)
@@ -61,7 +78,7 @@ def make_classification(
         params: Params, extra: Extra, key: jax.Array, inputs: Inputs
     ) -> tuple[jax.Array, tuple[Extra, Metrics]]:
         targets = inputs["targets"]
-        logits = logits_of(params, inputs, deterministic=False, rngs={"dropout": key})
+        logits, extra = logits_of(params, extra, inputs, key)
         # With mixed targets, right means the class with the greater share.
         right = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
         losses = soft_target_cross_entropy(logits, targets)
@@ -69,23 +86,24 @@ def make_classification(
             losses = losses * (targets @ class_weights)
         return losses.mean(), (extra, {"accuracy": right.mean()})
 
-    def score(params: Params, key: jax.Array, batch: dict):
+    def score(weights: Weights, key: jax.Array, batch: dict):
         if "features" not in batch:
             batch = batch | {"images": normalize(batch["image"], mean, std)}
-        logits = logits_of(params, batch, deterministic=True)
+        logits, _ = logits_of(*split(weights), batch, key=None)
         return count(logits, batch["label"], batch["mask"]), predict(logits, batch["label"])
 
     trains = None
     if config.optim.freeze != "none":
-        shapes = jax.eval_shape(lambda key: init_params(model, key), jax.random.key(0))
         trains = trained_paths(shapes, config.optim.freeze)
     return Task(
-        init=lambda key: (init_params(model, key), {}),
+        init=lambda key: init_variables(model, key),
         prepare=prepare,
         phases=(Phase(loss, tx, schedule, trains),),
-        weights=lambda params, extra: params,
+        weights=joined,
         score=score,
         metrics=compute_metrics,
         monitor=monitor_by(config.monitor),
         headline=(("loss", ".3f"), ("accuracy", ".2%"), ("ece", ".3f")),
+        couples=bool(carried) and not frozen_statistics,
+        axis=axis,
     )

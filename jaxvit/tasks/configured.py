@@ -9,7 +9,8 @@ from jaxvit.config import Config
 from jaxvit.data.datasets import Dataset
 from jaxvit.errors import UserError
 from jaxvit.interop.starting_point import load_backbone
-from jaxvit.models.transformer import make_model
+from jaxvit.models.configured import make_model
+from jaxvit.models.variables import split
 from jaxvit.objectives.metrics import RISES
 from jaxvit.objectives.targets import balanced_weights
 from jaxvit.optim.optimizers import make_optimizer
@@ -27,7 +28,7 @@ def make_task(config: Config, data: Dataset, total_steps: int, axis: str | None)
       config: of the run.
       data: its three splits.
       total_steps: of the run, for schedules.
-      axis: the pmap axis, or None under jit; classification needs none.
+      axis: the pmap axis, over which batch statistics are computed, or None under jit.
 
     Raises:
       UserError: the pretrained weights cannot be read, or --monitor is no metric of the task.
@@ -37,7 +38,7 @@ def make_task(config: Config, data: Dataset, total_steps: int, axis: str | None)
             f"--monitor {config.monitor} is no metric that compares classifiers: give one of "
             f"{', '.join(RISES)}"
         )
-    model = make_model(config.model, len(data.class_names))
+    model = make_model(config.model, len(data.class_names), axis)
     steps_per_epoch = Fraction(len(data.train), config.batch_size)
     weights, notes, facts = None, (), {}
     if config.class_balanced:
@@ -48,13 +49,13 @@ def make_task(config: Config, data: Dataset, total_steps: int, axis: str | None)
         config = replace(config, optim=replace(config.optim, weight_decay=sweep.decay))
         notes, facts = (str(sweep),), {"chosen_weight_decay": sweep.decay}
     tx, schedule = make_optimizer(config.optim, total_steps, steps_per_epoch)
-    task = make_classification(model, tx, schedule, config, weights)
+    task = make_classification(model, tx, schedule, config, weights, axis)
     task = task._replace(draw=lambda results: draw_report(results, config, data), facts=facts)
     if config.init.weights is None:
         return task
     found = load_backbone(config, config.model.img_size)
     return task._replace(
-        pretrained=found.params,
+        pretrained=split(found.params),
         pretrained_sha256=sha256(found.params),
         notes=(*found.report.brief(), *notes),
     )

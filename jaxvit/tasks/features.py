@@ -17,6 +17,7 @@ from jaxvit.data.cache import Track
 from jaxvit.data.datasets import SPLITS, Dataset, Split, load_dataset
 from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.starting_point import load_backbone
+from jaxvit.models.variables import joined, variables_of
 from jaxvit.paths import user_path
 from jaxvit.runtime.devices import Devices
 from jaxvit.runtime.digest import sha256
@@ -55,7 +56,7 @@ def add_features(data: Dataset, config: Config, devices: Devices, track: Track) 
         computed again the next time.
     """
     found = load_backbone(config, config.model.img_size)
-    if config.model.pool != found.model_config.pool:
+    if config.model.is_vit and config.model.pool != found.model_config.pool:
         found = found._replace(model=found.model.clone(pool=config.model.pool))
     splits = {name: getattr(data, name) for name in SPLITS}
     cache = user_path("data.cache-dir", config.data.cache_dir)
@@ -79,15 +80,15 @@ def _make_compute(found: Pretrained, config: Config, devices: Devices):
     """(split, track, name) -> float32 (N, F)."""
     mean, std = config.data.mean, config.data.std
 
-    def score(params, key: jax.Array, batch: dict):
+    def score(weights, key: jax.Array, batch: dict):
         images = normalize(batch["image"], mean, std)
-        return {}, found.model.apply({"params": params}, images, deterministic=True)
+        return {}, found.model.apply(variables_of(weights), images, deterministic=True)
 
     task = Task(
         init=lambda key: ({}, {}),
         prepare=lambda key, batch: batch,
         phases=(),
-        weights=lambda params, extra: params,
+        weights=joined,
         score=score,
         metrics=lambda counts: {},
         monitor=(),
@@ -95,7 +96,7 @@ def _make_compute(found: Pretrained, config: Config, devices: Devices):
     )
     batch_size = -(-BATCH // devices.count) * devices.count
     run = make_score(task, devices, batch_size, seed=0)
-    params = devices.replicate(jax.tree.map(jnp.asarray, found.params))
+    weights = devices.replicate(jax.tree.map(jnp.asarray, found.params))
 
     def compute(split: Split, track: Track, name: str) -> np.ndarray:
         starts = range(0, len(split), batch_size)
@@ -103,7 +104,7 @@ def _make_compute(found: Pretrained, config: Config, devices: Devices):
         for start in track(starts, len(starts), f"features of {name}, batches of {batch_size}"):
             rows = slice(start, start + batch_size)
             part = replace(split, rows=split.rows[rows], labels=split.labels[rows])
-            parts.append(run(params, part).outputs)
+            parts.append(run(weights, part).outputs)
         return np.concatenate(parts)
 
     return compute

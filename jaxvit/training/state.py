@@ -33,7 +33,10 @@ class TrainState(NamedTuple):
 
 
 def create_state(
-    task: Task, seed: int, average: bool = False, pretrained: Params | None = None
+    task: Task,
+    seed: int,
+    average: bool = False,
+    pretrained: tuple[Params, Extra] | None = None,
 ) -> TrainState:
     """The state at step 0, drawn from jax.random.key(seed).
 
@@ -41,13 +44,15 @@ def create_state(
       task: whose parameters it holds.
       seed: of the initial parameters.
       average: whether a running average of the weights is kept.
-      pretrained: parameters that are not drawn: nested dicts of arrays, part of those of the task.
+      pretrained: parameters, and what is carried besides them, that are not drawn: nested dicts of
+        arrays, each part of the task's.
 
     Raises:
       AssertionError: one of them has another shape or dtype than the task's.
     """
     params, extra = task.init(jax.random.key(seed))
-    params = _replaced(params, pretrained or {})
+    if pretrained is not None:
+        params, extra = _replaced(params, pretrained[0]), _replaced(extra, pretrained[1])
     weights = task.weights(params, extra)
     return TrainState(
         step=jnp.zeros((), jnp.int32),

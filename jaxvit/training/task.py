@@ -131,8 +131,8 @@ class Task(NamedTuple):
         a kernel distance), computed on the host after each evaluation; outputs_of(split) gives the
         outputs of any split under the same weights.
       draw: results -> figures by name (matplotlib), for the report.
-      pretrained: parameters on the host that replace those that init draws: nested dicts, part of
-        params.
+      pretrained: (params, extra) on the host that replace what init draws: nested dicts, each
+        part of the task's.
       notes: lines to be said before training.
       pretrained_sha256: of the weights that training starts from; a resumed run has the same.
       facts: for summary.json, by name: what was found out before training.
@@ -151,7 +151,7 @@ class Task(NamedTuple):
     uses_index: bool = False
     probe: Callable[[Callable[[Any], Outputs], Any], dict[str, float]] | None = None
     draw: Callable[[Results], dict[str, Any]] = lambda results: {}
-    pretrained: Params | None = None
+    pretrained: tuple[Params, Extra] | None = None
     notes: tuple[str, ...] = ()
     pretrained_sha256: str | None = None
     facts: Mapping[str, Any] = MappingProxyType({})

@@ -124,7 +124,7 @@ INTEROP_FORMATS = listed("jaxvit.interop", (
          "(np.arange(new) + 0.5) * (old / new) - 0.5, old)", "_aligned(old, new), old)"),
     )),
     ("tests/interop/test_bad_weights.py::test_weights_that_are_not_finite_are_named", (
-        ("NaN not noticed", "reading", "if not finite.all():", "if False:"),
+        ("NaN not noticed", "tensors", "if not finite.all():", "if False:"),
     )),
     ("parity_tests/interop/test_hugging_face.py::test_a_backbone_without_prefix_loses_its_pooler_and_says_so", (
         ("a dropped tensor not reported", "reading",
@@ -146,8 +146,8 @@ INTEROP_FORMATS = listed("jaxvit.interop", (
     )),
     ("tests/interop/test_bad_weights.py::test_another_number_of_classes_makes_a_head_of_zeros_and_says_so", (
         ("a head of ones for zeros", "pretrained",
-         "kernel = np.zeros((features, num_classes), np.float32)",
-         "kernel = np.ones((features, num_classes), np.float32)"),
+         "kernel = np.zeros((features_of(config), num_classes), np.float32)",
+         "kernel = np.ones((features_of(config), num_classes), np.float32)"),
         ("class names kept for another head", "pretrained",
          "        class_names=None,\n", "        class_names=pretrained.class_names or (\"a\",),\n"),
         ("a dropped head not reported", "pretrained",

@@ -16,7 +16,8 @@ from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.report import Report
 from jaxvit.interop.save import save_pretrained
-from jaxvit.models.transformer import init_params, make_model
+from jaxvit.models.configured import make_model
+from jaxvit.models.transformer import init_params
 
 SMALL = {
     "img_size": 32, "patch_size": 8, "embed_dim": 24, "num_heads": 3, "num_layers": 2,
@@ -228,8 +229,8 @@ def test_models_that_cannot_be_built_are_refused_with_the_reason(timm_file, name
 
 
 def test_names_of_no_layout(tmp_path):
-    save_file({"conv1.weight": np.ones(3, np.float32)}, tmp_path / "resnet.safetensors")
-    refused(tmp_path / "resnet.safetensors", "no layout", "conv1.weight", "torchvision")
+    save_file({"conv9.weight": np.ones(3, np.float32)}, tmp_path / "other.safetensors")
+    refused(tmp_path / "other.safetensors", "no Vision", "conv9.weight", "torchvision")
     save_file({}, tmp_path / "empty.safetensors")
     refused(tmp_path / "empty.safetensors", "holds no tensor")
 

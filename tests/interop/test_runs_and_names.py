@@ -111,14 +111,15 @@ def test_a_configuration_beside_several_files_belongs_to_none_of_them(tmp_path):
 
 def test_known_sizes_have_their_own_number_of_heads(tmp_path):
     """ViT-H has heads of 80 channels."""
-    from jaxvit.interop.settings import gather_settings
+    from jaxvit.interop.settings import add_heads, gather_settings
     from jaxvit.interop.timm import LAYOUT
 
     def heads(embed_dim: int, num_layers: int) -> int:
-        return gather_settings(
-            LAYOUT, options={}, metadata={}, directory=None, names=[], img_size=224,
-            embed_dim=embed_dim, num_layers=num_layers, heads=None,
-        )["num_heads"]  # fmt: skip
+        settings = gather_settings(
+            LAYOUT, options={}, metadata={}, directory=None, names=[], img_size=224
+        )
+        add_heads(settings, embed_dim, num_layers)
+        return settings["num_heads"]
 
     assert heads(1280, 32) == 16
     assert heads(768, 12) == 12

@@ -1,6 +1,7 @@
 """Rates by layer, frozen parts, step schedules: what depends on names and numbers of steps."""
 
 from fractions import Fraction
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,9 @@ import torch
 from jaxvit.command_line import parse
 from jaxvit.config import OptimConfig
 from jaxvit.errors import UserError
+from jaxvit.models.resnet import make_resnet
 from jaxvit.models.transformer import VisionTransformer, init_params
+from jaxvit.models.variables import init_variables
 from jaxvit.optim.groups import layer_groups, rate_factors, trained_paths
 from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.optim.schedules import make_schedule
@@ -44,8 +47,22 @@ def test_every_parameter_of_the_model_has_a_group():
         "patch_embedding": {0}, "cls_token": {0}, "positional_embedding": {0}, "registers": {0},
         "layers_0": {1}, "layers_1": {2}, "layers_2": {3}, "norm": {4}, "head": {4},
     }  # fmt: skip
-    with pytest.raises(ValueError, match="generator/kernel is not a parameter of a Vision"):
+    with pytest.raises(ValueError, match="generator/kernel is no parameter of a Vision"):
         layer_groups({"generator": {"kernel": 0}})
+
+
+def test_a_resnets_stages_are_its_layers():
+    model = make_resnet("resnet18", 3, img_size=8)
+    shapes = jax.eval_shape(partial(init_variables, model), jax.random.key(0))[0]
+    groups = layer_groups(shapes)
+    found = {name: set(jax.tree.leaves(part)) for name, part in groups.items()}
+    assert found == {
+        "conv1": {0}, "bn1": {0}, "layer1_0": {1}, "layer1_1": {1}, "layer2_0": {2},
+        "layer2_1": {2}, "layer3_0": {3}, "layer3_1": {3}, "layer4_0": {4}, "layer4_1": {4},
+        "fc": {5},
+    }  # fmt: skip
+    assert trained_paths(shapes, "backbone") == {("fc", "kernel"), ("fc", "bias")}
+    assert rate_factors(shapes, 0.5, head_lr=10.0)["fc"] == {"kernel": 10.0, "bias": 10.0}
 
 
 def test_the_head_has_the_rate_itself_times_its_multiple_and_the_embeddings_the_lowest():

@@ -1,0 +1,205 @@
+"""Runs of a ResNet: batch statistics in the step, in checkpoints, on devices and in commands."""
+
+import json
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax.traverse_util import flatten_dict
+from jax.sharding import Mesh
+from safetensors.numpy import load_file
+from sklearn.datasets import load_digits
+
+import train_jax
+from jaxvit.__main__ import main
+from jaxvit.config import AugmentConfig, Config, DataConfig, OptimConfig
+from jaxvit.interop import pretrained
+from jaxvit.interop.load import load_pretrained
+from jaxvit.interop.saved_run import classify, load_run
+from jaxvit.models import resnet
+from jaxvit.models.resnet import ResNet
+from jaxvit.runs.recorder import Recorder
+from jaxvit.runtime.devices import AXIS, Devices
+from jaxvit.tasks.classification import make_classification
+from jaxvit.training.state import create_state
+from jaxvit.training.steps import compile_train_step
+
+MEAN, STD = 0.305, 0.376
+ARGUMENTS = (
+    "digits", "--model.name", "resnet18", "--model.stem", "cifar", "--epochs", "2", "--seed", "3",
+    "--log-every-steps", "1", "--batch-size", "48", "--augment.mixup-alpha", "0",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def narrow():
+    """ResNets of a few channels, so that a run takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (resnet, pretrained):
+            patch.setattr(module, "WIDTHS", (4, 4, 8, 8))
+        yield
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory, _quick_compilation):
+    root = tmp_path_factory.mktemp("resnets")
+    train(root, "averaged")
+    train(root, "plain", "--optim.ema-decay", "0")
+    return root
+
+
+def train(root, out: str, *more: str) -> dict:
+    args = [*ARGUMENTS, "--out", str(root / out), "--data.cache-dir", str(root / "cache"), *more]
+    assert train_jax.main(args) == 0
+    return json.loads((root / out / "summary.json").read_text())
+
+
+def scored_images(places) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and labels of the test split, from scikit-learn and the names in split.json."""
+    digits = load_digits()
+    names = json.loads((places / "plain" / "split.json").read_text())["test"]
+    rows = [int(name.partition("/")[2]) for name in names]
+    pixels = np.round(digits.images[rows] * (255 / 16)).astype(np.uint8)[..., None]
+    return pixels, digits.target[rows]
+
+
+@pytest.mark.parametrize("run", ["plain", "averaged"])
+def test_what_a_run_reports_is_what_its_weights_and_running_statistics_give(places, run):
+    pixels, labels = scored_images(places)
+    weights = load_run(places / run).params
+    model = resnet.make_resnet("resnet18", 10, stem="cifar", img_size=8, in_channels=1)
+    images = jnp.asarray((pixels / 255 - MEAN) / STD, jnp.float32)
+    logits = np.asarray(model.apply(weights, images, deterministic=True))
+    losses = -np.asarray(jax.nn.log_softmax(logits))[np.arange(len(labels)), labels]
+    summary = json.loads((places / run / "summary.json").read_text())
+    assert summary["test/accuracy"] == pytest.approx((logits.argmax(-1) == labels).mean())
+    assert summary["test/loss"] == pytest.approx(losses.mean(), rel=1e-4)
+    parameters = jax.tree.leaves(weights["params"])
+    assert summary["parameters"] == sum(leaf.size for leaf in parameters)
+
+
+def test_statistics_move_from_where_they_begin_and_are_averaged_with_the_parameters(places):
+    plain, averaged = (
+        load_run(places / run).params["batch_stats"] for run in ("plain", "averaged")
+    )
+    for (path, moved), start in zip(
+        flatten_dict(plain).items(), flatten_dict(averaged).values(), strict=True
+    ):
+        assert np.abs(moved - (1.0 if path[-1] == "var" else 0.0)).max() > 1e-3, path
+        assert not np.array_equal(moved, start), path
+
+
+def test_a_killed_run_resumes_to_the_same_bits(places, monkeypatch):
+    """Statistics are part of the checkpoint."""
+    whole = train(places, "whole", "--checkpoint.every-steps", "7")
+
+    class Killed(Exception):
+        pass
+
+    log, lines = Recorder._on_log, iter(range(100))
+
+    def dies(self, step, metrics):
+        if next(lines) == 30:
+            raise Killed
+        return log(self, step, metrics)
+
+    monkeypatch.setattr(Recorder, "_on_log", dies)
+    with pytest.raises(Killed):
+        train(places, "killed", "--checkpoint.every-steps", "7")
+    monkeypatch.undo()
+    resumed = train(places, "killed", "--checkpoint.every-steps", "7", "--resume")
+    assert resumed["params_sha256"] == whole["params_sha256"]
+    found, expected = (load_run(places / run).params for run in ("killed", "whole"))
+    for path, leaf in flatten_dict(expected).items():
+        assert np.array_equal(flatten_dict(found)[path], leaf), path
+
+
+@pytest.mark.parametrize(("count", "mode"), [(4, "jit"), (4, "pmap")])
+def test_batch_statistics_are_those_of_the_whole_batch_on_all_devices(count, mode):
+    batch = {
+        "image": np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3), np.uint8),
+        "label": np.arange(16, dtype=np.int32) % 5,
+    }
+
+    def state_after(count: int, mode: str):
+        devices = Devices(Mesh(np.asarray(jax.devices()[:count]), (AXIS,)), mode, False)
+        config = Config(
+            data=DataConfig(mean=(0.5,) * 3, std=(0.2,) * 3), augment=AugmentConfig(),
+            optim=OptimConfig(ema_decay=0.9),
+        )  # fmt: skip
+        model = ResNet((1, 1, 1, 1), 8, 3, 5, "cifar", devices.axis)
+        tx, schedule = optax.sgd(0.1), optax.constant_schedule(0.1)
+        task = make_classification(model, tx, schedule, config, axis=devices.axis)
+        assert task.couples
+        state = devices.create(partial(create_state, task, 0, True))
+        step = compile_train_step(task, devices, config)
+        for _ in range(3):
+            state, metrics = step(state, devices.place_batch(batch))
+        return jax.device_get((state.params, state.extra, state.averages, metrics["loss"]))
+
+    one, many = state_after(1, "jit"), state_after(count, mode)
+    for path, expected in jax.tree.leaves_with_path(one):
+        found = dict(jax.tree.leaves_with_path(many))[path]
+        np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-4, err_msg=str(path))
+
+
+def test_a_frozen_backbone_keeps_its_weights_and_statistics(places):
+    weights = ("--init.weights", str(places / "plain"), "--optim.ema-decay", "0")
+    train(places, "frozen", *weights, "--optim.freeze", "backbone")
+    before, after = (flatten_dict(load_run(places / run).params) for run in ("plain", "frozen"))
+    for path, leaf in before.items():
+        assert np.array_equal(after[path], leaf) == (path[1] != "fc"), path
+
+
+def test_fine_tuning_starts_from_weights_and_statistics_and_probes_cache_its_features(places):
+    train(places, "tuned", "--init.weights", str(places / "plain"), "--optim.lr", "1e-20")
+    before, after = (flatten_dict(load_run(places / run).params) for run in ("plain", "tuned"))
+    for path, leaf in before.items():
+        if path[0] == "params" and path[1] != "fc":
+            np.testing.assert_allclose(after[path], leaf, atol=1e-6, err_msg=str(path))
+    args = [
+        "probe", "--data.name", "digits", "--init.weights", str(places / "plain"), "--epochs", "3",
+        "--out", str(places / "probe"), "--data.cache-dir", str(places / "cache"),
+    ]  # fmt: skip
+    assert train_jax.main(args) == 0
+    probed = flatten_dict(load_run(places / "probe").params)
+    for path, leaf in before.items():
+        assert np.array_equal(probed[path], leaf) == (path[1] != "fc"), path
+
+
+def test_a_run_is_converted_to_torchvisions_names_and_back_without_losing_a_bit(places, capsys):
+    file = places / "as_torchvision.safetensors"
+    assert main(["convert", str(places / "plain"), str(file), "--to", "torchvision"]) == 0
+    tensors = load_file(file)
+    assert tensors["layer2.0.downsample.1.running_var"].shape == (4,)
+    again = load_pretrained(file)
+    assert again.model_config.img_size == 8
+    assert again.class_names == tuple("0123456789")
+    found, expected = (
+        flatten_dict(each) for each in (again.params, load_run(places / "plain").params)
+    )
+    assert found.keys() == expected.keys()
+    assert all(np.array_equal(found[path], expected[path]) for path in expected)
+    assert main(["convert", str(places / "plain"), str(places / "x"), "--to", "timm"]) == 2
+    assert "it is a ResNet" in capsys.readouterr().err
+
+
+def test_photos_are_classified_and_evaluated_with_the_running_statistics(places):
+    pixels, labels = scored_images(places)
+    run = load_run(places / "plain")
+    found = classify(run, [np.repeat(image, 3, -1) for image in pixels[:40]])
+    logits = run.model.apply(
+        run.params, jnp.asarray((pixels[:40] / 255 - MEAN) / STD, jnp.float32), deterministic=True
+    )
+    expected = [str(label) for label in logits.argmax(-1)]
+    assert [next(iter(each)) for each in found] == expected
+
+
+def test_a_run_that_computes_a_batch_in_parts_says_that_statistics_are_of_a_part(places, capfd):
+    train(places, "parts", "--grad-accum-steps", "2", "--epochs", "1")
+    assert "with --grad-accum-steps 2 only those of one part" in " ".join(
+        capfd.readouterr().out.split()
+    )
