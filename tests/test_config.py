@@ -227,6 +227,16 @@ def test_every_model_option_reaches_the_model():
             assert getattr(model, field.name) == getattr(config, field.name), field.name
 
 
+def test_cifar10_has_its_own_mean_and_std_and_size():
+    name, config = parse(["--data.name", "cifar10", "--data.dir", "somewhere"])
+    assert name == "cifar10-resnet18"
+    assert config.data.mean == (0.4914, 0.4822, 0.4465)
+    assert config.data.std == (0.2470, 0.2435, 0.2616)
+    model = config.model
+    assert (model.name, model.stem) == ("resnet18", "cifar")
+    assert (model.img_size, model.in_channels) == (32, 3)
+
+
 @pytest.mark.parametrize("name", ["resnet18", "resnet34"])
 def test_every_option_of_a_resnet_reaches_it(name):
     config = ModelConfig(name=name, stem="cifar", img_size=8, in_channels=1, dtype="bfloat16")

@@ -7,6 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torchvision import models
 
+from jaxvit.config import IMAGENET_MEAN
+from jaxvit.data.preprocessing import Geometry
 from jaxvit.errors import UserError
 from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.save import save_pretrained
@@ -45,7 +47,9 @@ def test_logits_are_as_close_to_float64_as_torchvisions(tmp_path, name, stem):
         theirs = model(nchw).numpy()
         truth = model.double()(nchw.double()).numpy()
     ours = found.model.apply(variables_of(found.params), jnp.asarray(images), deterministic=True)
-    assert distance(np.asarray(ours), truth) < 3 * distance(theirs, truth)
+    assert distance("logits", np.asarray(ours), theirs, truth).holds
+    assert found.preprocessing.geometry == Geometry(SIZE, "short_side", 224 / 256, "bilinear")
+    assert found.preprocessing.mean == IMAGENET_MEAN
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34"])
@@ -99,11 +103,15 @@ def test_what_is_missing_wrong_or_unknown_is_named(tmp_path):
     gone = broken(tmp_path, lambda tensors: tensors.pop("layer2.0.bn1.running_var"))
     assert "has no layer2.0.bn1.running_var" in gone
     shape = broken(tmp_path, set_to("layer1.0.bn1.bias", torch.zeros(63)))
-    assert "layer1.0.bn1.bias" in shape and "(63,)" in shape and "(64,)" in shape
+    assert "layer1.0.bn1.bias" in shape
+    assert "(63,)" in shape
+    assert "(64,)" in shape
     extra = broken(tmp_path, set_to("layer4.2.conv1.weight", torch.zeros(2)))
-    assert "layer4.2.conv1.weight" in extra and "resnet18" in extra
+    assert "layer4.2.conv1.weight" in extra
+    assert "resnet18" in extra
     nan = broken(tmp_path, set_to("bn1.running_mean", torch.full((64,), float("nan"))))
-    assert "bn1.running_mean" in nan and "64 of 64" in nan
+    assert "bn1.running_mean" in nan
+    assert "64 of 64" in nan
     deep = broken(tmp_path, set_to("layer1.0.conv3.weight", torch.zeros(256, 64, 1, 1)))
     assert "bottleneck" in deep
     stem = broken(tmp_path, set_to("conv1.weight", torch.zeros(64, 3, 5, 5)))

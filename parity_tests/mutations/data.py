@@ -82,4 +82,7 @@ DATA = listed("jaxvit.data", (
         ("one file in two splits", "files",
          "first.setdefault(place, path)) is not path", "first.setdefault(place, path)) is None"),
     )),
+    ("tests/data/test_cifar10.py", (
+        ("CIFAR-10 read as Pets", "datasets", 'config.name == "cifar10"', 'config.name == "cifar"'),
+    )),
 ))  # fmt: skip

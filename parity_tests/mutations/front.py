@@ -81,4 +81,18 @@ FRONT = listed("", (
     ("parity_tests/test_convert.py::test_a_converted_file_gives_the_same_logits", (
         ("prefixes kept", "torch_ref.convert", "if all(str(name).startswith(prefix) for name in loaded):", "if False:"),
     )),
+    ("tests/test_config.py", (
+        ("layers of a ResNet frozen by number", "jaxvit.config.run",
+         "layers is None or self.model.is_vit,", "True,"),
+        ("options of a ViT taken in silence for a ResNet", "jaxvit.command_line",
+         "if value != getattr(default.model, name):", "if False:"),
+        ("options of a ViT kept for a ResNet", "jaxvit.command_line",
+         "replace(config, model=without_vit_options(config.model))", "config"),
+        ("CIFAR-10 with ImageNet's mean", "jaxvit.presets",
+         "Pixels(CIFAR10_MEAN, CIFAR10_STD", "Pixels(IMAGENET_MEAN, CIFAR10_STD"),
+        ("the size of a ResNet's images that of every data set", "jaxvit.presets",
+         "if name in OF_RESNET}", "if False}"),
+        ("the stem ignored", "jaxvit.models.configured", "stem=config.stem, ", ""),
+        ("ResNet-18 whatever is asked", "jaxvit.models.configured", "make_resnet(config.name,", 'make_resnet("resnet18",'),
+    )),
 ))  # fmt: skip

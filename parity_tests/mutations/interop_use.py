@@ -132,4 +132,12 @@ INTEROP_USE = listed("jaxvit.interop", (
         ("the crop's share not shown", "description", "{geometry.crop_share:g}", "1"),
         ("the last scores shown as the best", "description", 'summary.get("best")', 'summary.get("nothing")'),
     )),
+    ("tests/tasks/test_resnet_runs.py", (
+        ("a ResNet always of its stem's size", "load",
+         "replace(reading.config, img_size=said.value) if said else reading.config", "reading.config"),
+        ("statistics left out of a loaded run", "saved_run",
+         "        weights = joined(**weights)\n", '        weights = weights["params"]\n'),
+        ("a ResNet written in any layout", "save",
+         "        return None if fits else", "        return None if True else"),
+    )),
 ))  # fmt: skip

@@ -67,4 +67,18 @@ TASKS = listed("jaxvit.tasks", (
         ("--monitor ignored", "classification", "monitor=monitor_by(config.monitor)", "monitor=monitor_by(None)"),
         ("any metric monitored", "configured", "config.monitor not in RISES", "False"),
     )),
+    ("tests/tasks/test_resnet_runs.py", (
+        ("batch statistics that never move", "classification",
+         "logits, extra = logits_of(params, extra, inputs, key)", "logits, _ = logits_of(params, extra, inputs, key)"),
+        ("a frozen backbone's statistics updated", "classification",
+         'bool(carried) and config.optim.freeze == "backbone"', "False"),
+        ("batch statistics of each device alone", "configured",
+         "make_model(config.model, len(data.class_names), axis)", "make_model(config.model, len(data.class_names))"),
+        ("BatchNorm not said to couple examples", "classification",
+         "couples=bool(carried) and not frozen_statistics", "couples=False"),
+        ("statistics of pretrained weights not used", "configured",
+         "pretrained=split(found.params)", "pretrained=(split(found.params)[0], {})"),
+        ("statistics neither averaged nor saved with the weights", "classification",
+         "weights=joined,", "weights=lambda params, extra: params,"),
+    )),
 ))  # fmt: skip

@@ -100,4 +100,8 @@ TRAINING = listed("jaxvit.training", (
     ("tests/runs/test_resume.py::test_a_loss_that_is_not_finite_stops_the_run_at_its_step", (
         ("no loss checked", "fit", "enumerate(jax.device_get(losses),", "enumerate(jax.device_get(losses[:0]),"),
     )),
+    ("tests/tasks/test_resnet_runs.py", (
+        ("what a model carries drawn anew for pretrained weights", "state",
+         "_replaced(extra, pretrained[1])", "extra"),
+    )),
 ))  # fmt: skip

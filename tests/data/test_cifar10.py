@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from test_tfds import served
 
+from jaxvit.config import DataConfig
 from jaxvit.data import cifar10
 from jaxvit.data.cifar10 import load_cifar10
+from jaxvit.data.datasets import find_source
 from jaxvit.data.preprocessing import Geometry
 from jaxvit.errors import UserError
 
@@ -74,7 +76,7 @@ def test_an_empty_directory_gets_the_archive(archive, contents, tmp_path, monkey
 
 def test_a_given_archive_is_unpacked(archive, contents, tmp_path):
     (tmp_path / cifar10.ARCHIVE).write_bytes(archive)
-    check(load_cifar10(tmp_path), contents)
+    check(find_source(DataConfig(name="cifar10", dir=str(tmp_path))), contents)
     assert not list(tmp_path.glob(".*partial*"))
 
 

@@ -146,6 +146,15 @@ def test_batch_statistics_are_those_of_the_whole_batch_on_all_devices(count, mod
         np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-4, err_msg=str(path))
 
 
+def test_under_pmap_a_run_normalises_over_the_batch_of_all_devices(places):
+    train(places, "pmap", "--parallel.mode", "pmap", "--optim.ema-decay", "0")
+    losses = [
+        [line["train/loss"] for line in map(json.loads, lines) if "train/loss" in line][:8]
+        for lines in ((places / run / "metrics.jsonl").open() for run in ("plain", "pmap"))
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-3)
+
+
 def test_a_frozen_backbone_keeps_its_weights_and_statistics(places):
     weights = ("--init.weights", str(places / "plain"), "--optim.ema-decay", "0")
     train(places, "frozen", *weights, "--optim.freeze", "backbone")
