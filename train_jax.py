@@ -26,7 +26,7 @@ from jaxvit.runtime.memory import keep_freed_memory
 from jaxvit.tasks.configured import make_task
 from jaxvit.tasks.features import load_data
 from jaxvit.training.evaluate import make_score
-from jaxvit.training.fit import Plan, fit
+from jaxvit.training.fit import Plan, average_decay, fit
 from jaxvit.training.state import create_state
 from jaxvit.training.steps import compile_train_step
 
@@ -43,9 +43,9 @@ def train(
     data = load_data(config, devices, partial(track, console))
     plan = Plan(len(data.train), config.batch_size, config.epochs, config.val_every_epochs)
     task = make(config, data, plan.total_steps, devices.axis)
-    create = partial(create_state, task, config.seed, config.optim.ema_decay > 0)
+    create = partial(create_state, task, config.seed, config.optim.averages)
     state = devices.create(create, task.pretrained)
-    step = compile_train_step(task, devices, config)
+    step = compile_train_step(task, devices, config, average_decay(config.optim, plan))
     score = make_score(task, devices, config.batch_size, config.seed)
     announce(console, name, config, state.params, data, plan, devices.count, task.notes)
 

@@ -74,11 +74,20 @@ class OptimConfig:
     warmup_steps: int | None = option(None, count(0, 10**9))
     # Limit on the gradient's global norm; 0 disables clipping.
     clip_norm: float = option(0.0, within(0, 1e6))
+    # Limit on the absolute value of each element of the gradient; 0 disables it.
+    clip_value: float = option(0.0, within(0, 1e6))
     # all: every parameter decays, as in the lab; matrices: biases, norms, the class token and the
     # positional embedding do not.
     decay: Literal["all", "matrices"] | None = "all"
     # Decay of the parameters' running average, used for evaluation; 0 disables it.
     ema_decay: float = option(0.0, within(0, 1, closed=False))
+    # Stochastic weight averaging: the share of the epochs after which the weights at each epoch's
+    # end are averaged, all alike, and used for evaluation; 0 disables it.
+    swa_start: float = option(0.0, within(0, 1, closed=False))
+    # The rate that stochastic weight averaging changes to; None leaves it to the schedule.
+    swa_lr: float | None = option(None, positive)
+    # Epochs over which the rate changes to --optim.swa-lr, along half a cosine; 0: at once.
+    swa_anneal_epochs: int = option(10, count(0, 10**6))
     # Layer-wise rates: factor between the rates of a layer and of the layer above it. The norm and
     # the head have the rate itself, and the embeddings the lowest one.
     layer_decay: float = option(1.0, within(0, 1), positive)
@@ -87,6 +96,11 @@ class OptimConfig:
     # What is not trained: none; backbone (all but the head); or, as "6 layers", the embeddings and
     # the first 6 layers.
     freeze: str = option("none", part_to_freeze)
+
+    @property
+    def averages(self) -> bool:
+        """Whether an average of the weights is kept."""
+        return self.ema_decay > 0 or self.swa_start > 0
 
     def check(self) -> None:
         require(
@@ -99,6 +113,21 @@ class OptimConfig:
             or (self.step_every_epochs is None) != (self.step_every_steps is None),
             f"--optim.schedule {self.schedule} needs either --optim.step-every-epochs N or "
             "--optim.step-every-steps N: give exactly one of them",
+        )
+        require(
+            not (self.ema_decay and self.swa_start),
+            f"--optim.ema-decay {self.ema_decay:g} and --optim.swa-start {self.swa_start:g} are "
+            "two averages of the weights: set one of them to 0",
+        )
+        require(
+            self.swa_lr is None or self.swa_start > 0,
+            f"--optim.swa-lr {self.swa_lr or 0:g} is the rate of stochastic weight averaging: give "
+            "--optim.swa-start too, such as 0.75, or leave it out",
+        )
+        require(
+            not (self.clip_norm and self.clip_value),
+            f"--optim.clip-norm {self.clip_norm:g} and --optim.clip-value {self.clip_value:g} both "
+            "limit the gradient: set one of them to 0",
         )
         milestones = " ".join(map(str, self.milestones)) or "()"
         require(

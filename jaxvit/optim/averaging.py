@@ -8,7 +8,38 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def update_average(average, weights, decay: float, before=None):
+def swa_decay(epoch_ends: Sequence[int], begin: int) -> Callable[[jax.Array], jax.Array]:
+    """The decay that makes a running average the mean of the weights at some steps.
+
+    At the n-th of these steps, n from 0, the decay is n / (n + 1); at other steps it is 1, which
+    leaves the average as it is; up to step `begin` it is 0, so that the average is the weights.
+
+    Args:
+      epoch_ends: numbers of steps, ascending: the ends of the epochs that are averaged.
+      begin: steps before the first of these epochs.
+
+    Returns:
+      step -> decay, where the step is the number of steps taken before the update.
+
+    Source: Izmailov et al. 2018, arXiv:1803.05407. Torch twin: torch.optim.swa_utils.AveragedModel.
+
+    Example:
+      >>> decay = swa_decay([4, 6], begin=2)
+      >>> [float(decay(jnp.int32(step))) for step in range(6)]
+      [0.0, 0.0, 1.0, 0.0, 1.0, 0.5]
+    """
+    ends = np.asarray(epoch_ends, np.int32)
+
+    def decay(step: jax.Array) -> jax.Array:
+        taken = step + 1
+        averaged = jnp.sum(jnp.asarray(ends) < taken)
+        inside = jnp.where(jnp.any(ends == taken), averaged / (averaged + 1), 1.0)
+        return jnp.where(taken <= begin, 0.0, inside)
+
+    return decay
+
+
+def update_average(average, weights, decay: float | jax.Array, before=None):
     """average' = decay average + (1 - decay) weights, for every floating-point array.
 
     Two kinds of arrays are copied from weights. Integers, such as counts of batches, because
@@ -17,7 +48,7 @@ def update_average(average, weights, decay: float, before=None):
 
     Args:
       average, weights: trees of the same structure and shapes.
-      decay: in [0, 1).
+      decay: in [0, 1]; it may be traced.
       before: weights before this step. An array that is the same object there and in weights is
         frozen.
 

@@ -72,8 +72,9 @@ def make_optimizer(
     SGD, with coupled weight decay, momentum mu without dampening, and optionally Nesterov's form:
     g = g + weight_decay p; m = mu m + g; p = p - lr (g + mu m if nesterov else m).
 
-    Before either, gradients whose global norm exceeds clip_norm are scaled down to it. Where
-    layer_decay or head_lr is not 1, lr is the parameter's own: see jaxvit.optim.groups.
+    Before either, gradients whose global norm exceeds clip_norm are scaled down to it, or each
+    element is clipped to [-clip_value, clip_value]. Where layer_decay or head_lr is not 1, lr is
+    the parameter's own: see jaxvit.optim.groups.
 
     Args:
       config: see OptimConfig; with `decay="matrices"`, only what decay_mask marks True decays.
@@ -91,6 +92,8 @@ def make_optimizer(
     mask = decay_mask if config.decay == "matrices" else None
     schedule = make_schedule(config, total_steps, steps_per_epoch)
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
+    if config.clip_value:
+        clip = optax.clip(config.clip_value)
     adam = scale_by_adam(config.b1, config.b2, config.eps)
     rate = config.weight_decay if weight_decay is None else weight_decay
     decay = optax.add_decayed_weights(rate, mask)

@@ -39,7 +39,8 @@ def make_schedule(
     In a warm-up of w > 0 steps the rate of step s < w is (s + 1) / w times lr for the first three,
     which begin after it, and times the rate above for the next three, which count from step 0. That
     of one_cycle is its own first part. The epoch of a step is that of its first example. The rate
-    of "plateau" is lr here: jaxvit.optim.plateau lowers it.
+    of "plateau" is lr here: jaxvit.optim.plateau lowers it. Where swa_lr is given, the rate changes
+    to it as soon as stochastic weight averaging begins: see _with_swa.
 
     Args:
       config: lr, schedule and its numbers, and warmup or warmup_steps.
@@ -60,6 +61,17 @@ def make_schedule(
       >>> [float(schedule(step)) for step in range(8)]
       [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25]
     """
+    schedule = _without_swa(config, total_steps, steps_per_epoch)
+    if config.swa_lr is None:
+        return schedule
+    if steps_per_epoch is None:
+        raise ValueError("epochs need steps_per_epoch")
+    return _with_swa(schedule, config, total_steps, steps_per_epoch)
+
+
+def _without_swa(
+    config: OptimConfig, total_steps: int, steps_per_epoch: Fraction | None
+) -> optax.Schedule:
     warmup = warmup_steps(config, total_steps)
     after = max(1, total_steps - warmup)
     match config.schedule:
@@ -88,6 +100,36 @@ def make_schedule(
     first = config.lr / warmup
     rise = optax.linear_schedule(first, config.lr, max(1, warmup - 1))
     return optax.join_schedules([rise, main], [warmup])
+
+
+def first_swa_epoch(config: OptimConfig, epochs: int) -> int:
+    """The number of epochs before stochastic weight averaging: floor(swa_start epochs)."""
+    return math.floor(config.swa_start * epochs + 1e-9)  # .29 times 100 is less than 29
+
+
+def _with_swa(
+    schedule: optax.Schedule, config: OptimConfig, total_steps: int, steps_per_epoch: Fraction
+) -> optax.Schedule:
+    """The schedule until averaging begins, then towards swa_lr, as torch.optim.swa_utils.SWALR.
+
+    In the k-th epoch of averaging, k from 0, a = (1 - cos(pi min(1, k / A))) / 2 with A =
+    swa_anneal_epochs (a = 1 for A = 0), and the rate is (1 - a) r + a swa_lr, where r is the
+    schedule's at the first step of averaging.
+    """
+    epochs = math.floor(total_steps / steps_per_epoch)
+    first = first_swa_epoch(config, epochs)
+    starts = [epoch * steps_per_epoch for epoch in range(first, epochs)]
+    length = config.swa_anneal_epochs
+    shares = [min(1.0, k / length) if length else 1.0 for k in range(len(starts))]
+    alphas = np.array([math.sin(math.pi / 2 * share) ** 2 for share in shares], np.float32)
+    begin = math.ceil(starts[0])
+
+    def with_swa(step):
+        alpha = jnp.asarray(alphas)[jnp.maximum(0, _index(starts, step) - 1)]
+        towards = (1 - alpha) * schedule(jnp.int32(begin)) + alpha * config.swa_lr
+        return jnp.where(step < begin, schedule(step), towards)
+
+    return with_swa
 
 
 def _steps(epochs: int, steps_per_epoch: Fraction | None) -> Fraction:

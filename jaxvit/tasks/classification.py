@@ -9,6 +9,7 @@ from flax import linen as nn
 from jaxvit.augment.normalize import normalize
 from jaxvit.augment.pipeline import make_augment
 from jaxvit.config import Config
+from jaxvit.models.batch_norm import MOMENTUM
 from jaxvit.models.variables import init_variables, joined, split
 from jaxvit.objectives.losses import soft_target_cross_entropy
 from jaxvit.objectives.metrics import compute_metrics, count, monitor_by, predict
@@ -86,6 +87,12 @@ def make_classification(
             losses = losses * (targets @ class_weights)
         return losses.mean(), (extra, {"accuracy": right.mean()})
 
+    def statistics(weights: Weights, inputs: Inputs) -> Extra:
+        # From running statistics of 0 a step leaves those of the batch, times the momentum.
+        params, extra = split(weights)
+        _, found = logits_of(params, jax.tree.map(jnp.zeros_like, extra), inputs, jax.random.key(0))
+        return jax.tree.map(lambda x: x / MOMENTUM, found)
+
     def score(weights: Weights, key: jax.Array, batch: dict):
         if "features" not in batch:
             batch = batch | {"images": normalize(batch["image"], mean, std)}
@@ -106,4 +113,5 @@ def make_classification(
         headline=(("loss", ".3f"), ("accuracy", ".2%"), ("ece", ".3f")),
         couples=bool(carried) and not frozen_statistics,
         axis=axis,
+        statistics=statistics if carried and not frozen_statistics else None,
     )

@@ -1,6 +1,6 @@
-"""Scoring a split: every example exactly once, whatever the batch size."""
+"""Scoring a split: every example exactly once, whatever the batch size; statistics for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvit.runtime.devices import Devices
-from jaxvit.training.steps import make_score_step
-from jaxvit.training.task import Evaluation, Task, Weights
+from jaxvit.shapes import Array
+from jaxvit.training.steps import make_score_step, step_keys
+from jaxvit.training.task import Batch, Counts, Evaluation, Outputs, Task, Weights
 
 Score = Callable[[Weights, Any], Evaluation]
+Refresh = Callable[[Weights, Iterable[Batch]], Weights]
 
 
 def make_score(task: Task, devices: Devices, batch_size: int, seed: int) -> Score:
@@ -62,3 +64,45 @@ def zero_counts(task: Task, weights: Weights, batch: dict) -> Any:
     """The counts of no examples."""
     counts, _ = jax.eval_shape(task.score, weights, jax.random.key(0), batch)
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), counts)
+
+
+def make_refresh(task: Task, devices: Devices, seed: int) -> Refresh:
+    """(weights on the devices, batches) -> weights with statistics that are those of the batches.
+
+    Each statistic is the mean over the batches of what the batch gives, prepared as for a step of
+    training: the draws are those of steps 0, 1, 2, ... A task without statistics keeps its weights.
+
+    Args:
+      task: whose weights.
+      devices: where.
+      seed: of the draws.
+
+    Source: Izmailov et al. 2018, arXiv:1803.05407. Torch twin: torch.optim.swa_utils.update_bn.
+    """
+    if task.statistics is None:
+        return lambda weights, batches: weights
+
+    def statistics(weights: Weights, batch: Batch, number: Array):
+        key, _ = step_keys(seed, number)
+        return task.statistics(weights, task.prepare(key, batch))
+
+    def add(weights: Weights, counts: Counts, batch: Batch) -> tuple[Counts, Outputs]:
+        number, sums = counts
+        found = statistics(weights, batch, number)
+        return (number + 1, jax.tree.map(jnp.add, sums, found)), {}
+
+    step = devices.compile_score(add)
+
+    def refresh(weights: Weights, batches: Iterable[Batch]) -> Weights:
+        counts = None
+        for batch in batches:
+            if counts is None:
+                shapes = jax.eval_shape(statistics, weights, batch, jnp.int32(0))
+                zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+                counts = devices.replicate((jnp.int32(0), zeros))
+            counts, _ = step(weights, counts, batch)
+        number, sums = jax.device_get(counts)
+        found = jax.tree.map(lambda x: (x / number).astype(x.dtype), sums)
+        return {**weights, **devices.replicate(found)}
+
+    return refresh

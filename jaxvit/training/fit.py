@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import jax
+import optax
 
+from jaxvit.config import OptimConfig
 from jaxvit.errors import Diverged
+from jaxvit.optim.averaging import swa_decay
+from jaxvit.optim.schedules import first_swa_epoch
 from jaxvit.training.state import TrainState
 from jaxvit.training.steps import TrainStep
 from jaxvit.training.task import Batch, Metrics
@@ -49,6 +53,15 @@ class Plan:
             for steps in (step - 1, step)
         )
         return after > before or step == self.total_steps
+
+
+def average_decay(optim: OptimConfig, plan: Plan) -> float | optax.Schedule:
+    """The decay of the running average of a planned run: see make_train_step and swa_decay."""
+    if not optim.swa_start:
+        return optim.ema_decay
+    first = first_swa_epoch(optim, plan.epochs)
+    ends = [plan.end_of(epoch) for epoch in range(first + 1, plan.epochs + 1)]
+    return swa_decay(ends, plan.end_of(first))
 
 
 def fit(

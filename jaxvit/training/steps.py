@@ -48,7 +48,7 @@ def make_train_step(
     task: Task,
     *,
     seed: int,
-    average_decay: float = 0.0,
+    average_decay: float | optax.Schedule = 0.0,
     grad_accum_steps: int = 1,
     spread: Spread = Spread(),  # noqa: B008 - immutable
 ) -> TrainStep:
@@ -61,7 +61,8 @@ def make_train_step(
     Args:
       task: what is trained.
       seed: with the step, fixes every draw.
-      average_decay: d in average = d average + (1 - d) weights, where the state has an average.
+      average_decay: d in average = d average + (1 - d) weights, where the state has an average; or
+        step -> d, where the step counts from 0.
       grad_accum_steps: parts into which a batch is cut for its gradients; divides it.
       spread: what happens between the parts on many devices.
     """
@@ -91,7 +92,8 @@ def make_train_step(
         averages = state.averages
         if averages is not None:
             before = task.weights(state.params, state.extra)
-            averages = update_average(averages, task.weights(params, extra), average_decay, before)
+            decay = average_decay(state.step) if callable(average_decay) else average_decay
+            averages = update_average(averages, task.weights(params, extra), decay, before)
         new = TrainState(state.step + 1, params, extra, tuple(opt_states), averages)
         chex.assert_trees_all_equal_shapes_and_dtypes(state, new)
         return new, metrics
@@ -154,13 +156,19 @@ def accumulate(gradients: Gradients, steps: int) -> Gradients:
     return accumulated
 
 
-def compile_train_step(task: Task, devices: Devices, config: Config) -> TrainStep:
+def compile_train_step(
+    task: Task,
+    devices: Devices,
+    config: Config,
+    average_decay: float | optax.Schedule | None = None,
+) -> TrainStep:
     """The training step on the devices, compiled at its first call; it donates its state.
 
     Args:
       task: what is trained.
       devices: where.
       config: seed, grad_accum_steps and optim.ema_decay.
+      average_decay: see make_train_step; None for config.optim.ema_decay.
 
     Raises:
       UserError: pmap for a task whose examples depend on each other and that does not gather them.
@@ -173,7 +181,7 @@ def compile_train_step(task: Task, devices: Devices, config: Config) -> TrainSte
     step = make_train_step(
         task,
         seed=config.seed,
-        average_decay=config.optim.ema_decay,
+        average_decay=config.optim.ema_decay if average_decay is None else average_decay,
         grad_accum_steps=config.grad_accum_steps,
         spread=devices.spread(extra_is_equal=task.axis == AXIS),
     )

@@ -135,6 +135,9 @@ class Task(NamedTuple):
         part of the task's.
       notes: lines to be said before training.
       pretrained_sha256: of the weights that training starts from; a resumed run has the same.
+      statistics: (weights, inputs) -> what of `extra` the batch itself gives, such as the mean and
+        variance of each layer's inputs. An average of weights has other ones than the averaged:
+        they are computed anew over the training split, and replace those in the weights, a dict.
       facts: for summary.json, by name: what was found out before training.
     """
 
@@ -154,4 +157,5 @@ class Task(NamedTuple):
     pretrained: tuple[Params, Extra] | None = None
     notes: tuple[str, ...] = ()
     pretrained_sha256: str | None = None
+    statistics: Callable[[Weights, Inputs], Extra] | None = None
     facts: Mapping[str, Any] = MappingProxyType({})

@@ -13,7 +13,7 @@ FRONT = listed("", (
     ("tests/test_end_to_end.py", (
         ("the initial weights ignore the seed", "train_jax",
          "partial(create_state, task, config.seed,", "partial(create_state, task, 0,"),
-        ("no average kept", "train_jax", "config.optim.ema_decay > 0)", "False)"),
+        ("no average kept", "train_jax", "config.optim.averages)", "False)"),
         ("validation after every epoch whatever is asked", "train_jax", ", config.val_every_epochs)", ")"),
     )),
     ("tests/training/test_second_task.py", (
