@@ -13,8 +13,8 @@ from jaxvit.config import Config, DistributedConfig
 from jaxvit.data.datasets import Dataset, describe
 from jaxvit.data.loader import prefetch_to_device, train_batches
 from jaxvit.errors import Diverged, Interrupted
-from jaxvit.optim.plateau import plateau_drops, with_plateau_scale
 from jaxvit.runs.checkpoint import Checkpoints
+from jaxvit.runs.decisions import Decisions
 from jaxvit.runs.directory import RunDirectory
 from jaxvit.runs.progress import TrainingProgress, say_on
 from jaxvit.runs.saved_items import make_rank
@@ -23,7 +23,6 @@ from jaxvit.runtime.digest import sha256
 from jaxvit.runtime.distributed import check_same, is_main, largest, wait_for_all
 from jaxvit.runtime.interrupt import StopSignals
 from jaxvit.runtime.machine import describe_machine
-from jaxvit.training.early_stopping import stops_after
 from jaxvit.training.evaluate import Score
 from jaxvit.training.fit import Plan
 from jaxvit.training.state import TrainState, weights_of
@@ -68,8 +67,8 @@ class Recorder:
         self._run, self._task, self._config, self._plan = run, task, config, plan
         self._data, self._score = data, score
         self._say = say_on(console)
-        self._estimated = self._ended = False
-        self._validated: list[float] = []  # the monitored metric at each validation so far
+        self._estimated = False
+        self._decisions = Decisions(task.monitor[0], config.optim, config.stop)
         self._progress = TrainingProgress(console, plan.total_steps, config.epochs, task.headline)
         # Asking the other processes is a wait.
         self._stop = StopSignals(largest, 10 if jax.process_count() > 1 else 1)
@@ -115,13 +114,7 @@ class Recorder:
             return state
         state = self._checkpoints.restore_latest(like=state) or state
         self._run.rewind(int(state.step))
-        monitored = f"val/{self._task.monitor[0][0]}"
-        # Other processes may read the file before this one has dropped the later lines.
-        lines = {line["step"]: line for line in self._run.read_metrics() if monitored in line}
-        self._validated = [
-            line[monitored] for step, line in sorted(lines.items()) if step <= int(state.step)
-        ]
-        self._ended = self._stops_early()
+        self._decisions.resume(self._run.read_metrics(), int(state.step))
         if int(state.step) == 0:
             self._say(f"starting {self._config.out} again: no checkpoint had been written yet")
             return state
@@ -165,13 +158,13 @@ class Recorder:
                 on_save=self._checkpoints.save,
                 save_every_steps=config.checkpoint.every_steps,
                 should_stop=self._stop.should_stop,
-                ended=lambda: self._ended,
+                ended=lambda: self._decisions.ended,
             )
             stopped = self._stop.stopped()
         if stopped:
             step, total = int(state.step), self._plan.total_steps
             self._checkpoints.wait()
-            done = step == total or self._ended
+            done = step == total or self._decisions.ended
             rest = "writes the report" if done else "resumes from there"
             raise Interrupted(
                 f"stopped after step {step} of {total}, with everything saved in {config.out}: "
@@ -198,37 +191,11 @@ class Recorder:
         weights = weights_of(self._task, state)
         metrics = prefixed("val", self._score(weights, self._data.val).metrics)
         self._run.log(step, epoch, metrics)
-        self._validated.append(metrics[f"val/{self._task.monitor[0][0]}"])
-        state = self._with_rate(state)
+        self._decisions.add(metrics)
+        state = self._decisions.with_rate(state)
         is_best = self._checkpoints.save(state, metrics)
         self._progress.epoch(epoch, step, metrics, is_best)
-        self._ended = self._stops_early()
         return state
-
-    def _with_rate(self, state: TrainState) -> TrainState:
-        """The state whose rate follows the validations so far, where the schedule is plateau."""
-        optim = self._config.optim
-        if optim.schedule != "plateau":
-            return state
-        drops = plateau_drops(
-            self._validated,
-            self._task.monitor[0][1],
-            optim.patience,
-            optim.threshold,
-            optim.cooldown,
-        )
-        scale = optim.gamma**drops
-        return state._replace(
-            opt_state=tuple(with_plateau_scale(each, scale) for each in state.opt_state)
-        )
-
-    def _stops_early(self) -> bool:
-        """Whether the validations so far end the run."""
-        stop = self._config.stop
-        if not stop.patience:
-            return False
-        rises = self._task.monitor[0][1]
-        return stops_after(self._validated, rises, stop.patience, stop.min_delta) is not None
 
     def _after_divergence(self) -> str:
         optim, step = self._config.optim, self._checkpoints.latest_step
@@ -290,7 +257,7 @@ class Recorder:
                 f"rate jumped to the schedule of {config.epochs} epochs there, so this is not the "
                 "result of a fresh run"
             )
-        if self._ended:
+        if self._decisions.ended:
             summary["stopped_early"] = (
                 f"after {summary['last']['epoch']} of {config.epochs} epochs: {task.monitor[0][0]} "
                 f"had not improved for {config.stop.patience} validations"

@@ -124,20 +124,20 @@ RUNS = listed("jaxvit.runs", (
         ("TensorBoard's pictures at step 0", "recorder", "run.add_plots(int(state.step))", "run.add_plots(0)"),
     )),
     ("tests/training/test_early_stopping.py", (
-        ("no end before the last epoch", "recorder", "ended=lambda: self._ended,", "ended=lambda: False,"),
-        ("an ended run trained on", "recorder",
-         "        self._ended = self._stops_early()\n        if int", "        if int"),
-        ("validations forgotten on resuming", "recorder", "if step <= int(state.step)", "if False"),
-        ("the rate of a plateau not lowered", "recorder", "        state = self._with_rate(state)\n", ""),
+        ("no end before the last epoch", "recorder", "ended=lambda: self._decisions.ended,", "ended=lambda: False,"),
+        ("an ended run trained on", "decisions",
+         "if step <= last_step]\n        self._decide()\n", "if step <= last_step]\n"),
+        ("validations forgotten on resuming", "decisions", "if step <= last_step", "if False"),
+        ("the rate of a plateau not lowered", "recorder", "        state = self._decisions.with_rate(state)\n", ""),
         ("the rate of a plateau lowered after the checkpoint", "recorder",
-         '''        state = self._with_rate(state)
+         '''        state = self._decisions.with_rate(state)
         is_best = self._checkpoints.save(state, metrics)
 ''',
          '''        is_best = self._checkpoints.save(state, metrics)
-        state = self._with_rate(state)
+        state = self._decisions.with_rate(state)
 '''),
         ("an early end not in the summary", "recorder",
-         "        if self._ended:\n            summary", "        if False:\n            summary"),
+         "        if self._decisions.ended:\n            summary", "        if False:\n            summary"),
         ("the planned steps reported after an early end", "recorder",
          '"steps": int(state.step),', '"steps": self._plan.total_steps,'),
     )),
