@@ -29,7 +29,8 @@ from jaxvit.config.optim import OptimConfig, frozen_layers
 from jaxvit.config.parallel import ParallelConfig
 from jaxvit.config.run import Config
 from jaxvit.config.stop import StopConfig
-from jaxvit.config.tree import check, config_from_dict, may_change
+from jaxvit.config.track import TrackConfig
+from jaxvit.config.tree import as_json, check, config_from_dict, flat, may_change
 
 __all__ = [
     "AugmentConfig",
@@ -47,10 +48,13 @@ __all__ = [
     "OptimConfig",
     "ParallelConfig",
     "StopConfig",
+    "TrackConfig",
+    "as_json",
     "check",
     "config_from_dict",
     "count",
     "directory",
+    "flat",
     "frozen_layers",
     "may_change",
     "nearest_multiple",

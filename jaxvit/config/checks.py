@@ -1,5 +1,6 @@
 """A field of the configuration with its checks, each of which raises a UserError in one line."""
 
+import importlib.util
 import math
 from collections.abc import Callable
 from dataclasses import MISSING, field
@@ -53,6 +54,25 @@ def directory(option: str, value: str | None) -> None:
 def not_empty(option: str, value: str) -> None:
     """Anything but an empty text."""
     require(value != "", f"--{option} is empty: give a name, or leave it out")
+
+
+def needs_package(package: str, extra: str) -> Check:
+    """Anything, where a package is installed; it is not imported.
+
+    Args:
+      package: by its name in Python.
+      extra: of jaxvit, which installs it.
+    """
+
+    def check(option: str, value: Any) -> None:
+        found = importlib.util.find_spec(package)
+        require(
+            found is not None and found.origin is not None,  # a mere folder has no origin
+            f"--{option} {value} needs the package {package}, which is not installed: "
+            f'pip install "jaxvit[{extra}]", or leave it out',
+        )
+
+    return check
 
 
 def span(low: float, high: float, what: str) -> Check:

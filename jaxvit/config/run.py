@@ -13,6 +13,7 @@ from jaxvit.config.model import ModelConfig
 from jaxvit.config.optim import OptimConfig, frozen_layers
 from jaxvit.config.parallel import ParallelConfig
 from jaxvit.config.stop import StopConfig
+from jaxvit.config.track import TrackConfig
 from jaxvit.paths import user_path
 
 
@@ -75,6 +76,8 @@ class Config:
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     # What is kept of a run.
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    # Where the values of a run go beside its directory and TensorBoard.
+    track: TrackConfig = field(default_factory=TrackConfig)
     # How this process finds the others.
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
 

@@ -1,6 +1,7 @@
 """The configuration as a tree of dataclasses: checked, read back, and compared on resuming."""
 
-from dataclasses import fields, is_dataclass
+import json
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
 from jaxvit.config.run import Config
@@ -37,6 +38,25 @@ def may_change(name: str, cls: type = Config) -> bool:
         if each.name == first:
             return may_change(rest, each.type) if rest else each.metadata.get("may_change", False)
     return False
+
+
+def as_json(config: Config) -> dict:
+    """Nested dicts by field name, as config.json holds them: tuples become lists."""
+    return json.loads(json.dumps(asdict(config)))
+
+
+def flat(values: dict, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, by dotted names.
+
+    Example:
+      >>> flat({"seed": 0, "optim": {"lr": 0.1}})
+      {'seed': 0, 'optim.lr': 0.1}
+    """
+    found = {}
+    for name, value in values.items():
+        inner = isinstance(value, dict)
+        found |= flat(value, f"{prefix}{name}.") if inner else {prefix + name: value}
+    return found
 
 
 def config_from_dict(cls: type, values: dict):

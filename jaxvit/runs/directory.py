@@ -1,7 +1,6 @@
 """The run directory: what was asked, what was measured, and where it ran."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import re
@@ -12,7 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from jaxvit.cleanup import removed_on_exit, whole_file
-from jaxvit.config import Config, may_change
+from jaxvit.config import Config, as_json, flat, may_change
 from jaxvit.errors import UserError
 from jaxvit.paths import user_path
 
@@ -25,11 +24,12 @@ MADE_BY_A_RUN = {
     "checkpoints",
     "damaged",
     "plots",
+    "wandb",
 }
 
 
 class RunDirectory:
-    """runs/<name>/: config.json, metrics.jsonl, summary.json, TensorBoard events, plots/.
+    """runs/<name>/: config.json, metrics.jsonl, summary.json, plots/.
 
     Use as a context manager: while it is entered, no other process can enter the same directory.
     Entering only looks; nothing is written, and nothing replaced, before `open`. So a run that
@@ -58,8 +58,6 @@ class RunDirectory:
         self.resumes = self.extends = False
         self._config = config
         self._writes = writes
-        self._events = None
-        self._purge_step = None  # events from here on are replaced
         # Beside the directory, which comes and goes.
         self._lock = FileLock(path.with_name(f".{path.name}.lock"), blocking=False)
 
@@ -74,8 +72,7 @@ class RunDirectory:
         return self
 
     def __exit__(self, *_) -> None:
-        with self._exit:
-            self._close_events()
+        self._exit.close()
 
     def _take(self) -> None:
         try:
@@ -127,7 +124,7 @@ class RunDirectory:
             raise UserError(f"--out {path} cannot be written: choose another place")
 
     def _check_same(self, written: dict) -> None:
-        before, now = _flat(written), _flat(_as_json(self._config))
+        before, now = flat(written), flat(as_json(self._config))
         differ = [
             name
             for name in sorted(before.keys() | now.keys())
@@ -223,7 +220,7 @@ class RunDirectory:
             self._refuse_strangers()  # what has come since _look
             with removed_on_exit(staging):
                 (staging / "plots").mkdir(parents=True)
-                (staging / "config.json").write_text(json.dumps(_as_json(self._config), indent=1))
+                (staging / "config.json").write_text(json.dumps(as_json(self._config), indent=1))
                 (staging / "split.json").write_text(json.dumps(split, indent=1))
             self._exchange(staging, old)
         except OSError as error:
@@ -249,7 +246,7 @@ class RunDirectory:
         before = json.loads((self.path / "config.json").read_text())["epochs"]
         numbers = list(dict.fromkeys([*self.extended_from(), before]))
         _replace(self.path / "extended.json", json.dumps(numbers))
-        _replace(self.path / "config.json", json.dumps(_as_json(self._config), indent=1))
+        _replace(self.path / "config.json", json.dumps(as_json(self._config), indent=1))
         # What it had reached stays on record, also where the extension is never finished.
         summary = self.path / "summary.json"
         summary.rename(self.path / f"summary-{before}-epochs.json")
@@ -268,17 +265,14 @@ class RunDirectory:
             return
         kept = [json.dumps(line) + "\n" for line in self.read_metrics() if line["step"] <= step]
         _replace(self.path / "metrics.jsonl", "".join(kept))
-        self._purge_step = step + 1
 
     def log(self, step: int, epoch: int, metrics: dict[str, float]) -> None:
-        """Adds a line to metrics.jsonl and the same scalars to the TensorBoard events."""
+        """Adds a line to metrics.jsonl."""
         if not self._writes:
             return
         line = json.dumps({"step": step, "epoch": epoch} | metrics)
         with (self.path / "metrics.jsonl").open("a") as file:
             file.write(line + "\n")
-        for name, value in metrics.items():
-            self.events.add_scalar(name, value, step)
 
     def read_metrics(self) -> list[dict[str, float]]:
         """The lines of metrics.jsonl; what is not one, as after a crash, is left out."""
@@ -292,29 +286,7 @@ class RunDirectory:
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """The last thing a run writes: its presence says that the run is finished."""
-        self._close_events()
         _replace(self.path / "summary.json", json.dumps(summary, indent=1) + "\n")
-
-    def add_plots(self, step: int) -> None:
-        """Copies every picture in plots/ to the TensorBoard events."""
-        import matplotlib.image
-
-        for path in sorted(self.plots.glob("*.png")):
-            pixels = matplotlib.image.imread(path)  # (H, W, 4), floats in [0, 1]
-            self.events.add_image(path.stem, pixels[..., :3], step, dataformats="HWC")
-
-    @property
-    def events(self):
-        if self._events is None:
-            from tensorboardX import SummaryWriter
-
-            self._events = SummaryWriter(logdir=str(self.path), purge_step=self._purge_step)
-        return self._events
-
-    def _close_events(self) -> None:
-        events, self._events = self._events, None
-        if events is not None:
-            events.close()
 
 
 def _replace(path: Path, text: str) -> None:
@@ -361,15 +333,3 @@ def _first_difference(before: Any, now: dict[str, Any]) -> str | None:
         if list(kept) != list(found):
             return f"the order of {split}"
     return None
-
-
-def _as_json(config: Config) -> dict:
-    return json.loads(json.dumps(dataclasses.asdict(config)))  # tuples become lists
-
-
-def _flat(config: dict, prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in config.items():
-        inner = isinstance(value, dict)
-        flat |= _flat(value, f"{prefix}{name}.") if inner else {prefix + name: value}
-    return flat

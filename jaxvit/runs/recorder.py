@@ -18,6 +18,7 @@ from jaxvit.runs.decisions import Decisions
 from jaxvit.runs.directory import RunDirectory
 from jaxvit.runs.progress import TrainingProgress, say_on
 from jaxvit.runs.saved_items import make_rank
+from jaxvit.runs.tracking import Trackers
 from jaxvit.runtime.devices import Devices
 from jaxvit.runtime.digest import sha256
 from jaxvit.runtime.distributed import check_same, is_main, largest, wait_for_all
@@ -68,6 +69,7 @@ class Recorder:
         self._data, self._score = data, score
         self._say = say_on(console)
         self._estimated = False
+        self._trackers = Trackers(config, run.path, self._say)
         self._decisions = Decisions(task.monitor[0], config.optim, config.stop)
         self._progress = TrainingProgress(console, plan.total_steps, config.epochs, task.headline)
         # Asking the other processes is a wait.
@@ -103,6 +105,7 @@ class Recorder:
 
     def __exit__(self, kind, error, trace) -> None:
         try:
+            self._trackers.close(finished=error is None)
             if isinstance(error, Diverged):
                 raise Diverged(f"{error}: {self._after_divergence()}") from error
         finally:
@@ -150,6 +153,8 @@ class Recorder:
           Interrupted: a signal stopped it; everything is saved.
         """
         config = self._config
+        if is_main():
+            self._trackers.begin(self._run.read_metrics())
         with self._progress, self._stop:
             state, compile_sec = loop(
                 log_every_steps=config.log_every_steps,
@@ -175,7 +180,7 @@ class Recorder:
 
     def _on_log(self, step: int, metrics: dict[str, float]) -> None:
         epoch = self._plan.epoch_of(step)
-        self._run.log(step, epoch, metrics)
+        self._log(step, epoch, metrics)
         self._progress.step(step, epoch, metrics)
         if "images_per_sec" in metrics and not self._estimated:
             self._estimated = True
@@ -190,12 +195,16 @@ class Recorder:
         epoch = self._plan.epoch_of(step)
         weights = weights_of(self._task, state)
         metrics = prefixed("val", self._score(weights, self._data.val).metrics)
-        self._run.log(step, epoch, metrics)
+        self._log(step, epoch, metrics)
         self._decisions.add(metrics)
         state = self._decisions.with_rate(state)
         is_best = self._checkpoints.save(state, metrics)
         self._progress.epoch(epoch, step, metrics, is_best)
         return state
+
+    def _log(self, step: int, epoch: int, metrics: dict[str, float]) -> None:
+        self._run.log(step, epoch, metrics)
+        self._trackers.log({"step": step, "epoch": epoch} | metrics)
 
     def _after_divergence(self) -> str:
         optim, step = self._config.optim, self._checkpoints.latest_step
@@ -266,7 +275,7 @@ class Recorder:
         inputs = prepared_sample(task, config.seed, self._data.train)
         results = Results(lines, best.get("step", 0), self._data.test, evaluation, inputs)
         _save_figures(task.draw(results), run.plots)
-        run.add_plots(int(state.step))
+        self._trackers.report(summary, sorted(run.plots.glob("*.png")))
         run.write_summary(summary)
         self._say(self._closing_line(summary))
         return summary
