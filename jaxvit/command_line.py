@@ -214,9 +214,9 @@ def fail(error: BaseException, resumes: bool = True) -> int:
 def leave(code: int) -> NoReturn:
     """Ends the process; after anything but success at once, skipping atexit handlers.
 
-    orbax's threads may wait without end for a write that failed, tensorboardX prints once more that
-    a disk is full, XLA's threads may be compiling, and of many processes one that fails alone would
-    wait for the others, which wait for it: JAX ends those within a minute.
+    orbax's threads may wait without end for a write that failed, XLA's threads may be compiling,
+    and of many processes one that fails alone would wait for the others, which wait for it: JAX
+    ends those within a minute.
     """
     wait_if_exiting()
     if code == 0:

@@ -136,8 +136,10 @@ RUNS = listed("jaxvit.runs", (
         ("validation's metrics shown as the test's", "trackers.tensorboard",
          "self._scalars(scores,",
          'self._scalars({k: summary["best"].get(k.replace("test/", "val/"), v) for k, v in scores.items()},'),
-        ("the test's metrics at the last step", "trackers.tensorboard", 'summary["scored_step"]', 'summary["steps"]'),
         ("a run's end not in TensorBoard", "trackers.tensorboard", "self._write(0, summary=self._end)", "pass"),
+    )),
+    ("tests/runs/test_tracking.py::test_the_test_s_metrics_have_the_step_of_the_state_that_was_scored", (
+        ("the test's metrics at the last step", "trackers.tensorboard", 'summary["scored_step"]', 'summary["steps"]'),
     )),
     ("tests/runs/test_tracking.py::test_each_event_is_on_disk_at_once", (
         ("events written when the file is full", "trackers.tensorboard",

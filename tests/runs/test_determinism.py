@@ -15,7 +15,7 @@ ROOT = Path(train_jax.__file__).parent
 
 
 def test_the_same_command_in_a_new_process_gives_the_same_bits(uninterrupted, tiny, tmp_path):
-    """With dropout, crops and Mixup; another hash seed, cache of images, and program cache."""
+    """With dropout, crops and Mixup; another hash seed of Python and another cache of images."""
     config = json.loads((uninterrupted / "config.json").read_text())
     assert config["model"]["dropout"] > 0
     assert config["augment"]["mixup_alpha"] > 0
@@ -25,7 +25,6 @@ def test_the_same_command_in_a_new_process_gives_the_same_bits(uninterrupted, ti
     quick = str(int(jax.config.read("jax_disable_most_optimizations")))
     environment = os.environ | {
         "JAX_DISABLE_MOST_OPTIMIZATIONS": quick,
-        "JAX_ENABLE_COMPILATION_CACHE": "false",
         "PYTHONHASHSEED": "12345",
     }
     command = [sys.executable, str(ROOT / "train_jax.py"), *tiny, *others]

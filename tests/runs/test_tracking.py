@@ -397,6 +397,15 @@ def test_tensorboard_has_every_value_of_every_line(uninterrupted):
         assert found == [(x["step"], pytest.approx(x[name])) for x in lines if name in x]
 
 
+def test_the_test_s_metrics_have_the_step_of_the_state_that_was_scored(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    tracker = TensorBoard(parse(["digits"])[1], tmp_path, [])
+    tracker.report({"test/loss": 0.5, "scored_step": 3, "steps": 9}, [])
+    tracker.close(finished=True)
+    events = accumulator.EventAccumulator(str(tmp_path)).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("test/loss")] == [(3, 0.5)]
+
+
 def test_each_event_is_on_disk_at_once(tmp_path):
     """A run that is killed has every event that it wrote."""
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
