@@ -88,7 +88,8 @@ class Trackers:
             with contextlib.suppress(Exception):
                 if tracker := self._on.pop(name, None):
                     tracker.close(finished=False)
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
             self._say(
-                f"warning: {name} failed ({type(error).__name__}: {error}) and is off from here "
-                "on; the run goes on, and metrics.jsonl has every line"
+                f"warning: {name} failed ({reason}) and is off from here on; the run goes on, and "
+                "metrics.jsonl has every line"
             )

@@ -3,6 +3,16 @@
 from parity_tests.mutation import listed
 
 FRONT = listed("", (
+    ("tests/runs/test_tracking.py::test_a_package_that_is_missing_is_one_line_before_anything_begins", (
+        ("a missing package not noticed", "jaxvit.config.checks",
+         "found is not None and found.origin is not None,", "True,"),
+        ("a folder taken for a package", "jaxvit.config.checks",
+         "found is not None and found.origin is not None,", "found is not None,"),
+    )),
+    ("tests/runs/test_tracking.py::test_a_resumed_run_may_have_another_tracker", (
+        ("a resumed run must keep its tracker", "jaxvit.config.track",
+         'needs_package("wandb", extra="wandb"), may_change=True', 'needs_package("wandb", extra="wandb")'),
+    )),
     ("parity_tests/test_certificate.py::test_claim_holds[optimiser]", (
         ("optax's weight decay", "jaxvit.config.optim",
          "weight_decay: float | None = option(0.01", "weight_decay: float | None = option(1e-4"),

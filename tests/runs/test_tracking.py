@@ -259,7 +259,7 @@ class Noting:
     def _note(self, what):
         self.seen.append(what)
         if what == self.fails_at:
-            raise RuntimeError("lost")
+            raise RuntimeError("lost,\nwithout end")
 
     def log(self, line):
         self._note(line["step"])
@@ -302,8 +302,8 @@ def test_a_tracker_that_fails_is_closed_and_takes_no_other_with_it(
     assert (failing and failing.seen) == (seen and ["begin", *seen])
     assert other.seen == ["begin", 1, 2, 3, "report", "finished"]
     assert said == [
-        "warning: TensorBoard failed (RuntimeError: lost) and is off from here on; the run goes "
-        "on, and metrics.jsonl has every line"
+        "warning: TensorBoard failed (RuntimeError: lost, without end) and is off from "
+        "here on; the run goes on, and metrics.jsonl has every line"
     ]
 
 
