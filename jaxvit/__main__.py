@@ -1,11 +1,15 @@
-"""python -m jaxvit COMMAND: what can be done with a finished run or with pretrained weights."""
+"""python -m jaxvit COMMAND: what can be done with finished runs or pretrained weights; studies."""
 
 import sys
 
 if __name__ == "__main__":  # before anything slow is imported
     from jaxvit.runtime.interrupt import exit_on_signals
 
-    exit_on_signals("stopped: no file was written, and the same command starts again")
+    exit_on_signals(
+        "stopped: finished runs are kept, and the same command resumes the others"
+        if sys.argv[1:2] == ["study"]
+        else "stopped: no file was written, and the same command starts again"
+    )
 
 from importlib import import_module
 
@@ -17,6 +21,7 @@ COMMANDS = {
     "inspect": "what a run or a weights file is",
     "convert": "weights in the layout of another program",
     "average": "one model from several checkpoints or runs",
+    "study": "configurations compared over several seeds",
 }
 USAGE = "\n".join(
     [
@@ -33,7 +38,7 @@ USAGE = "\n".join(
 def main(args: list[str]) -> int:
     take_any_text()
     from jaxvit.command_line import FAILURES, fail, parse_command
-    from jaxvit.errors import UserError
+    from jaxvit.errors import Interrupted, UserError
 
     try:
         if not args or args[0] in ("-h", "--help"):
@@ -43,7 +48,7 @@ def main(args: list[str]) -> int:
             raise UserError(f"unknown command {args[0]!r}: choose one of {', '.join(COMMANDS)}")
         command = import_module(f"jaxvit.commands.{args[0]}")
         return command.run(parse_command(command.Options, args[0], args[1:]))
-    except FAILURES as error:
+    except (*FAILURES, Interrupted) as error:
         return fail(error, resumes=False)
 
 

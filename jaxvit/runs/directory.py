@@ -58,8 +58,7 @@ class RunDirectory:
         self.resumes = self.extends = False
         self._config = config
         self._writes = writes
-        # Beside the directory, which comes and goes.
-        self._lock = FileLock(path.with_name(f".{path.name}.lock"), blocking=False)
+        self._lock = _lock_of(path)
 
     def __enter__(self) -> "RunDirectory":
         with contextlib.ExitStack() as stack:
@@ -124,13 +123,8 @@ class RunDirectory:
             raise UserError(f"--out {path} cannot be written: choose another place")
 
     def _check_same(self, written: dict) -> None:
-        before, now = flat(written), flat(as_json(self._config))
-        differ = [
-            name
-            for name in sorted(before.keys() | now.keys())
-            if not may_change(name) and before.get(name) != now.get(name)
-        ]
-        finished = self._finished(before["epochs"])
+        differ = _differences(written, self._config)
+        finished = self._finished(written["epochs"])
         if self._config.extend and self._averaged():
             raise UserError(
                 f"--extend: the run in --out {self.path} is an average, which has no state of an "
@@ -139,15 +133,15 @@ class RunDirectory:
             )
         self.extends = self._config.extend and "epochs" in differ
         if self.extends:
-            differ.remove("epochs")
+            before, now = differ.pop("epochs")
             if not finished:
                 raise UserError(
                     f"--extend: the run in --out {self.path} is not finished: let the same command "
-                    f"with --epochs {before['epochs']} resume it first"
+                    f"with --epochs {before} resume it first"
                 )
-            if now["epochs"] < before["epochs"]:
+            if now < before:
                 raise UserError(
-                    f"--extend: --epochs {now['epochs']} is below the {before['epochs']} that the "
+                    f"--extend: --epochs {now} is below the {before} that the "
                     f"run in --out {self.path} has had: give a larger number"
                 )
         elif finished:
@@ -156,10 +150,9 @@ class RunDirectory:
                 "replace it with --overwrite, or give it more epochs with --extend --epochs N"
             )
         if differ:
-            changes = ", ".join(f"{name} {before.get(name)} -> {now.get(name)}" for name in differ)
             raise UserError(
-                f"--out {self.path} already holds a run of another configuration ({changes}): "
-                "choose another name, or replace it with --overwrite"
+                f"--out {self.path} already holds a run of another configuration "
+                f"({list_differences(differ)}): choose another name, or replace it with --overwrite"
             )
 
     def _finished(self, epochs: int) -> bool:
@@ -287,6 +280,50 @@ class RunDirectory:
     def write_summary(self, summary: dict[str, Any]) -> None:
         """The last thing a run writes: its presence says that the run is finished."""
         _replace(self.path / "summary.json", json.dumps(summary, indent=1) + "\n")
+
+
+Differences = dict[str, tuple[Any, Any]]  # option -> (before, now)
+
+
+def differences(path: Path, config: Config) -> Differences | None:
+    """What a run directory's configuration and another differ in, where a result depends on it.
+
+    Returns:
+      Options that a resumed run may not change, with both values; None if no run is there.
+    """
+    written = _read_run(path)
+    return None if written is None else _differences(written, config)
+
+
+def list_differences(differ: Differences) -> str:
+    """As in a message: "epochs 70 -> 2, seed 0 -> 1"."""
+    return ", ".join(f"{name} {before} -> {now}" for name, (before, now) in differ.items())
+
+
+def is_in_use(path: Path) -> bool:
+    """Whether a process is training in a run directory now."""
+    lock = _lock_of(path.resolve())
+    if not Path(lock.lock_file).exists():  # acquiring would make it
+        return False
+    try:
+        with lock:
+            return False
+    except Timeout:
+        return True
+
+
+def _lock_of(path: Path) -> FileLock:
+    """Beside the directory, which comes and goes."""
+    return FileLock(path.with_name(f".{path.name}.lock"), blocking=False)
+
+
+def _differences(written: dict, config: Config) -> Differences:
+    before, now = _flat(written), _flat(_as_json(config))
+    return {
+        name: (before.get(name), now.get(name))
+        for name in sorted(before.keys() | now.keys())
+        if not may_change(name) and before.get(name) != now.get(name)
+    }
 
 
 def _replace(path: Path, text: str) -> None:

@@ -97,7 +97,7 @@ RUNS = listed("jaxvit.runs", (
          'self._config.extend and "epochs" in differ', '"epochs" in differ'),
         ("an extension without a run", "directory", "elif config.resume or config.extend:", "elif config.resume:"),
         ("earlier extensions forgotten", "directory", "[*self.extended_from(), before]", "[before]"),
-        ("a run given fewer epochs", "directory", 'if now["epochs"] < before["epochs"]:', "if False:"),
+        ("a run given fewer epochs", "directory", "if now < before:", "if False:"),
         ("what a run was extended from forgotten", "recorder", 'summary["extended_from_epochs"] = numbers', "pass"),
         ("the smallest class is the largest", "progress", "counts.argmin()", "counts.argmax()"),
         ("no warning of a long warm-up", "progress", "if 3 * warmup > plan.total_steps:", "if False:"),

@@ -1,0 +1,64 @@
+"""What a study will take: runs, time and disk."""
+
+import shutil
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from jaxvit.runs.progress import say_on
+from jaxvit.runtime.interrupt import StopSignals
+from jaxvit.studies.conduct import duration, seconds_of
+from jaxvit.studies.plan import Run, is_finished
+from jaxvit.studies.trial import Estimate, size_of, try_run
+
+
+def forecast(runs: Sequence[Run], out: Path, console: Console, stop: StopSignals) -> float:
+    """Prints for each configuration what its runs will take, and the sums.
+
+    A configuration with finished runs takes the median of their times. Of another, one run is
+    tried for some seconds: see jaxvit.studies.trial.try_run.
+
+    Args:
+      runs: of a study.
+      out: of the study.
+      console: where it is printed.
+      stop: entered.
+
+    Returns:
+      The seconds that are left.
+
+    Raises:
+      UserError: a trial failed.
+      Interrupted: a signal came.
+    """
+    say = say_on(console)
+    table = Table(title="runs that are not finished")
+    for column in ("configuration", "runs", "finished", "each takes", "measured by"):
+        table.add_column(column)
+    seconds, size, unknown = 0.0, 0, False
+    for label in dict.fromkeys(run.label for run in runs):
+        mine = [run for run in runs if run.label == label]
+        finished = [run for run in mine if is_finished(run)]
+        left = len(mine) - len(finished)
+        if finished:
+            took = statistics.median(seconds_of(finished)[label])
+            each, how = (
+                Estimate(took, size_of(finished[0].path)),
+                f"{len(finished)} finished run(s)",
+            )
+        else:
+            say(f"a trial of {label} ...")
+            each, how = try_run(mine[0], stop), "a trial"
+        table.add_row(label, str(len(mine)), str(len(finished)), duration(each.seconds), how)
+        seconds += left * each.seconds
+        size += left * (each.bytes or 0)
+        unknown |= each.bytes is None
+    console.print(table)
+    nearest = next(parent for parent in out.absolute().parents if parent.exists())
+    free = shutil.disk_usage(nearest).free
+    disk = "disk: unknown" if unknown else f"at most {size / 1e6:,.0f} MB of disk"
+    say(f"about {duration(seconds)}, {disk} ({free / 1e9:,.1f} GB are free)")
+    return seconds
