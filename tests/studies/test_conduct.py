@@ -1,0 +1,123 @@
+"""Which runs are started, in which order, with what; without training any."""
+
+import re
+import threading
+import time
+
+import pytest
+from filelock import FileLock
+from rich.console import Console
+
+from jaxvit.command_line import parse
+from jaxvit.errors import Interrupted
+from jaxvit.runtime.interrupt import StopSignals
+from jaxvit.studies import conduct as module
+from jaxvit.studies.conduct import conduct, seconds_of, time_left
+from jaxvit.studies.launch import Ended, train, wait_for_others
+from jaxvit.studies.plan import is_finished, plan_runs
+from tests.studies.conftest import pretend
+
+
+@pytest.fixture
+def started(monkeypatch) -> list:
+    """What was started: (run, further arguments). A run named in `failing` fails."""
+    found = []
+
+    def fake(run, more, stop):
+        found.append((str(run), more))
+        if str(run) in failing:
+            return Ended("the loss is nan", 1.0)
+        pretend(run)
+        return Ended(None, 10.0)
+
+    failing = {"none, seed 1"}
+    monkeypatch.setattr(module, "train", fake)
+    return found
+
+
+def run_all(runs, study, overwrite=False):
+    console = Console(markup=False, width=200)
+    with StopSignals() as stop:
+        return conduct(runs, overwrite, study.metrics, console, stop)
+
+
+def test_a_failing_run_is_said_and_the_others_go_on(runs, study, started, capsys):
+    failures = run_all(runs, study)
+    assert {str(run): reason for run, reason in failures.items()} == {
+        "none, seed 1": "the loss is nan"
+    }
+    assert len(started) == 6
+    said = capsys.readouterr().out
+    assert "none, seed 1: FAILED: the loss is nan" in said
+    assert "much, seed 2: accuracy 50.0%, validation loss 1.000; 1 min 0 s" in said
+
+
+def test_finished_runs_are_not_started_again(runs, study, started, capsys):
+    pretend(runs[0])
+    pretend(runs[3])
+    run_all(runs, study)
+    assert [name for name, _ in started] == [str(runs[index]) for index in (1, 2, 4, 5)]
+    assert "2 of 6 runs are finished already" in capsys.readouterr().out
+
+
+def test_only_runs_of_another_configuration_are_overwritten(runs, study, started, tmp_path):
+    pretend(runs[0])
+    changed = plan_runs(study, 1, tmp_path / "two", ("--epochs", "5"), parse)
+    pretend(changed[1])
+    run_all(runs[:3], study, overwrite=True)
+    assert started == [(str(runs[1]), ("--overwrite",)), (str(runs[2]), ())]
+    assert is_finished(runs[1])
+
+
+def test_the_time_left_is_that_of_each_configuration(runs):
+    took = {"none": [10.0, 30.0, 20.0], "much": [100.0]}
+    assert time_left(runs[2:], took) == "; about 4 min 0 s left"
+    assert time_left(runs[:2], {"none": [10.0]}) == "; about 20 s left"
+    assert time_left([], took) == time_left(runs, {}) == ""
+
+
+def test_finished_runs_say_what_they_took(runs):
+    pretend(runs[0])
+    assert seconds_of(runs[:2]) == {"none": [60.0]}
+
+
+def test_a_run_that_another_process_trains_is_waited_for(runs):
+    run = runs[0]
+    run.path.parent.mkdir(parents=True)
+    with StopSignals() as stop:
+        assert not wait_for_others(run, stop)
+        lock = FileLock(run.path.with_name(".seed-0.lock"), thread_local=False)
+        lock.acquire()
+        released = []
+
+        def release():
+            time.sleep(0.3)
+            released.append(True)
+            lock.release()
+
+        thread = threading.Thread(target=release)
+        thread.start()
+        assert wait_for_others(run, stop)
+        assert released
+        thread.join()
+
+
+def test_a_signal_while_waiting_ends_the_study(runs, monkeypatch):
+    runs[0].path.parent.mkdir(parents=True)
+    with FileLock(runs[0].path.with_name(".seed-0.lock")), StopSignals() as stop:
+        stop.should_stop(0)
+        stop.receive(2)
+        with pytest.raises(Interrupted, match="finished runs are kept") as caught:
+            wait_for_others(runs[0], stop)
+    assert caught.value.exit_code == 130
+
+
+def test_the_last_line_of_a_failing_process_says_why(runs):
+    """A real process: the place of the run is a file."""
+    run = runs[0]
+    run.path.parent.mkdir(parents=True)
+    run.path.write_text("")
+    with StopSignals() as stop:
+        ended = train(run, (), stop)
+    assert re.match(r"--out .*seed-0 exists and is not a run directory", ended.failure)
+    assert "error: --out" in run.log.read_text()

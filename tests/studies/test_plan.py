@@ -1,0 +1,140 @@
+"""Runs of a study, and what is refused before any of them begins."""
+
+import pytest
+
+from jaxvit.command_line import parse
+from jaxvit.errors import UserError
+from jaxvit.studies.catalogue import STUDIES, find_study
+from jaxvit.studies.plan import check_same_data, check_unchanged, is_finished, plan_runs
+from jaxvit.studies.smoothing import SMOOTHING
+from jaxvit.studies.study import Metric, Study
+from tests.studies.conftest import pretend
+
+
+def test_every_configuration_has_every_seed_and_pairs_come_together(runs, study):
+    assert [(run.label, run.seed) for run in runs] == [
+        ("none", 0), ("much", 0), ("none", 1), ("much", 1), ("none", 2), ("much", 2)
+    ]  # fmt: skip
+    for run in runs:
+        smoothing = {"none": 0.0, "much": 0.4}[run.label]
+        assert (run.config.seed, run.config.label_smoothing) == (run.seed, smoothing)
+        assert run.config.out == str(run.path)
+        assert run.config.epochs == 2
+        assert run.path.parts[-2:] == (run.label, f"seed-{run.seed}")
+
+
+def test_options_after_the_dashes_win_over_the_studys_own(study, tmp_path):
+    args = {"a": ("digits", "--epochs", "7", "--optim.lr", "1e-3"), "b": ("digits",)}
+    changed = study._replace(configurations=args, baseline="a")
+    found = plan_runs(changed, 1, tmp_path, ("--epochs", "3"), parse)
+    assert [run.config.epochs for run in found] == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("extra", "says"),
+    [
+        (("--seed", "3"), "--seeds N before the --"),
+        (("--out=runs/x",), "--out DIR before the --"),
+        (("--overwrite",), "--overwrite before the --"),
+        (("--find-lr",), "find-lr"),
+        (("--help",), "--help-all"),
+        (("--label-smoothing", "0.3"), "none and much are the same"),
+        (("--epochs", "0"), "study two, none: --epochs 0 is too small"),
+        (("--bogus", "1"), "options of every run go after --"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_before_any_run(study, tmp_path, extra, says):
+    with pytest.raises(UserError, match="(?s)^[^\n]+$") as caught:
+        plan_runs(study, 2, tmp_path / "two", extra, parse)
+    assert says in str(caught.value)
+    assert not (tmp_path / "two").exists()
+
+
+def test_a_run_of_other_options_is_not_mixed_into_the_table(study, runs, tmp_path):
+    pretend(runs[0])
+    check_unchanged(runs)
+    assert is_finished(runs[0])
+    assert not is_finished(runs[1])
+    others = plan_runs(study, 3, tmp_path / "two", ("--epochs", "5"), parse)
+    assert not is_finished(others[0])
+    with pytest.raises(UserError, match=r"1 of 6 runs .*seed-0 \(epochs 2 -> 5\).*--overwrite"):
+        check_unchanged(others)
+
+
+def test_a_place_of_the_data_or_the_cache_is_no_other_option(study, runs, tmp_path):
+    pretend(runs[0])
+    extra = ("--epochs", "2", "--data.cache-dir", str(tmp_path / "cache"))
+    check_unchanged(plan_runs(study, 3, tmp_path / "two", extra, parse))
+
+
+def test_runs_scored_on_other_images_are_not_compared(runs):
+    for run in runs[:3]:
+        pretend(run)
+    check_same_data(runs[:3])
+    pretend(runs[2], test=("a", "b"))
+    with pytest.raises(UserError, match=r"none.seed-1 was scored on other test images"):
+        check_same_data(runs[:3])
+
+
+def test_a_damaged_summary_is_one_line(runs):
+    pretend(runs[0])
+    (runs[0].path / "summary.json").write_text("{")
+    with pytest.raises(UserError, match=r"summary\.json cannot be read .* or remove"):
+        is_finished(runs[0])
+
+
+def test_a_metric_may_lie_inside_another_value(tmp_path):
+    summary = {"test/loss": 2, "best": {"val/loss": 0.5, "deep": {"x": 1.5}}, "preset": "digits"}
+    values = [Metric(path, "").read(summary, tmp_path)
+              for path in ("test/loss", "best/val/loss", "best/deep/x")]  # fmt: skip
+    assert values == [2, 0.5, 1.5]
+    for path in ("test", "test/lose", "best", "best/val", "preset", "preset/x", "test/loss/x"):
+        with pytest.raises(UserError, match=f"has no number '{path}'.*test/loss"):
+            Metric(path, "").read(summary, tmp_path)
+
+
+@pytest.mark.parametrize("each", STUDIES, ids=lambda each: each.name)
+def test_every_study_is_whole(each):
+    each.check()
+    assert find_study(each.name) is each
+    assert each.seeds >= 3
+
+
+def test_the_smoothing_study_differs_in_the_smoothing_alone(tmp_path):
+    runs = plan_runs(SMOOTHING, 1, tmp_path, (), parse)
+    assert [run.config.label_smoothing for run in runs] == [0, 0.05, 0.1, 0.2, 0.4]
+    assert {run.config.augment.mixup_alpha for run in runs} == {0}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("raise RuntimeError('no')", "RuntimeError: no"),
+        ("STUDY = 3", "defines no study"),
+        ("", "defines no study"),
+    ],
+)
+def test_a_file_that_is_no_study_is_one_line(tmp_path, text, says):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(UserError, match=says):
+        find_study(str(tmp_path / "mine.py"))
+
+
+def test_an_unknown_name_lists_the_names():
+    with pytest.raises(UserError, match=r"unknown study 'nope': choose one of smoothing, smooth"):
+        find_study("nope")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"baseline": "x"}, "no configuration 'x' to be its baseline"),
+        ({"name": "a/b"}, "also a directory's name"),
+        ({"configurations": {"../x": ("digits",)}, "baseline": "../x"}, "also a directory's name"),
+        ({"metrics": ()}, "no metric"),
+    ],
+)
+def test_a_study_that_cannot_be_run_is_one_line(study, change, says):
+    broken: Study = study._replace(**change)
+    with pytest.raises(UserError, match=says):
+        broken.check()
