@@ -24,7 +24,7 @@ from jaxvit.studies.results import gather, show, write_results
 class Options:
     """Trains configurations with several seeds, and compares them in a table and a figure."""
 
-    # smoothing, smoothing-pets, or a .py file that defines STUDY (docs/studies.md).
+    # A study, such as smoothing, or a .py file that defines STUDY: see docs/studies.md.
     name: Annotated[Positional[str], arg(metavar="NAME")]
     # After --: options of train_jax.py for every run, such as -- --epochs 5.
     extra: Annotated[Positional[tuple[str, ...]], arg(metavar="[-- OPTION ...]")] = ()

@@ -12,6 +12,7 @@ from parity_tests.mutations.optim import OPTIM
 from parity_tests.mutations.pictures import PICTURES
 from parity_tests.mutations.runs import RUNS
 from parity_tests.mutations.runtime import RUNTIME
+from parity_tests.mutations.studies import STUDIES
 from parity_tests.mutations.tasks import TASKS
 from parity_tests.mutations.training import TRAINING
 
@@ -29,6 +30,7 @@ MUTATIONS = (
     + TASKS
     + PICTURES
     + COMMANDS
+    + STUDIES
     + FRONT
 )
 

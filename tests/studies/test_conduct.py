@@ -1,6 +1,7 @@
 """Which runs are started, in which order, with what; without training any."""
 
 import re
+import subprocess
 import threading
 import time
 
@@ -13,7 +14,7 @@ from jaxvit.errors import Interrupted
 from jaxvit.runtime.interrupt import StopSignals
 from jaxvit.studies import conduct as module
 from jaxvit.studies.conduct import conduct, seconds_of, time_left
-from jaxvit.studies.launch import Ended, train, wait_for_others
+from jaxvit.studies.launch import Ended, last_line, train, wait_for_others
 from jaxvit.studies.plan import is_finished, plan_runs
 from tests.studies.conftest import pretend
 
@@ -102,14 +103,37 @@ def test_a_run_that_another_process_trains_is_waited_for(runs):
         thread.join()
 
 
-def test_a_signal_while_waiting_ends_the_study(runs, monkeypatch):
+def test_a_signal_while_waiting_ends_the_study(runs):
     runs[0].path.parent.mkdir(parents=True)
-    with FileLock(runs[0].path.with_name(".seed-0.lock")), StopSignals() as stop:
+    lock = FileLock(runs[0].path.with_name(".seed-0.lock"), thread_local=False)
+    with lock, StopSignals() as stop:
         stop.should_stop(0)
         stop.receive(2)
+        ends = threading.Timer(10, lock.release)
+        ends.start()
         with pytest.raises(Interrupted, match="finished runs are kept") as caught:
             wait_for_others(runs[0], stop)
+        ends.cancel()
     assert caught.value.exit_code == 130
+
+
+def test_a_signal_ends_the_process_of_the_run(runs, monkeypatch):
+    started, popen = [], subprocess.Popen
+
+    def keep(*args, **kwargs):
+        started.append(popen(*args, **kwargs))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", keep)
+    with StopSignals() as stop:
+        stop.should_stop(0)
+        stop.receive(2)
+        with pytest.raises(Interrupted):
+            train(runs[0], (), stop)
+    (process,) = started
+    ended = process.poll()
+    process.kill()
+    assert ended is not None
 
 
 def test_the_last_line_of_a_failing_process_says_why(runs):
@@ -121,3 +145,11 @@ def test_the_last_line_of_a_failing_process_says_why(runs):
         ended = train(run, (), stop)
     assert re.match(r"--out .*seed-0 exists and is not a run directory", ended.failure)
     assert "error: --out" in run.log.read_text()
+
+
+def test_a_failure_is_told_by_its_last_line(tmp_path):
+    log = tmp_path / "log"
+    log.write_text("epoch 1\nerror: the disk is full\n\n")
+    assert last_line(log) == "the disk is full"
+    log.write_text("")
+    assert last_line(log) == "it said nothing"

@@ -1,0 +1,72 @@
+"""Mutations of jaxvit/studies: configurations times seeds, to a table and a figure."""
+
+from parity_tests.mutation import listed
+
+STUDIES = listed("jaxvit.studies", (
+    ("tests/studies/test_statistics.py", (
+        ("the spread with n in the denominator", "statistics", "np.std(values, ddof=1)", "np.std(values)"),
+        ("t of n degrees of freedom", "statistics", "t.ppf((1 + confidence) / 2, n - 1)", "t.ppf((1 + confidence) / 2, n)"),
+        ("a one-sided interval", "statistics", "t.ppf((1 + confidence) / 2,", "t.ppf(confidence,"),
+        ("the spread of values and not of their mean", "statistics", " / math.sqrt(n))", ")"),
+        ("differences of the wrong sign", "statistics", "values[seed] - baseline[seed]", "baseline[seed] - values[seed]"),
+        ("values paired by order", "statistics", "[values[seed] - baseline[seed] for seed in seeds]",
+         "[a - b for a, b in zip(values.values(), baseline.values())]"),
+    )),
+    ("tests/studies/test_table.py", (
+        ("compared with itself", "table", "paired_difference(found, base)", "paired_difference(found, found)"),
+        ("one metric in every row", "table", "metric.read(summary, run.path)", "study.metrics[0].read(summary, run.path)"),
+        ("every difference marked", "table", 'if self.difference.excludes_zero else ""', 'if True else ""'),
+        ("missing runs not said", "table", "if row.mean.n < seeds]", "if row.mean.n < 0]"),
+        ("an effect counted twice by chance", "table", "len(compared) / 20", "len(compared) / 10"),
+    )),
+    ("tests/studies/test_plan.py", (
+        ("the seed ignored", "plan", '"--seed", str(seed),', '"--seed", "0",'),
+        ("options after -- ignored", "plan", "(*args, *extra,", "(*args,"),
+        ("options after -- lose", "plan", "(*args, *extra,", "(args[0], *extra, *args[1:],"),
+        ("label by label", "plan", "    for seed in range(seeds):\n        for label, args in study.configurations.items():",
+         "    for label, args in study.configurations.items():\n        for seed in range(seeds):"),
+        ("--out after -- taken", "plan", '    "--out": "--out DIR before the --",\n', ""),
+        ("equal configurations compared", "plan", "first == run.label,", "True,"),
+        ("runs of other options in the table", "plan", "is not None and differences(run.path, run.config) == {}", "is not None"),
+        ("other options not refused", "plan", "if differ}", "if False}"),
+        ("other test images in the table", "plan", "test == first[1],", "True,"),
+        ("Mixup in the smoothing study", "smoothing", '"--augment.mixup-alpha", "0", ', ""),
+    )),
+    ("tests/studies/test_conduct.py", (
+        ("finished runs trained again", "conduct", "if not is_finished(run)]", "]"),
+        ("a failure ends the study", "conduct", "failures[run] = ended.failure", "raise RuntimeError(ended.failure)"),
+        ("a failure unsaid", "conduct", "failures[run] = ended.failure", "pass"),
+        ("every run overwritten", "conduct", "overwrite and differences(run.path, run.config)", "overwrite"),
+        ("no run overwritten", "conduct", "overwrite and differences(run.path, run.config)", "False"),
+        ("the time of one run left", "conduct", "total = sum(", "total = max("),
+        ("a run of another process started twice", "launch", "while is_in_use(run.path):", "while False:"),
+        ("a failing run taken for finished", "launch", "None if process.returncode == 0 else", "None if True else"),
+        ("the first line of a failure", "launch", "lines[-1].strip()", "lines[0].strip()"),
+        ("the child outlives Ctrl-C", "launch", "            process.send_signal(signal.SIGINT)\n            process.wait()", "            pass"),
+        ("a signal ignored while waiting", "launch", "        found = True\n        check_signals(stop)", "        found = True"),
+    )),
+    ("tests/studies/test_trial.py", (
+        ("steps before the first not subtracted", "trial", "(total - begin)", "total"),
+        ("a trial not ended", "trial", "now - seen[0][0] > limit_sec", "now - seen[0][0] > 60 * limit_sec"),
+        ("the steps of one epoch", "trial", "run.config.batch_size, run.config.epochs)", "run.config.batch_size, 1)"),
+    )),
+    ("tests/studies/test_results.py", (
+        ("bins of all runs are those of one", "results", "(run.label, run.seed, summary[\"params_sha256\"])",
+         "next(iter(known), (run.label, run.seed, summary[\"params_sha256\"]))"),
+        ("bins scored again by every report", "results", "bins[run] = found or score_bins(run, summary)",
+         "bins[run] = score_bins(run, summary)"),
+        ("the difference in the csv is the mean", "results", "*other[:3]", "*mean[:3]"),
+        ("reliability of the training images", "reliability", '"test", run.config.data.dir', '"train", run.config.data.dir'),
+    )),
+)) + listed("jaxvit.pictures", (
+    ("tests/studies/test_table.py", (
+        ("the figure's accuracy not divided by its bin", "study", "right[filled] / number[filled]", "right[filled] / number.sum()"),
+        ("the interval drawn from 0", "study", "np.abs(means[drawn, 1:] - means[drawn, :1])", "np.abs(means[drawn, 1:])"),
+    )),
+)) + listed("jaxvit.commands", (
+    ("tests/studies/test_results.py", (
+        ("other options not refused by the command", "study", "if not options.overwrite:", "if False:"),
+        ("the study's seeds ignored", "study", "options.seeds or study.seeds", "options.seeds or 1"),
+        ("--report trains", "study", "if options.report else", "if False else"),
+    )),
+))  # fmt: skip

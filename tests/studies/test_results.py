@@ -1,0 +1,124 @@
+"""The command and its files, of runs that are pretended; reliability, of a real one."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from jaxvit.__main__ import main
+from jaxvit.errors import UserError
+from jaxvit.interop.saved_run import read_config
+from jaxvit.runtime.interrupt import StopSignals
+from jaxvit.studies import conduct, results
+from jaxvit.studies.launch import Ended
+from jaxvit.studies.plan import Run
+from jaxvit.studies.reliability import add_bins, score_bins
+from jaxvit.studies.results import gather, write_results
+from tests.studies.conftest import pretend, read
+
+FILE = """
+from jaxvit.studies.study import Metric, Study
+STUDY = Study("two", "Which?", {"a": ("digits", "--optim.lr", "1e-3"), "b": ("digits",)}, "a", 3,
+              (Metric("test/accuracy", "accuracy"),))
+"""
+
+
+@pytest.fixture
+def started(monkeypatch) -> list[Run]:
+    found = []
+
+    def fake(run, more, stop):
+        found.append(run)
+        pretend(run, accuracy=0.1 * len(found))
+        return Ended(None, 1.0)
+
+    monkeypatch.setattr(conduct, "train", fake)
+    return found
+
+
+@pytest.fixture
+def command(tmp_path, started):
+    (tmp_path / "two.py").write_text(FILE)
+    options = ["study", str(tmp_path / "two.py"), "--out", str(tmp_path / "out")]
+    return lambda *args: main([*options, *args])
+
+
+def test_a_study_has_its_own_number_of_seeds_unless_told(command, started, tmp_path):
+    assert command("--seeds", "1") == 0
+    assert [str(run) for run in started] == ["a, seed 0", "b, seed 0"]
+    assert command() == 0
+    assert len(started) == 6
+    values = read(tmp_path / "out" / "two" / "study.json")
+    assert values["seeds"] == 3
+    assert [(each["label"], each["seed"]) for each in values["runs"]] == [
+        (label, seed) for seed in range(3) for label in "ab"
+    ]
+
+
+def test_the_report_trains_nothing(command, started):
+    assert command("--seeds", "1") == 0
+    assert command("--report") == 0
+    assert len(started) == 2
+
+
+def test_other_options_are_refused_unless_overwritten(command, started, capsys):
+    assert command("--seeds", "1") == 0
+    assert command("--seeds", "1", "--", "--epochs", "5") == 2
+    assert "2 of 2 runs are of another configuration" in capsys.readouterr().err
+    assert len(started) == 2
+    assert command("--seeds", "1", "--overwrite", "--", "--epochs", "5") == 0
+    assert [run.config.epochs for run in started] == [70, 70, 5, 5]
+
+
+def test_the_csv_holds_means_and_differences(command, tmp_path):
+    assert command() == 0
+    with (tmp_path / "out" / "two" / "study.csv").open() as file:
+        first, second = csv.DictReader(file)
+    assert float(first["mean"]) == pytest.approx(0.3)  # .1 .3 .5 and .2 .4 .6
+    assert float(second["mean"]) == pytest.approx(0.4)
+    assert first["difference"] == ""
+    assert float(second["difference"]) == pytest.approx(0.1)
+    assert float(second["difference_low"]) == pytest.approx(0.1)
+    assert first["n"] == second["pairs"] == "3"
+
+
+def test_each_run_is_scored_once_and_keeps_its_own_bins(study, runs, tmp_path, monkeypatch):
+    asked = []
+
+    def fake(run, summary):
+        asked.append(str(run))
+        return {name: [len(asked), 1.0] for name in results.BINS}
+
+    monkeypatch.setattr(results, "score_bins", fake)
+    for run in runs[:4]:
+        pretend(run)
+    curves = study._replace(reliability=True)
+
+    def found(finished):
+        with StopSignals() as stop:
+            return gather(curves, "two", 2, (), finished, {}, tmp_path, stop)
+
+    first = found(runs[:3])
+    write_results(first, tmp_path)
+    again = found(runs[:4])
+    assert asked == [str(run) for run in runs[:4]]
+    assert [again.bins[run]["bin_count"][0] for run in runs[:4]] == [1, 2, 3, 4]
+    path = runs[1].path / "summary.json"  # trained again, to other weights
+    path.write_text(json.dumps(read(path) | {"params_sha256": "other"}))
+    found(runs[:4])
+    assert asked[4:] == [str(runs[1]), str(runs[3])]
+
+
+def test_reliability_is_that_of_the_test_split(uninterrupted):
+    run = Run("a", 0, uninterrupted, (), read_config(uninterrupted))
+    summary = read(uninterrupted / "summary.json")
+    bins = score_bins(run, summary)
+    number, confidence, right = (np.array(bins[name]) for name in results.BINS)
+    n = summary["images"]["test"]
+    assert number.sum() == n
+    assert confidence.sum() / n == pytest.approx(summary["test/mean_confidence"], abs=1e-5)
+    assert right.sum() / n == pytest.approx(summary["test/accuracy"], abs=1.5 / n)
+    assert add_bins([bins, bins])["bin_count"] == (2 * number).tolist()
+    with pytest.raises(UserError, match=r"its summary\.json says 0\.9: train it again"):
+        score_bins(run, summary | {"test/mean_confidence": 0.9})
