@@ -318,7 +318,7 @@ def _lock_of(path: Path) -> FileLock:
 
 
 def _differences(written: dict, config: Config) -> Differences:
-    before, now = _flat(written), _flat(_as_json(config))
+    before, now = flat(written), flat(as_json(config))
     return {
         name: (before.get(name), now.get(name))
         for name in sorted(before.keys() | now.keys())
