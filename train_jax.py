@@ -25,7 +25,7 @@ from jaxvit.runtime.distributed import connect, is_main, wait_for_all
 from jaxvit.runtime.memory import keep_freed_memory
 from jaxvit.tasks.configured import make_task
 from jaxvit.tasks.features import load_data
-from jaxvit.training.evaluate import make_score
+from jaxvit.training.evaluate import make_refresh, make_score
 from jaxvit.training.fit import Plan, average_decay, fit
 from jaxvit.training.state import create_state
 from jaxvit.training.steps import compile_train_step
@@ -39,7 +39,7 @@ def train(
     wait_for_all("every process has looked at the run directory")
     cache_programs(config, say_on(console))
 
-    # Build: data, task, state, and the two compiled steps.
+    # Build: data, task, state, and the compiled steps.
     data = load_data(config, devices, partial(track, console))
     plan = Plan(len(data.train), config.batch_size, config.epochs, config.val_every_epochs)
     task = make(config, data, plan.total_steps, devices.axis)
@@ -47,10 +47,11 @@ def train(
     state = devices.create(create, task.pretrained)
     step = compile_train_step(task, devices, config, average_decay(config.optim, plan))
     score = make_score(task, devices, config.batch_size, config.seed)
+    refresh = make_refresh(task, devices, config.batch_size, config.seed)
     announce(console, name, config, state.params, data, plan, devices.count, task.notes)
 
     # Fit: log every few steps; validate and save at every epoch's end. Then report.
-    with Recorder(run, task, config, plan, data, score, console) as recorder:
+    with Recorder(run, task, config, plan, data, score, refresh, console) as recorder:
         state = recorder.resume(state)
         batches = recorder.batches(devices, start_step=int(state.step))
         state, compile_sec = recorder.around(partial(fit, state, step, batches, plan))

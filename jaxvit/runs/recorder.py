@@ -24,8 +24,8 @@ from jaxvit.runtime.digest import sha256
 from jaxvit.runtime.distributed import check_same, is_main, largest, wait_for_all
 from jaxvit.runtime.interrupt import StopSignals
 from jaxvit.runtime.machine import describe_machine
-from jaxvit.training.evaluate import Score
-from jaxvit.training.fit import Plan
+from jaxvit.training.evaluate import Refresh, Score
+from jaxvit.training.fit import Plan, averages_epochs
 from jaxvit.training.state import TrainState, weights_of
 from jaxvit.training.steps import prepared_sample
 from jaxvit.training.task import Batch, Results, Task
@@ -47,7 +47,7 @@ class Recorder:
       config: of the run.
       plan: its steps and epochs.
       data: its three splits.
-      score: see jaxvit.training.evaluate.make_score.
+      score, refresh: see jaxvit.training.evaluate.make_score and make_refresh.
       console: where progress is shown.
 
     Raises:
@@ -63,10 +63,11 @@ class Recorder:
         plan: Plan,
         data: Dataset,
         score: Score,
+        refresh: Refresh,
         console: Console,
     ):
         self._run, self._task, self._config, self._plan = run, task, config, plan
-        self._data, self._score = data, score
+        self._data, self._score, self._refresh = data, score, refresh
         self._say = say_on(console)
         self._estimated = False
         self._trackers = Trackers(config, run.path, self._say)
@@ -193,6 +194,8 @@ class Recorder:
 
     def _on_epoch(self, step: int, state: TrainState) -> TrainState:
         epoch = self._plan.epoch_of(step)
+        if averages_epochs(self._config.optim, self._plan, step):
+            state = state._replace(averages=self._refresh(state.averages, self._data.train))
         weights = weights_of(self._task, state)
         metrics = prefixed("val", self._score(weights, self._data.val).metrics)
         self._log(step, epoch, metrics)

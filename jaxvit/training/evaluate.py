@@ -1,19 +1,21 @@
 """Scoring a split: every example exactly once, whatever the batch size; statistics for it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvit.data.loader import train_batches
 from jaxvit.runtime.devices import Devices
 from jaxvit.shapes import Array
 from jaxvit.training.steps import make_score_step, step_keys
-from jaxvit.training.task import Batch, Counts, Evaluation, Outputs, Task, Weights
+from jaxvit.training.task import Batch, Counts, Evaluation, Extra, Outputs, Task, Weights
 
 Score = Callable[[Weights, Any], Evaluation]
-Refresh = Callable[[Weights, Iterable[Batch]], Weights]
+Refresh = Callable[[Weights, Any], Weights]
 
 
 def make_score(task: Task, devices: Devices, batch_size: int, seed: int) -> Score:
@@ -66,36 +68,40 @@ def zero_counts(task: Task, weights: Weights, batch: dict) -> Any:
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), counts)
 
 
-def make_refresh(task: Task, devices: Devices, seed: int) -> Refresh:
-    """(weights on the devices, batches) -> weights with statistics that are those of the batches.
+def make_refresh(task: Task, devices: Devices, batch_size: int, seed: int) -> Refresh:
+    """(weights on the devices, split) -> weights with statistics that are those of the split.
 
-    Each statistic is the mean over the batches of what the batch gives, prepared as for a step of
-    training: the draws are those of steps 0, 1, 2, ... A task without statistics keeps its weights.
+    Each statistic is the mean over batches of what the batch gives. The batches, and the draws of
+    their augmentation, are those of the first epoch of training. A task without statistics keeps
+    its weights.
 
     Args:
       task: whose weights.
       devices: where.
-      seed: of the draws.
+      batch_size: a multiple of the number of devices.
+      seed: of the order and the draws.
 
     Source: Izmailov et al. 2018, arXiv:1803.05407. Torch twin: torch.optim.swa_utils.update_bn.
     """
     if task.statistics is None:
-        return lambda weights, batches: weights
+        return lambda weights, split: weights
+    own = devices.own_rows(batch_size)
 
-    def statistics(weights: Weights, batch: Batch, number: Array):
+    def statistics(weights: Weights, batch: Batch, number: Array) -> Extra:
         key, _ = step_keys(seed, number)
         return task.statistics(weights, task.prepare(key, batch))
 
     def add(weights: Weights, counts: Counts, batch: Batch) -> tuple[Counts, Outputs]:
         number, sums = counts
-        found = statistics(weights, batch, number)
-        return (number + 1, jax.tree.map(jnp.add, sums, found)), {}
+        return (number + 1, jax.tree.map(jnp.add, sums, statistics(weights, batch, number))), {}
 
     step = devices.compile_score(add)
 
-    def refresh(weights: Weights, batches: Iterable[Batch]) -> Weights:
+    def refresh(weights: Weights, split) -> Weights:
+        batches = train_batches(split, batch_size, seed, own=own, with_index=task.uses_index)
         counts = None
-        for batch in batches:
+        for host in islice(batches, -(-len(split) // batch_size)):
+            batch = devices.place_batch(host)
             if counts is None:
                 shapes = jax.eval_shape(statistics, weights, batch, jnp.int32(0))
                 zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
@@ -103,6 +109,7 @@ def make_refresh(task: Task, devices: Devices, seed: int) -> Refresh:
             counts, _ = step(weights, counts, batch)
         number, sums = jax.device_get(counts)
         found = jax.tree.map(lambda x: (x / number).astype(x.dtype), sums)
-        return {**weights, **devices.replicate(found)}
+        where = jax.tree.map(lambda x: x.sharding, {name: weights[name] for name in found})
+        return {**weights, **jax.device_put(found, where)}
 
     return refresh

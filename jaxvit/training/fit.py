@@ -55,6 +55,11 @@ class Plan:
         return after > before or step == self.total_steps
 
 
+def averages_epochs(optim: OptimConfig, plan: Plan, step: int) -> bool:
+    """Whether the average after a step is one of stochastic weight averaging."""
+    return optim.swa_start > 0 and step > plan.end_of(first_swa_epoch(optim, plan.epochs))
+
+
 def average_decay(optim: OptimConfig, plan: Plan) -> float | optax.Schedule:
     """The decay of the running average of a planned run: see make_train_step and swa_decay."""
     if not optim.swa_start:

@@ -16,6 +16,8 @@ from torch.optim.swa_utils import SWALR, AveragedModel, update_bn
 
 from jaxvit.command_line import parse
 from jaxvit.config import Config, DataConfig, OptimConfig
+from jaxvit.data.datasets import Split
+from jaxvit.data.loader import train_batches
 from jaxvit.errors import UserError
 from jaxvit.models.batch_norm import BatchNorm
 from jaxvit.models.variables import joined
@@ -84,27 +86,21 @@ class Normalised(nn.Module):
 @pytest.mark.parametrize("count", [1, 4])
 def test_statistics_are_computed_anew_as_by_torchs_update_bn(count):
     rng = np.random.default_rng(0)
-    batches = [
-        {
-            "image": rng.integers(0, 256, (8, 4, 4, 3), np.uint8) // (number + 1),
-            "label": np.arange(8, dtype=np.int32) % 3,
-        }
-        for number in range(3)
-    ]
+    pixels = rng.random((20, 4, 4, 3)) * np.linspace(9, 255, 20)[:, None, None, None]
+    split = Split(pixels.astype(np.uint8), np.arange(20), np.zeros(20, np.int32), ())
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
     config = Config(data=DataConfig(mean=mean, std=std))
     task = make_classification(Normalised(), optax.sgd(0.1), optax.constant_schedule(0.1), config)
     devices = Devices(Mesh(np.asarray(jax.devices()[:count]), (AXIS,)), "jit", False)
     params, extra = task.init(jax.random.key(0))
     extra = jax.tree.map(lambda x: x + 7.0, extra)  # from which nothing may come
-    refresh = make_refresh(task, devices, seed=0)
-    found = refresh(
-        devices.replicate(joined(params, extra)), [devices.place_batch(each) for each in batches]
-    )
+    refresh = make_refresh(task, devices, batch_size=8, seed=5)
+    found = refresh(devices.replicate(joined(params, extra)), split)
     norm = torch.nn.BatchNorm2d(3)
+    batches = train_batches(split, 8, 5)
     images = [
         torch.tensor((each["image"] / 255 - mean) / std, dtype=torch.float32).permute(0, 3, 1, 2)
-        for each in batches
+        for each, _ in zip(batches, range(3), strict=False)
     ]
     update_bn(images, norm)
     statistics = found["batch_stats"]["bn"]

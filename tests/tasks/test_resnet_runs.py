@@ -155,6 +155,58 @@ def test_under_pmap_a_run_normalises_over_the_batch_of_all_devices(places):
     np.testing.assert_allclose(*losses, rtol=1e-3)
 
 
+SWA = ("--optim.ema-decay", "0", "--optim.swa-start", "0.5", "--optim.swa-lr", "0.001",
+       "--epochs", "4", "--checkpoint.keep", "5")  # fmt: skip
+
+
+def test_averaged_weights_are_scored_and_saved_with_statistics_of_their_own(places, monkeypatch):
+    """The mean of the parameters at the ends of epochs 3 and 4; its statistics are no average."""
+    seen = {}
+    restore = Recorder._on_epoch
+
+    def keeps(self, step, state):
+        seen[step] = jax.device_get(state.params)
+        return restore(self, step, state)
+
+    monkeypatch.setattr(Recorder, "_on_epoch", keeps)
+    summary = train(places, "swa", *SWA, "--select", "last")
+    third, fourth = (flatten_dict(seen[step]) for step in sorted(seen)[2:])
+    weights = load_run(places / "swa").params
+    for path, leaf in flatten_dict(weights["params"]).items():
+        np.testing.assert_allclose(leaf, (third[path] + fourth[path]) / 2, atol=1e-6)
+    pixels, labels = scored_images(places)
+    model = resnet.make_resnet("resnet18", 10, stem="cifar", img_size=8, in_channels=1)
+    images = jnp.asarray((pixels / 255 - MEAN) / STD, jnp.float32)
+    logits = np.asarray(model.apply(weights, images, deterministic=True))
+    assert summary["test/accuracy"] == pytest.approx((logits.argmax(-1) == labels).mean())
+    # Those of the training images, without a memory of where they began.
+    first = weights["batch_stats"]["bn1"]
+    own = model.apply(weights, images, deterministic=False, mutable=["batch_stats"])[1]
+    batch = jax.tree.map(lambda new, old: (new - 0.9 * old) / 0.1, own["batch_stats"]["bn1"], first)
+    np.testing.assert_allclose(first["mean"], batch["mean"], atol=0.1)
+    np.testing.assert_allclose(first["var"], batch["var"], rtol=0.25)
+
+
+def test_a_run_killed_during_averaging_resumes_to_the_same_bits(places, monkeypatch):
+    epochs = iter(range(10))
+    whole = Recorder._on_epoch
+
+    def dies(self, step, state):
+        if next(epochs) == 3:
+            raise KeyboardInterrupt
+        return whole(self, step, state)
+
+    expected = train(places, "swa_whole", *SWA)
+    monkeypatch.setattr(Recorder, "_on_epoch", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train(places, "swa_killed", *SWA)
+    monkeypatch.undo()
+    found = train(places, "swa_killed", *SWA, "--resume")
+    assert found["params_sha256"] == expected["params_sha256"]
+    runs = [flatten_dict(load_run(places / run).params) for run in ("swa_whole", "swa_killed")]
+    assert all(np.array_equal(runs[0][path], runs[1][path]) for path in runs[0])
+
+
 def test_a_frozen_backbone_keeps_its_weights_and_statistics(places):
     weights = ("--init.weights", str(places / "plain"), "--optim.ema-decay", "0")
     train(places, "frozen", *weights, "--optim.freeze", "backbone")
