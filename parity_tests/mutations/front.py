@@ -27,7 +27,7 @@ FRONT = listed("", (
         ("validation after every epoch whatever is asked", "train_jax", ", config.val_every_epochs)", ")"),
     )),
     ("tests/training/test_second_task.py", (
-        ("scoring ignores the seed", "train_jax", "config.batch_size, config.seed)", "config.batch_size, 0)"),
+        ("scoring ignores the seed", "train_jax", "make_score(task, devices, config.batch_size, config.seed)", "make_score(task, devices, config.batch_size, 0)"),
     )),
     ("tests/test_front_door.py", (
         ("an extension without a number", "jaxvit.command_line",
@@ -104,5 +104,12 @@ FRONT = listed("", (
          "if name in OF_RESNET}", "if False}"),
         ("the stem ignored", "jaxvit.models.configured", "stem=config.stem, ", ""),
         ("ResNet-18 whatever is asked", "jaxvit.models.configured", "make_resnet(config.name,", 'make_resnet("resnet18",'),
+    )),
+    ("tests/tasks/test_resnet_runs.py", (
+        ("statistics ignore the seed", "train_jax",
+         "make_refresh(task, devices, config.batch_size, config.seed)", "make_refresh(task, devices, config.batch_size, 0)"),
+        ("--optim.swa-start ignored by the step", "train_jax",
+         "compile_train_step(task, devices, config, average_decay(config.optim, plan))",
+         "compile_train_step(task, devices, config)"),
     )),
 ))  # fmt: skip

@@ -114,4 +114,18 @@ OPTIM = listed("jaxvit.optim", (
         ("gradients clipped to a norm of 1 whatever is asked", "optimizers",
          "optax.clip_by_global_norm(config.clip_norm)", "optax.clip_by_global_norm(1.0)"),
     )),
+    ("tests/optim/test_swa.py", (
+        ("the average of epochs weighted by one more", "averaging", "averaged / (averaged + 1)", "averaged / (averaged + 2)"),
+        ("the average moves at every step", "averaging", "averaged / (averaged + 1), 1.0)", "averaged / (averaged + 1), 0.9)"),
+        ("no weights before averaging begins", "averaging", "jnp.where(taken <= begin, 0.0, inside)", "inside"),
+        ("averaging begins an epoch late", "schedules",
+         "math.floor(config.swa_start * epochs + 1e-9)", "math.ceil(config.swa_start * epochs + 1e-9)"),
+        ("SWA's rate along a line", "schedules", "math.sin(math.pi / 2 * share) ** 2", "share"),
+        ("SWA's rate from the schedule's own of each step", "schedules",
+         "schedule(jnp.int32(begin))", "schedule(step)"),
+        ("SWA's rate reached at once", "schedules", "min(1.0, k / length) if length", "1.0 if length"),
+        ("SWA's rate an epoch early", "schedules", "_index(starts, step) - 1", "_index(starts, step)"),
+        ("--optim.swa-lr ignored", "schedules", "if config.swa_lr is None:", "if True:"),
+        ("--optim.clip-value ignored", "optimizers", "if config.clip_value:", "if False:"),
+    )),
 ))  # fmt: skip

@@ -219,4 +219,10 @@ RUNS = listed("jaxvit.runs", (
         ("the planned steps reported after an early end", "recorder",
          '"steps": int(state.step),', '"steps": self._plan.total_steps,'),
     )),
+    ("tests/tasks/test_resnet_runs.py", (
+        ("SWA without batch statistics of its own", "recorder",
+         "self._refresh(state.averages, self._data.train)", "state.averages"),
+        ("batch statistics of the validation images", "recorder",
+         "self._refresh(state.averages, self._data.train)", "self._refresh(state.averages, self._data.val)"),
+    )),
 ))  # fmt: skip

@@ -81,4 +81,9 @@ TASKS = listed("jaxvit.tasks", (
         ("statistics neither averaged nor saved with the weights", "classification",
          "weights=joined,", "weights=lambda params, extra: params,"),
     )),
+    ("tests/optim/test_swa.py", (
+        ("batch statistics with a share of the running ones", "classification",
+         "jax.tree.map(jnp.zeros_like, extra)", "extra"),
+        ("batch statistics times the momentum", "classification", "lambda x: x / MOMENTUM", "lambda x: x"),
+    )),
 ))  # fmt: skip

@@ -79,7 +79,7 @@ TRAINING = listed("jaxvit.training", (
         ("pmap for a task that does not gather", "steps", "task.couples and task.axis != AXIS", "False"),
         ("scores that are no sums left out", "evaluate", "if task.probe is not None:", "if False:"),
         ("what is averaged is the parameters alone", "steps",
-         "task.weights(params, extra), average_decay", "task.weights(params, state.extra), average_decay"),
+         "task.weights(params, extra), decay", "task.weights(params, state.extra), decay"),
         ("no assertion that a step keeps its types", "steps",
          "chex.assert_trees_all_equal_shapes_and_dtypes(state, new)", "pass"),
     )),
@@ -103,5 +103,14 @@ TRAINING = listed("jaxvit.training", (
     ("tests/tasks/test_resnet_runs.py", (
         ("what a model carries drawn anew for pretrained weights", "state",
          "_replaced(extra, pretrained[1])", "extra"),
+    )),
+    ("tests/optim/test_swa.py", (
+        ("the first epochs averaged too", "fit", "range(first + 1, plan.epochs + 1)", "range(1, plan.epochs + 1)"),
+        ("the last epoch not averaged", "fit", "range(first + 1, plan.epochs + 1)", "range(first + 1, plan.epochs)"),
+        ("batch statistics of the last batch alone", "evaluate",
+         "jax.tree.map(jnp.add, sums, statistics(weights, batch, number))", "statistics(weights, batch, number)"),
+        ("the sum of batch statistics for their mean", "evaluate", "(x / number)", "(x / 1)"),
+        ("statistics of one batch too few", "evaluate", "islice(batches, -(-len(split) // batch_size))",
+         "islice(batches, len(split) // batch_size)"),
     )),
 ))  # fmt: skip

@@ -79,6 +79,16 @@ def test_a_damaged_cache_is_decoded_again(tmp_path, file, damage):
     assert len(calls) == 10
 
 
+def test_the_same_bytes_in_another_shape_are_decoded_again(tmp_path):
+    calls = []
+    first = np.array(load_pixels(counting_examples(calls), Geometry(4), 3, tmp_path).pixels)
+    (entry,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    np.save(entry / "pixels.npy", first.reshape(len(first), 2, 8, 3))
+    again = load_pixels(counting_examples(calls), Geometry(4), 3, tmp_path)
+    np.testing.assert_array_equal(again.pixels, first)
+    assert len(calls) == 10
+
+
 def test_a_partial_cache_of_a_killed_process_is_not_used(tmp_path):
     calls = []
     load_pixels(counting_examples(calls), Geometry(4), 3, tmp_path)
