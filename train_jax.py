@@ -47,13 +47,13 @@ def train(
     state = devices.create(create, task.pretrained)
     step = compile_train_step(task, devices, config, average_decay(config.optim, plan))
     score = make_score(task, devices, config.batch_size, config.seed)
-    refresh = make_refresh(task, devices, config.batch_size, config.seed)
+    refresh = make_refresh(task, devices, config.seed)
     announce(console, name, config, state.params, data, plan, devices.count, task.notes)
 
     # Fit: log every few steps; validate and save at every epoch's end. Then report.
-    with Recorder(run, task, config, plan, data, score, refresh, console) as recorder:
+    with Recorder(run, task, config, plan, data, devices, score, refresh, console) as recorder:
         state = recorder.resume(state)
-        batches = recorder.batches(devices, start_step=int(state.step))
+        batches = recorder.batches(start_step=int(state.step))
         state, compile_sec = recorder.around(partial(fit, state, step, batches, plan))
         return recorder.report(name, state, compile_sec, began)
 

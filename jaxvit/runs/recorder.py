@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ class Recorder:
       config: of the run.
       plan: its steps and epochs.
       data: its three splits.
+      devices: where batches are placed.
       score, refresh: see jaxvit.training.evaluate.make_score and make_refresh.
       console: where progress is shown.
 
@@ -62,12 +64,13 @@ class Recorder:
         config: Config,
         plan: Plan,
         data: Dataset,
+        devices: Devices,
         score: Score,
         refresh: Refresh,
         console: Console,
     ):
         self._run, self._task, self._config, self._plan = run, task, config, plan
-        self._data, self._score, self._refresh = data, score, refresh
+        self._data, self._devices, self._score, self._refresh = data, devices, score, refresh
         self._say = say_on(console)
         self._estimated = False
         self._trackers = Trackers(config, run.path, self._say)
@@ -131,9 +134,9 @@ class Recorder:
             )
         return state
 
-    def batches(self, devices: Devices, start_step: int) -> Iterator[Batch]:
+    def batches(self, start_step: int) -> Iterator[Batch]:
         """The training batches from a step on, placed on the devices ahead of their use."""
-        config = self._config
+        config, devices = self._config, self._devices
         host = train_batches(
             self._data.train,
             config.batch_size,
@@ -195,7 +198,8 @@ class Recorder:
     def _on_epoch(self, step: int, state: TrainState) -> TrainState:
         epoch = self._plan.epoch_of(step)
         if averages_epochs(self._config.optim, self._plan, step):
-            state = state._replace(averages=self._refresh(state.averages, self._data.train))
+            first_epoch = islice(self.batches(0), self._plan.end_of(1))
+            state = state._replace(averages=self._refresh(state.averages, first_epoch))
         weights = weights_of(self._task, state)
         metrics = prefixed("val", self._score(weights, self._data.val).metrics)
         self._log(step, epoch, metrics)

@@ -1,21 +1,19 @@
 """Scoring a split: every example exactly once, whatever the batch size; statistics for it."""
 
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvit.data.loader import train_batches
 from jaxvit.runtime.devices import Devices
 from jaxvit.shapes import Array
 from jaxvit.training.steps import make_score_step, step_keys
 from jaxvit.training.task import Batch, Counts, Evaluation, Extra, Outputs, Task, Weights
 
 Score = Callable[[Weights, Any], Evaluation]
-Refresh = Callable[[Weights, Any], Weights]
+Refresh = Callable[[Weights, Iterable[Batch]], Weights]
 
 
 def make_score(task: Task, devices: Devices, batch_size: int, seed: int) -> Score:
@@ -68,24 +66,21 @@ def zero_counts(task: Task, weights: Weights, batch: dict) -> Any:
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), counts)
 
 
-def make_refresh(task: Task, devices: Devices, batch_size: int, seed: int) -> Refresh:
-    """(weights on the devices, split) -> weights with statistics that are those of the split.
+def make_refresh(task: Task, devices: Devices, seed: int) -> Refresh:
+    """(weights on the devices, batches) -> weights with statistics that are those of the batches.
 
-    Each statistic is the mean over batches of what the batch gives. The batches, and the draws of
-    their augmentation, are those of the first epoch of training. A task without statistics keeps
-    its weights.
+    Each statistic is the mean over batches of what the batch gives, with the draws of the first
+    steps of training. A task without statistics keeps its weights.
 
     Args:
       task: whose weights.
       devices: where.
-      batch_size: a multiple of the number of devices.
-      seed: of the order and the draws.
+      seed: of the draws.
 
     Source: Izmailov et al. 2018, arXiv:1803.05407. Torch twin: torch.optim.swa_utils.update_bn.
     """
     if task.statistics is None:
-        return lambda weights, split: weights
-    own = devices.own_rows(batch_size)
+        return lambda weights, batches: weights
 
     def statistics(weights: Weights, batch: Batch, number: Array) -> Extra:
         key, _ = step_keys(seed, number)
@@ -97,11 +92,9 @@ def make_refresh(task: Task, devices: Devices, batch_size: int, seed: int) -> Re
 
     step = devices.compile_score(add)
 
-    def refresh(weights: Weights, split) -> Weights:
-        batches = train_batches(split, batch_size, seed, own=own, with_index=task.uses_index)
+    def refresh(weights: Weights, batches: Iterable[Batch]) -> Weights:
         counts = None
-        for host in islice(batches, -(-len(split) // batch_size)):
-            batch = devices.place_batch(host)
+        for batch in batches:
             if counts is None:
                 shapes = jax.eval_shape(statistics, weights, batch, jnp.int32(0))
                 zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)

@@ -107,7 +107,7 @@ FRONT = listed("", (
     )),
     ("tests/tasks/test_resnet_runs.py", (
         ("statistics ignore the seed", "train_jax",
-         "make_refresh(task, devices, config.batch_size, config.seed)", "make_refresh(task, devices, config.batch_size, 0)"),
+         "make_refresh(task, devices, config.seed)", "make_refresh(task, devices, 0)"),
         ("--optim.swa-start ignored by the step", "train_jax",
          "compile_train_step(task, devices, config, average_decay(config.optim, plan))",
          "compile_train_step(task, devices, config)"),

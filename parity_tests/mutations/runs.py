@@ -221,8 +221,8 @@ RUNS = listed("jaxvit.runs", (
     )),
     ("tests/tasks/test_resnet_runs.py", (
         ("SWA without batch statistics of its own", "recorder",
-         "self._refresh(state.averages, self._data.train)", "state.averages"),
-        ("batch statistics of the validation images", "recorder",
-         "self._refresh(state.averages, self._data.train)", "self._refresh(state.averages, self._data.val)"),
+         "self._refresh(state.averages, first_epoch)", "state.averages"),
+        ("batch statistics of a part of the images", "recorder", "self._plan.end_of(1))", "2)"),
+        ("batch statistics of other batches", "recorder", "islice(self.batches(0),", "islice(self.batches(step),"),
     )),
 ))  # fmt: skip

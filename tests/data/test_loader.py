@@ -83,6 +83,8 @@ def test_a_run_places_as_many_batches_ahead_as_asked(tmp_path, monkeypatch):
     _, config = parse(["--data.prefetch-batches", "5", "--out", str(tmp_path / "run")])
     data, plan = Dataset(("a",), *[numbered(8)] * 3), Plan(8, config.batch_size, 1)
     run, console = RunDirectory(config), make_console(quiet=True)
-    recorder = Recorder(run, blank_task(), config, plan, data, *[lambda *_: None] * 2, console)
-    next(recorder.batches(make_devices(config), start_step=0))
+    recorder = Recorder(
+        run, blank_task(), config, plan, data, make_devices(config), *[lambda *_: None] * 2, console
+    )
+    next(recorder.batches(start_step=0))
     assert len(placed) == 1 + 5

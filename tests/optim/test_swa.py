@@ -3,6 +3,7 @@
 import math
 import re
 from fractions import Fraction
+from itertools import islice
 
 import jax
 import jax.numpy as jnp
@@ -94,13 +95,14 @@ def test_statistics_are_computed_anew_as_by_torchs_update_bn(count):
     devices = Devices(Mesh(np.asarray(jax.devices()[:count]), (AXIS,)), "jit", False)
     params, extra = task.init(jax.random.key(0))
     extra = jax.tree.map(lambda x: x + 7.0, extra)  # from which nothing may come
-    refresh = make_refresh(task, devices, batch_size=8, seed=5)
-    found = refresh(devices.replicate(joined(params, extra)), split)
+    batches = list(islice(train_batches(split, 8, seed=5), 3))
+    refresh = make_refresh(task, devices, seed=5)
+    weights = devices.replicate(joined(params, extra))
+    found = refresh(weights, map(devices.place_batch, batches))
     norm = torch.nn.BatchNorm2d(3)
-    batches = train_batches(split, 8, 5)
     images = [
         torch.tensor((each["image"] / 255 - mean) / std, dtype=torch.float32).permute(0, 3, 1, 2)
-        for each, _ in zip(batches, range(3), strict=False)
+        for each in batches
     ]
     update_bn(images, norm)
     statistics = found["batch_stats"]["bn"]

@@ -336,7 +336,9 @@ def test_only_the_process_that_writes_has_trackers(main, tmp_path, monkeypatch):
     one = Split(np.zeros((1, 1, 1, 1), np.uint8), np.zeros(1, int), np.zeros(1, np.int32), ())
     data, plan = Dataset(("a",), one, one, one), Plan(1, 1, 1)
     run, console = RunDirectory(config), make_console(quiet=True)
-    recorder = Recorder(run, blank_task(), config, plan, data, *[lambda *_: None] * 2, console)
+    recorder = Recorder(
+        run, blank_task(), config, plan, data, None, *[lambda *_: None] * 2, console
+    )
     recorder._checkpoints = SimpleNamespace(save=None)  # of entering it
     recorder.around(lambda **_: (TrainState(0, {}, {}, (), None), 0.0))
     assert begun == [[]] * main

@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from itertools import islice
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ import train_jax
 from jaxvit.__main__ import main
 from jaxvit.config import AugmentConfig, Config, DataConfig, OptimConfig
 from jaxvit.data.datasets import load_dataset
+from jaxvit.data.loader import train_batches
 from jaxvit.interop import pretrained
 from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.saved_run import classify, load_run, read_config
@@ -186,9 +188,10 @@ def test_averaged_weights_are_scored_and_saved_with_statistics_of_their_own(plac
     config = read_config(places / "swa")
     data = load_dataset(config.data, 8, 1)
     devices = Devices(Mesh(np.asarray(jax.devices()), (AXIS,)), "jit", False)
-    refresh = make_refresh(make_task(config, data, 102, None), devices, 48, seed=3)
+    refresh = make_refresh(make_task(config, data, 102, None), devices, seed=3)
+    epoch = islice(train_batches(data.train, 48, 3), -(-len(data.train) // 48))
     emptied = weights | {"batch_stats": jax.tree.map(jnp.zeros_like, weights["batch_stats"])}
-    expected = flatten_dict(refresh(devices.replicate(emptied), data.train))
+    expected = flatten_dict(refresh(devices.replicate(emptied), map(devices.place_batch, epoch)))
     for path, leaf in flatten_dict(weights).items():
         np.testing.assert_allclose(leaf, expected[path], rtol=1e-5, atol=1e-6, err_msg=str(path))
 
