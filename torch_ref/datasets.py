@@ -68,15 +68,18 @@ class Digits(Dataset):
         return self.transform(self.images[index]), int(self.labels[index])
 
 
-def make_transform(img_size: int, mean: list[float], std: list[float], normalized: bool):
+def make_transform(
+    img_size: int, mean: list[float], std: list[float], normalized: bool, augmentation=None
+):
     """torchvision's Resize, ToTensor and, if `normalized`, Normalize: x' = (x - mean) / std.
 
     Args:
         img_size: height and width after resizing, in pixels.
         mean, std: one value per channel, for pixels in [0, 1].
         normalized: whether to normalise; otherwise pixels stay in [0, 1].
+        augmentation: takes the place of ToTensor: see torch_ref.augmentation.make_augmentation.
     """
-    steps = [transforms.Resize((img_size, img_size)), transforms.ToTensor()]
+    steps = [transforms.Resize((img_size, img_size)), augmentation or transforms.ToTensor()]
     if normalized:
         steps.append(transforms.Normalize(mean=mean, std=std))
     return transforms.Compose(steps)
@@ -92,6 +95,7 @@ def get_datasets(
     normalized: bool = True,
     mean: list[float] | None = None,
     std: list[float] | None = None,
+    augmentation=None,
 ) -> tuple[Dataset, Dataset, Dataset, list[str]]:
     """Training, validation and test sets, and the class names.
 
@@ -106,6 +110,7 @@ def get_datasets(
             jaxvit.
         normalized: whether images are normalised; otherwise they stay in [0, 1].
         mean, std: for each channel, of pixels in [0, 1]; None is the data set's own.
+        augmentation: of training images only: see make_transform.
 
     Returns:
         Three data sets of (image (C, img_size, img_size), class index), and the class names.
@@ -113,10 +118,13 @@ def get_datasets(
     Raises:
         DataError: Oxford-IIIT Pet is missing or incomplete, and cannot be downloaded.
     """
-    if name == "digits":
-        everything = Digits(
-            make_transform(img_size, mean or DIGITS_MEAN, std or DIGITS_STD, normalized)
-        )
+    small = name == "digits"
+    mean = mean or (DIGITS_MEAN if small else IMAGENET_MEAN)
+    std = std or (DIGITS_STD if small else IMAGENET_STD)
+    plain = make_transform(img_size, mean, std, normalized)
+    augmented = make_transform(img_size, mean, std, normalized, augmentation)
+    if small:
+        everything = Digits(plain)
         labels, names = everything.labels, [f"{n:04d}" for n in range(len(everything))]
         trainval_rows, test_rows = stratified_split(labels, names, DIGITS_TEST_FRACTION, 0)
         train, val = stratified_split(
@@ -126,15 +134,16 @@ def get_datasets(
             split_seed,
         )
         trainval = Subset(everything, trainval_rows)
+        trained = Subset(Digits(augmented), trainval_rows)
         test = Subset(everything, test_rows)
         class_names = [str(digit) for digit in range(10)]
     else:
-        transform = make_transform(img_size, mean or IMAGENET_MEAN, std or IMAGENET_STD, normalized)
         root = "data" if root is None else str(root)
         try:
             present = (Path(root) / "oxford-iiit-pet").is_dir()
-            trainval = OxfordIIITPet(root, "trainval", transform=transform, download=not present)
-            test = OxfordIIITPet(root, "test", transform=transform)
+            trainval = OxfordIIITPet(root, "trainval", transform=plain, download=not present)
+            trained = OxfordIIITPet(root, "trainval", transform=augmented)
+            test = OxfordIIITPet(root, "test", transform=plain)
         except (RuntimeError, OSError) as error:
             raise DataError(
                 f"no Oxford-IIIT Pet under {root}/oxford-iiit-pet, and it cannot be downloaded "
@@ -144,4 +153,4 @@ def get_datasets(
         labels = np.array(trainval._labels)
         train, val = stratified_split(labels, names, val_fraction or PETS_VAL_FRACTION, split_seed)
         class_names = trainval.classes
-    return Subset(trainval, train), Subset(trainval, val), test, class_names
+    return Subset(trained, train), Subset(trainval, val), test, class_names

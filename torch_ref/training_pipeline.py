@@ -27,11 +27,18 @@ from torchmetrics.classification import (
 )
 from torchvision.models import resnet18
 
+from torch_ref.augmentation import make_augmentation
 from torch_ref.cutmix import Cutmix
 from torch_ref.cutout import Cutout
 from torch_ref.datasets import get_datasets
 from torch_ref.mixup import Mixup
 from torch_ref.transformer import VisionTransformer
+
+# The options of torch_ref.augmentation.make_augmentation.
+AUGMENTATIONS = (
+    "pad", "flip_p", "rotate", "trivial", "rand_ops", "rand_magnitude", "brightness", "contrast",
+    "saturation", "hue", "jitter_p", "grey_p",
+)  # fmt: skip
 
 
 def get_dataloaders(
@@ -287,6 +294,16 @@ def parse(args: list[str] | None = None) -> argparse.Namespace:
     add("--mix", choices=["none", "mixup", "cutmix"], default="none")
     add("--mix-alpha", type=float, default=1.0)
     add("--cutout-length", type=int, default=0, help="pixels, one hole per image; 0 disables it")
+    add("--pad", type=int, default=0, help="black pixels around what crops are taken from")
+    add("--flip-p", type=float, default=0.0, help="probability of a horizontal flip")
+    add("--rotate", type=float, default=0.0, help="largest angle, in degrees")
+    add("--trivial", action="store_true", help="TrivialAugment (wide)")
+    add("--rand-ops", type=int, default=0, help="operations of RandAugment")
+    add("--rand-magnitude", type=int, default=9, help="their magnitude, 0 to 30")
+    for name in ("brightness", "contrast", "saturation", "hue"):
+        add(f"--{name}", type=float, default=0.0, help="of colour jitter")
+    add("--jitter-p", type=float, default=1.0, help="probability of colour jitter")
+    add("--grey-p", type=float, default=0.0, help="probability of a grey image")
     add("--img-size", type=int, help="default: 8 for digits, 224 for pets")
     add("--patch-size", type=int, help="default: 2 for digits, 16 for pets")
     add("--embed-dim", type=int, help="default: 64 for digits, 768 for pets")
@@ -331,6 +348,9 @@ def train(options: argparse.Namespace) -> dict[str, float]:
     torch.set_float32_matmul_precision("highest")
     began = time.perf_counter()
     num_classes, in_channels = (10, 1) if options.dataset == "digits" else (37, 3)
+    augmentation = make_augmentation(
+        options.img_size, **{name: getattr(options, name) for name in AUGMENTATIONS}
+    )
     loaders = get_dataloaders(
         options.batch_size,
         options.num_workers,
@@ -338,6 +358,7 @@ def train(options: argparse.Namespace) -> dict[str, float]:
         root=options.data,
         img_size=options.img_size,
         split_seed=options.split_seed,
+        augmentation=augmentation,
     )
     mix = {
         "none": lambda: None,

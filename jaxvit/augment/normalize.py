@@ -1,4 +1,4 @@
-"""Bytes to normalised floats."""
+"""Bytes to normalised floats, in two steps: to [0, 1], and to mean 0 and standard deviation 1."""
 
 import jax.numpy as jnp
 
@@ -23,5 +23,21 @@ def normalize(
       >>> normalize(jnp.array([[[[0], [255]]]], jnp.uint8), (0.5,), (0.25,)).ravel().tolist()
       [-2.0, 2.0]
     """
-    scaled = images.astype(jnp.float32) / 255.0
+    return standardize(from_bytes(images), mean, std)
+
+
+def from_bytes(images: UInt8[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+    """x / 255: in [0, 1], float32. Torch twin: torchvision.transforms.ToTensor."""
+    return images.astype(jnp.float32) / 255.0
+
+
+def to_bytes(images: Float[Array, "B H W C"]) -> UInt8[Array, "B H W C"]:
+    """The whole number nearest to 255 x, for x in [0, 1]: what from_bytes was given."""
+    return jnp.round(images * 255).astype(jnp.uint8)
+
+
+def standardize(
+    scaled: Float[Array, "B H W C"], mean: tuple[float, ...], std: tuple[float, ...]
+) -> Float[Array, "B H W C"]:
+    """(x - mean) / std, for x in [0, 1]. Torch twin: torchvision.transforms.Normalize."""
     return (scaled - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)

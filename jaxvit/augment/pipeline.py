@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvit.augment.boxes import Box
+from jaxvit.augment.colour import apply_colour_jitter, apply_grey, draw_colour_jitter, draw_grey
 from jaxvit.augment.cutmix import CutmixDraw, apply_cutmix, draw_cutmix
 from jaxvit.augment.cutout import apply_cutout, draw_cutout
 from jaxvit.augment.geometry import (
@@ -16,7 +17,11 @@ from jaxvit.augment.geometry import (
     draw_random_resized_crop,
 )
 from jaxvit.augment.mixup import MixupDraw, apply_mixup, draw_mixup
-from jaxvit.augment.normalize import normalize
+from jaxvit.augment.normalize import from_bytes, normalize, standardize, to_bytes
+from jaxvit.augment.rand_augment import apply_rand_augment, draw_rand_augment
+from jaxvit.augment.rotation import apply_rotation, draw_rotation
+from jaxvit.augment.shift import apply_shift, draw_shift
+from jaxvit.augment.trivial_augment import apply_trivial_augment, draw_trivial_augment
 from jaxvit.config import AugmentConfig
 from jaxvit.shapes import Array, Float, UInt8
 
@@ -31,9 +36,14 @@ def make_augment(
 ) -> Augment:
     """Composes the augmentations of a config into one function of a key and a batch.
 
-    The order is fixed: normalise, crop, flip, Cutout, Mixup, CutMix. Cutout comes after
-    normalisation, so a hole has the mean colour. If Mixup and CutMix are both on, each batch gets
-    one of them: see choose_one. An augmentation that is off is not in the compiled step.
+    The order is fixed, that of torchvision's recipes: resized crop, shift, flip, rotation,
+    TrivialAugment or RandAugment, colour jitter, grey, normalise, Cutout, Mixup, CutMix. Cutout
+    comes after normalisation, so a hole has the mean colour. If Mixup and CutMix are both on, each
+    batch gets one of them: see choose_one. An augmentation that is off is not in the compiled step.
+
+    What comes between the crop and Cutout is torchvision's of pixels in [0, 1] or of bytes, to
+    which a resized crop is rounded there. Where only crops and flips do, images are normalised
+    first: the same but for rounding, by which older runs would change.
 
     Args:
       config: see AugmentConfig.
@@ -56,15 +66,45 @@ def make_augment(
         batch_size, height, width, _ = images.shape
         # Each augmentation has its own key, so switching one off does not change other draws.
         key_crop, key_flip, key_cutout, key_mixup, key_cutmix, key_share = jax.random.split(key, 6)
-        batch = normalize(images, mean, std), targets
+        # fold_in of a number below 6 is one of those six.
+        key_pad, key_rotate, key_operations, key_jitter, key_grey = (
+            jax.random.fold_in(key, number) for number in range(6, 11)
+        )
+        scaled = from_bytes(images) if config.on_pixels else normalize(images, mean, std)
+        batch = scaled, targets
         if config.crop_scale != (1.0, 1.0):
             crop = draw_random_resized_crop(
                 key_crop, batch_size, height, width, config.crop_scale, config.crop_ratio
             )
             batch = apply_random_resized_crop(*batch, crop, size)
             height, width = batch[0].shape[1:3]
+        black = jnp.zeros(images.shape[-1])
+        if config.pad > 0:
+            shift = draw_shift(key_pad, batch_size, config.pad)
+            batch = apply_shift(*batch, shift, config.pad, black)
         if config.flip_p > 0:
             batch = apply_flip(*batch, draw_flip(key_flip, batch_size, config.flip_p))
+        if config.rotate > 0:
+            rotation = draw_rotation(key_rotate, batch_size, config.rotate)
+            batch = apply_rotation(*batch, rotation, black, config.rotate_interpolation)
+        if config.trivial:
+            draw = draw_trivial_augment(key_operations, batch_size)
+            batch = on_bytes(apply_trivial_augment, *batch, draw)
+        if config.rand_ops > 0:
+            draw = draw_rand_augment(
+                key_operations, batch_size, config.rand_ops, config.rand_magnitude
+            )
+            batch = on_bytes(apply_rand_augment, *batch, draw)
+        if config.jitters:
+            jitter = draw_colour_jitter(
+                key_jitter, batch_size, config.brightness, config.contrast, config.saturation,
+                config.hue, config.jitter_p,
+            )  # fmt: skip
+            batch = apply_colour_jitter(*batch, jitter)
+        if config.grey_p > 0:
+            batch = apply_grey(*batch, draw_grey(key_grey, batch_size, config.grey_p))
+        if config.on_pixels:
+            batch = standardize(batch[0], mean, std), targets
         if config.cutout_holes > 0:
             holes = draw_cutout(
                 key_cutout, batch_size, height, width, config.cutout_holes, config.cutout_length
@@ -86,6 +126,12 @@ def make_augment(
         return batch
 
     return augment
+
+
+def on_bytes(apply, images: Float[Array, "B H W C"], targets: Float[Array, "B K"], draw):
+    """An apply_<name> of bytes, for images in [0, 1]."""
+    changed, targets = apply(to_bytes(images), targets, draw)
+    return from_bytes(changed), targets
 
 
 def choose_one(

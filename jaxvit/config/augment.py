@@ -2,8 +2,9 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
-from jaxvit.config.checks import count, option, span, within
+from jaxvit.config.checks import count, option, require, span, within
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,26 @@ class AugmentConfig:
     # Range of the crop's width over its height.
     crop_ratio: tuple[float, float] = option((3 / 4, 4 / 3), span(0, math.inf, ""))
     flip_p: float = option(0.0, within(0, 1))  # Probability of a horizontal flip.
+    # Random crops of the image's size from the image with this many black pixels on every side, as
+    # 4 for CIFAR-10; 0 disables them.
+    pad: int = option(0, count(0, 4096))
+    # Rotation about the centre by an angle in [-rotate, rotate] degrees; 0 disables it.
+    rotate: float = option(0.0, within(0, 180))
+    # How a rotated image is read: the nearest pixel, or the mean of four.
+    rotate_interpolation: Literal["nearest", "bilinear"] = "nearest"
+    # TrivialAugment (wide): one of 14 operations for each image, of random strength.
+    trivial: bool = False
+    # RandAugment: operations for each image, of the same 14; 0 disables it.
+    rand_ops: int = option(0, count(0, 100))
+    rand_magnitude: int = option(9, count(0, 30))  # Their strength, of 30.
+    # Colour jitter: factors in [1 - x, 1 + x] for the first three, and turns of the hue circle in
+    # [-hue, hue]; 0 disables each.
+    brightness: float = option(0.0, within(0, 100))
+    contrast: float = option(0.0, within(0, 100))
+    saturation: float = option(0.0, within(0, 100))
+    hue: float = option(0.0, within(0, 0.5))
+    jitter_p: float = option(1.0, within(0, 1))  # Probability of colour jitter for an image.
+    grey_p: float = option(0.0, within(0, 1))  # Probability that an image is made grey.
     # Cutout: squares in each image that are filled with the mean colour; 0 disables it.
     cutout_holes: int = option(0, count(0, 1000))
     cutout_length: int = option(16, count(1, 4096))  # Side of such a square, in pixels.
@@ -25,3 +46,37 @@ class AugmentConfig:
     cutmix_p: float = option(0.5, within(0, 1))  # Probability of CutMix for a sample.
     # If Mixup and CutMix are both enabled, a batch gets CutMix with this probability, else Mixup.
     cutmix_share: float = option(0.5, within(0, 1))
+
+    @property
+    def jitters(self) -> bool:
+        """Whether colour jitter changes images."""
+        return self.jitter_p > 0 and any(
+            (self.brightness, self.contrast, self.saturation, self.hue)
+        )
+
+    @property
+    def on_pixels(self) -> bool:
+        """Whether an augmentation is enabled that works on pixels before normalisation."""
+        return self.jitters or any(
+            (self.pad, self.rotate, self.trivial, self.rand_ops, self.grey_p)
+        )
+
+    @property
+    def enabled(self) -> bool:
+        """Whether any augmentation is."""
+        return self.on_pixels or any(
+            (
+                self.crop_scale != (1.0, 1.0),
+                self.flip_p,
+                self.cutout_holes,
+                self.mixup_alpha,
+                self.cutmix_alpha,
+            )
+        )
+
+    def check(self) -> None:
+        require(
+            not (self.trivial and self.rand_ops),
+            f"--augment.trivial and --augment.rand-ops {self.rand_ops} draw from the same "
+            "operations: give only one of them",
+        )

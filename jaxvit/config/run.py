@@ -101,13 +101,21 @@ class Config:
             f"--data.stored-scale {self.data.stored_scale:g} is of use only to random crops: give "
             "--augment.crop-scale LOW HIGH too, or leave it out",
         )
-        augment = self.augment
-        drawn = (
-            augment.crop_scale != (1.0, 1.0), augment.flip_p, augment.cutout_holes,
-            augment.mixup_alpha, augment.cutmix_alpha,
-        )  # fmt: skip
+        augment, size = self.augment, self.model.img_size
         require(
-            not self.data.cache_features or not any(drawn),
+            size is None or augment.pad < size,
+            f"--augment.pad {augment.pad} can move the whole image out of sight: it must be less "
+            f"than --model.img-size {size}",
+        )
+        for name in ("saturation", "hue", "grey_p"):
+            value = getattr(augment, name)
+            require(
+                value == 0 or self.data.channels != 1,
+                f"--augment.{name.replace('_', '-')} {value:g} changes colours, and the images of "
+                f"--data.name {self.data.name} have none: set it to 0",
+            )
+        require(
+            not self.data.cache_features or not augment.enabled,
             "--data.cache-features computes the features of each image once, so it goes without "
             "augmentation: leave it out, or every --augment option",
         )
