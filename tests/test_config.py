@@ -8,6 +8,7 @@ import pytest
 
 from jaxvit.command_line import COMMON, fail, parse
 from jaxvit.config import (
+    AugmentConfig,
     IMAGENET_MEAN,
     IMAGENET_STD,
     OF_RESNET,
@@ -103,6 +104,18 @@ def test_pets_lab_has_the_labs_hyperparameters():
         ),
         (["--model.dropout", "nan"], "--model.dropout nan is out of range"),
         (["--augment.crop-scale", "0.9", "0.5"], "--augment.crop-scale 0.9 0.5 is not a range"),
+        (["--augment.pad", "-1"], "--augment.pad -1 is too small: it must be at least 0"),
+        (["--augment.pad", "8"], "the whole image out of sight: it must be less than --model.img"),
+        (["--augment.rotate", "181"], "--augment.rotate 181.0 is out of range"),
+        (["--augment.rotate-interpolation", "cubic"], "cubic"),
+        (["--augment.hue", "0.6"], "--augment.hue 0.6 is out of range: it must lie in [0, 0.5]"),
+        (["--augment.brightness", "-0.1"], "--augment.brightness -0.1 is out of range"),
+        (["--augment.jitter-p", "1.5"], "--augment.jitter-p 1.5 is out of range"),
+        (["--augment.rand-ops", "101"], "--augment.rand-ops 101 is too large"),
+        (["--augment.rand-magnitude", "31"], "--augment.rand-magnitude 31 is too large"),
+        (["--augment.trivial", "--augment.rand-ops", "2"], "give only one of them"),
+        (["--augment.saturation", "0.2"], "--augment.saturation 0.2 changes colours, and the"),
+        (["--augment.grey-p", "0.2"], "--data.name digits have none: set it to 0"),
         (["--optim.lr", "-1"], "--optim.lr -1.0 must be finite and above 0"),
         (["--seed", "-1"], "--seed -1 is out of range"),
         (["--data.std", "nan"], "--data.std nan must be finite and above 0"),
@@ -274,3 +287,18 @@ def test_a_full_device_is_one_line_with_remedies_and_a_bug_is_not(capsys):
 def test_a_configuration_is_the_same_after_json():
     for config in PRESETS.values():
         assert config_from_dict(Config, json.loads(json.dumps(asdict(config)))) == config
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"crop_scale": (0.5, 1.0)}, {"flip_p": 0.5}, {"pad": 2}, {"rotate": 5.0}, {"trivial": True},
+        {"rand_ops": 1}, {"brightness": 0.1}, {"contrast": 0.1}, {"saturation": 0.1}, {"hue": 0.1},
+        {"grey_p": 0.1}, {"cutout_holes": 1}, {"mixup_alpha": 0.1}, {"cutmix_alpha": 0.1},
+    ],
+    ids=lambda option: next(iter(option)),
+)  # fmt: skip
+def test_cached_features_go_without_any_augmentation(option):
+    config = replace(PRESETS["probe"], augment=AugmentConfig(**option))
+    with pytest.raises(UserError, match="goes without augmentation"):
+        config.check()

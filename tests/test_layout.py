@@ -11,7 +11,7 @@ from parity_tests.mutations import MUTATIONS
 ROOT = Path(__file__).resolve().parent.parent
 # Files of torch_ref whose counterpart in jaxvit is several modules or has another form.
 WITHOUT_A_TWIN = {
-    "training_pipeline", "demonstration", "speed", "convert",
+    "training_pipeline", "augmentation", "demonstration", "speed", "convert",
     "finetune/models", "finetune/soup", "finetune/training",
 }  # fmt: skip
 

@@ -114,6 +114,9 @@ augmentations = st.fixed_dictionaries(
     {
         "crop_scale": st.sampled_from([(1.0, 1.0), (0.01, 1.0), (0.5, 0.5)]),
         "flip_p": st.sampled_from([0.0, 0.5, 1.0]),
+        "rotate": st.sampled_from([0.0, 30.0]),
+        "rand_ops": st.integers(0, 2),
+        "brightness": st.sampled_from([0.0, 0.4]),
         "cutout_holes": st.integers(0, 2),
         "cutout_length": st.integers(1, 20),  # larger than the image, too
         "mixup_alpha": st.sampled_from([0.0, 0.2, 1e6]),

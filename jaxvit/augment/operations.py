@@ -108,9 +108,11 @@ def colour(image: UInt8[Array, "H W C"], magnitude: Array) -> UInt8[Array, "H W 
 
 def contrast(image: UInt8[Array, "H W C"], magnitude: Array) -> UInt8[Array, "H W C"]:
     """Blend with the mean grey of the image."""
-    total = grey(image).sum(dtype=jnp.int32)  # exact to 2,900 x 2,900 pixels
-    mean = total.astype(jnp.float32) / jnp.float32(image.shape[0] * image.shape[1])
-    # The barrier keeps the compiler from rounding this product and its sum as one.
+    total = grey(image).sum(dtype=jnp.int32)  # exact up to 2,900 x 2,900 pixels
+    # The barriers keep the compiler from dividing by way of 1 / n, and from rounding the last
+    # product and its sum as one.
+    number = jax.lax.optimization_barrier(jnp.float32(image.shape[0] * image.shape[1]))
+    mean = total.astype(jnp.float32) / number
     return blend(image, jax.lax.optimization_barrier(mean * -magnitude), magnitude)
 
 
@@ -130,12 +132,14 @@ def sharpness(image: UInt8[Array, "H W C"], magnitude: Array) -> UInt8[Array, "H
     return blend(image, product(smooth, -magnitude), magnitude)
 
 
-def blend(image: UInt8[Array, "H W C"], rest: Array, magnitude: Array) -> UInt8[Array, "H W C"]:
+def blend(
+    image: UInt8[Array, "H W C"], rest: Array | float, magnitude: Array
+) -> UInt8[Array, "H W C"]:
     """(1 + m) image + rest, cut to [0, 255] and then to whole numbers."""
     return jnp.clip(product(image, 1 + magnitude) + rest, 0, 255).astype(jnp.uint8)
 
 
-def product(pixels: UInt8[Array, "..."], factor: Float[Array, ""]) -> Float[Array, "..."]:
+def product(pixels: UInt8[Array, "..."], factor: Array | float) -> Float[Array, "..."]:
     """pixels factor, rounded to float32 before anything is added to it.
 
     The factor is 24 bits times a power of two. The bits times a byte are a whole number below 2^32,
@@ -248,9 +252,12 @@ def magnitude_table(
 
 
 def linspace(first: float, last: float) -> np.ndarray:
-    """LEVELS values in equal steps, rounded as torch.linspace rounds them: from the nearer end."""
+    """LEVELS values in equal steps, to the bit those of torch.linspace.
+
+    It counts steps of float32 from the nearer end, and rounds a product and its sum as one.
+    """
     first, last = np.float32(first), np.float32(last)
-    step = (last - first) / np.float32(LEVELS - 1)
-    places = np.arange(LEVELS, dtype=np.float32)
+    step = np.float64((last - first) / np.float32(LEVELS - 1))
+    places = np.arange(LEVELS)
     from_last = last - step * (LEVELS - 1 - places)
     return np.where(places < LEVELS // 2, first + step * places, from_last).astype(np.float32)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxvit.augment.colour import apply_colour_jitter, apply_grey, draw_colour_jitter, draw_grey
 from jaxvit.augment.cutmix import apply_cutmix, draw_cutmix
 from jaxvit.augment.cutout import apply_cutout, draw_cutout
 from jaxvit.augment.geometry import (
@@ -17,8 +18,12 @@ from jaxvit.augment.geometry import (
     draw_random_resized_crop,
 )
 from jaxvit.augment.mixup import apply_mixup, draw_mixup
-from jaxvit.augment.normalize import normalize
+from jaxvit.augment.normalize import from_bytes, normalize, standardize, to_bytes
 from jaxvit.augment.pipeline import make_augment
+from jaxvit.augment.rand_augment import apply_rand_augment, draw_rand_augment
+from jaxvit.augment.rotation import apply_rotation, draw_rotation
+from jaxvit.augment.shift import apply_shift, draw_shift
+from jaxvit.augment.trivial_augment import apply_trivial_augment, draw_trivial_augment
 from jaxvit.config import AugmentConfig
 from jaxvit.objectives.targets import smooth_labels
 
@@ -78,6 +83,97 @@ def test_each_augmentation_alone_is_its_draw_applied_to_normalised_images(name):
     expected = expected_batch(name, jax.random.key(1), normalize(images, MEAN, STD), targets)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+ON_PIXELS = {
+    "pad": {"pad": 4},
+    "rotate": {"rotate": 20.0, "rotate_interpolation": "bilinear"},
+    "trivial": {"trivial": True},
+    "rand": {"rand_ops": 2, "rand_magnitude": 20},
+    "jitter": {
+        "brightness": 0.4, "contrast": 0.3, "saturation": 0.2, "hue": 0.1, "jitter_p": 0.7,
+    },
+    "grey": {"grey_p": 0.5},
+}  # fmt: skip
+
+
+def changed_pixels(name, key, pixels, targets):
+    """Pixels in [0, 1] after one augmentation, drawn with the key that the pipeline gives it."""
+    size, black = len(pixels), jnp.zeros(3)
+    key = jax.random.fold_in(
+        key, {"pad": 6, "rotate": 7, "trivial": 8, "rand": 8, "jitter": 9, "grey": 10}[name]
+    )
+    if name in ("trivial", "rand"):
+        apply, draw = {
+            "trivial": (apply_trivial_augment, lambda: draw_trivial_augment(key, size)),
+            "rand": (apply_rand_augment, lambda: draw_rand_augment(key, size, 2, 20)),
+        }[name]
+        return from_bytes(apply(to_bytes(pixels), targets, draw())[0])
+    apply, draw, *more = {
+        "pad": (apply_shift, lambda: draw_shift(key, size, 4), 4, black),
+        "rotate": (apply_rotation, lambda: draw_rotation(key, size, 20.0), black, "bilinear"),
+        "jitter": (
+            apply_colour_jitter, lambda: draw_colour_jitter(key, size, 0.4, 0.3, 0.2, 0.1, 0.7)
+        ),
+        "grey": (apply_grey, lambda: draw_grey(key, size, 0.5)),
+    }[name]  # fmt: skip
+    return apply(pixels, targets, draw(), *more)[0]
+
+
+@pytest.mark.parametrize("name", ON_PIXELS)
+def test_each_augmentation_of_pixels_comes_before_normalisation(name):
+    images, targets = batch()
+    config, key = AugmentConfig(**ON_PIXELS[name]), jax.random.key(1)
+    found, same = make_augment(config, MEAN, STD)(key, images, targets)
+    pixels = changed_pixels(name, key, from_bytes(images), targets)
+    assert not np.allclose(pixels, from_bytes(images), atol=0.05)
+    np.testing.assert_allclose(found, standardize(pixels, MEAN, STD), atol=2e-5)
+    np.testing.assert_array_equal(same, targets)
+
+
+def test_together_they_come_in_the_order_of_torchvisions_recipes():
+    """Crop, shift, flip, rotation, operations, jitter, grey, normalisation, Cutout."""
+    images, targets = batch()
+    names = ("pad", "rotate", "trivial", "jitter", "grey")
+    options = {k: v for name in names for k, v in ON_PIXELS[name].items()}
+    config = AugmentConfig(
+        crop_scale=(0.3, 1.0), flip_p=0.5, cutout_holes=2, cutout_length=3, **options
+    )
+    key = jax.random.key(3)
+    found, _ = make_augment(config, MEAN, STD)(key, images, targets)
+    pixels = expected_batch("crop_scale", key, from_bytes(images), targets)[0]
+    pixels = changed_pixels("pad", key, pixels, targets)
+    pixels = expected_batch("flip_p", key, pixels, targets)[0]
+    for name in names[1:]:
+        pixels = changed_pixels(name, key, pixels, targets)
+    expected, _ = expected_batch("cutout_holes", key, standardize(pixels, MEAN, STD), targets)
+    # Rounding before TrivialAugment's bytes can decide about one of them.
+    assert (np.abs(np.asarray(found - expected)) > 1e-4).mean() < 0.01
+
+
+def test_no_augmentation_takes_the_key_of_another():
+    key = jax.random.key(5)
+    keys = [*jax.random.split(key, 6), *(jax.random.fold_in(key, n) for n in range(6, 11))]
+    assert len({tuple(jax.random.key_data(each).tolist()) for each in keys}) == 11
+
+
+@pytest.mark.parametrize("name", ["pad", "rotate", "trivial", "rand", "jitter"])
+def test_images_of_a_batch_and_batches_are_drawn_for_one_by_one(name):
+    images = jnp.broadcast_to(batch()[0][:1], (12, 12, 20, 3))
+    augment = make_augment(AugmentConfig(**ON_PIXELS[name]), MEAN, STD)
+    first, second = (augment(jax.random.key(k), images, jnp.eye(12))[0] for k in (0, 1))
+    assert len(np.unique(np.asarray(first).reshape(12, -1), axis=0)) >= 5
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("name", ON_PIXELS)
+def test_images_of_one_channel_are_augmented_too(name):
+    images = batch()[0][..., :1]
+    augment = make_augment(AugmentConfig(**ON_PIXELS[name]), (0.5,), (0.2,))
+    out, _ = augment(jax.random.key(0), images, jnp.eye(7))
+    assert out.shape == images.shape
+    unchanged = np.allclose(out, normalize(images, (0.5,), (0.2,)), atol=1e-5)
+    assert unchanged == (name == "grey")
 
 
 def test_a_cutout_hole_has_the_mean_colour():

@@ -31,6 +31,7 @@ EVERYTHING = AugmentConfig(
     mixup_alpha=0.4,
     cutmix_alpha=1.0,
 )
+ON_PIXELS = AugmentConfig(pad=1, rotate=20, trivial=True, contrast=0.3, hue=0.1, grey_p=0.3)
 
 
 def on(num_devices: int, mode: str = "jit", shard_params: bool = False) -> Devices:
@@ -84,6 +85,12 @@ def test_four_devices_give_the_gradients_and_losses_of_one(mode):
     """With every augmentation on: partners are found across devices."""
     expected = gradients_and_losses(1, "jit", EVERYTHING, dropout=0.0)
     assert_same(gradients_and_losses(4, mode, EVERYTHING, dropout=0.0), expected)
+
+
+@pytest.mark.parametrize("mode", ["jit", "pmap"])
+def test_four_devices_augment_pixels_as_one(mode):
+    expected = gradients_and_losses(1, "jit", ON_PIXELS, dropout=0.0)
+    assert_same(gradients_and_losses(4, mode, ON_PIXELS, dropout=0.0), expected)
 
 
 def test_sharded_parameters_give_the_gradients_and_losses_of_one_device():
