@@ -8,10 +8,10 @@ import pytest
 
 from jaxvit.command_line import COMMON, fail, parse
 from jaxvit.config import (
-    AugmentConfig,
     IMAGENET_MEAN,
     IMAGENET_STD,
     OF_RESNET,
+    AugmentConfig,
     Config,
     InitConfig,
     ModelConfig,

@@ -9,19 +9,27 @@ from scipy import stats
 from torchvision import transforms
 
 from jaxvit.augment.boxes import Box
+from jaxvit.augment.colour import apply_colour_jitter, draw_colour_jitter
 from jaxvit.augment.cutmix import CutmixDraw, apply_cutmix, box_sides, draw_cutmix
 from jaxvit.augment.cutout import apply_cutout, draw_cutout
 from jaxvit.augment.geometry import draw_flip, draw_random_resized_crop
 from jaxvit.augment.mixup import MixupDraw, apply_mixup, draw_mixup
+from jaxvit.augment.operations import SIGNED, OperationDraw
+from jaxvit.augment.rand_augment import apply_rand_augment
+from jaxvit.augment.rotation import RotationDraw, apply_rotation, draw_rotation
+from jaxvit.augment.shift import ShiftDraw, apply_shift, draw_shift
+from jaxvit.augment.trivial_augment import apply_trivial_augment, draw_trivial_augment
 from jaxvit.objectives.targets import smooth_labels
 from parity_tests.comparison import REPLAY, max_difference, to_nchw, to_nhwc
 from parity_tests.evidence import Evidence, Row, at_most, equal, same_distribution
+from parity_tests.torchvision_draws import colour_draw, operation_draw, recorded
 from torch_ref.cutmix import Cutmix
 from torch_ref.cutout import Cutout
 from torch_ref.mixup import Mixup
 
 TITLE = "Augmentation: recorded draws replayed, and the distributions of the draws"
-LEVEL = 0.01 / 20  # significance level .01, divided among at most twenty tests
+LEVEL = 0.01 / 30  # significance level .01, divided among at most thirty tests
+ROTATION = COLOUR = 2e-5  # positions, and hues of nearly grey pixels, have errors that grow
 HEIGHT, WIDTH, BATCH = 40, 60, 16
 
 
@@ -33,6 +41,7 @@ def measure(quick: bool) -> Evidence:
         + cutmix_distributions(draws)
         + cutout_distributions(draws)
         + crop_distributions(draws)
+        + pixel_distributions(draws)
     )
 
 
@@ -71,7 +80,59 @@ def replays() -> list[Row]:
     cut = torch.stack([cutout.apply(x, h) for x, h in zip(images, holes, strict=True)])
     edges = jnp.asarray(torch.stack(holes).int().numpy())
     found = apply_cutout(to_nhwc(images), targets, Box(*jnp.moveaxis(edges, 2, 0)))
-    return rows + compared("Cutout", found, (cut, F.one_hot(labels, 5)))
+    rows += compared("Cutout", found, (cut, F.one_hot(labels, 5)))
+    return rows + pixel_replays(torch.rand(BATCH, 3, 24, 24), targets)
+
+
+def pixel_replays(images: torch.Tensor, targets) -> list[Row]:
+    """Augmentations before normalisation, of pixels in [0, 1] and of bytes."""
+    shifted, corners = [], []
+    for image in images:
+        padded = transforms.functional.pad(image, [4])
+        corners.append(transforms.RandomCrop.get_params(padded, (24, 24)))
+        shifted.append(transforms.functional.crop(padded, *corners[-1]))
+    draw = ShiftDraw(*jnp.asarray(corners, jnp.int32).T[:2])
+    found, _ = apply_shift(to_nhwc(images), targets, draw, 4, jnp.zeros(3))
+    rows = [at_most("shift replayed", "difference", max_difference(to_nchw(found),
+            torch.stack(shifted)), 0)]  # fmt: skip
+
+    angles = [transforms.RandomRotation.get_params([-35.0, 35.0]) for _ in images]
+    turned = torch.stack([
+        transforms.functional.rotate(image, angle, transforms.InterpolationMode.BILINEAR, fill=0)
+        for image, angle in zip(images, angles, strict=True)
+    ])  # fmt: skip
+    draw = RotationDraw(jnp.asarray(angles, jnp.float32))
+    found, _ = apply_rotation(to_nhwc(images), targets, draw, jnp.zeros(3), "bilinear")
+    rows.append(at_most("rotation replayed", "difference", max_difference(to_nchw(found), turned),
+                        ROTATION))  # fmt: skip
+
+    jitter = transforms.RandomApply([transforms.ColorJitter(0.6, 0.5, 0.4, 0.2)], 0.8)
+    changed, draws = [], []
+    for image in images:
+        with recorded() as drawn:
+            changed.append(jitter(image))
+        draws.append(drawn)
+    found, _ = apply_colour_jitter(to_nhwc(images), targets, colour_draw(draws, 0.8))
+    rows.append(at_most("colour jitter replayed", "difference",
+                        max_difference(to_nchw(found), torch.stack(changed)), COLOUR))  # fmt: skip
+
+    pixels = (images * 255).to(torch.uint8).repeat(8, 1, 1, 1)
+    for name, transform, apply, level in (
+        ("TrivialAugment", transforms.TrivialAugmentWide(), apply_trivial_augment, None),
+        ("RandAugment", transforms.RandAugment(1, 17), apply_rand_augment, 17),
+    ):
+        changed, draws = [], []
+        for image in pixels:
+            with recorded() as drawn:
+                changed.append(transform(image))
+            draws.append(drawn)
+        draw = operation_draw(draws, level)
+        if level is not None:
+            draw = OperationDraw(*(x[None] for x in draw))
+        found, _ = apply(to_nhwc(pixels), jnp.tile(targets, (8, 1)), draw)
+        differing = int((to_nchw(found) != torch.stack(changed).numpy()).sum())
+        rows.append(equal(f"{name} replayed", "differing bytes", differing))
+    return rows
 
 
 def compared(name: str, found, expected) -> list[Row]:
@@ -213,4 +274,52 @@ def crop_distributions(draws: int) -> list[Row]:
             for i, name in enumerate(("top", "left", "height", "width"))
         ),
         chi_squared("flip: applied", flips, their_flips, 2),
+    ]
+
+
+def pixel_distributions(draws: int) -> list[Row]:
+    torch.manual_seed(5)
+    number = draws * BATCH
+    shift = draw_shift(jax.random.key(6), number, 4)
+    image = torch.zeros(3, 28, 28)  # padded by 4
+    theirs = np.array([transforms.RandomCrop.get_params(image, (20, 20)) for _ in range(number)])
+    angles = draw_rotation(jax.random.key(7), number, 20.0).degrees
+    turns = [transforms.RandomRotation.get_params([-20.0, 20.0]) for _ in range(number)]
+    jitter = transforms.ColorJitter(0.4, 1.5, 0.2, 0.1)
+    ranges = (jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)
+    changes = [jitter.get_params(*ranges) for _ in range(number)]
+    ours = draw_colour_jitter(jax.random.key(8), number, 0.4, 1.5, 0.2, 0.1)
+    places = 4 ** np.arange(4)
+    trivial = draw_trivial_augment(jax.random.key(9), number)
+    transform, pixel, found = transforms.TrivialAugmentWide(), torch.zeros(3, 3, 3).byte(), []
+    for _ in range(number):
+        with recorded() as drawn:
+            transform(pixel)
+        found.append(drawn)
+    drawn = operation_draw(found)
+    levelled = [np.isin(np.asarray(x.operation), np.arange(1, 12)) for x in (trivial, drawn)]
+    signed = [SIGNED[np.asarray(x.operation)] for x in (trivial, drawn)]
+    return [
+        chi_squared("shift: top", shift.top, theirs[:, 0], 9),
+        chi_squared("shift: left", shift.left, theirs[:, 1], 9),
+        kolmogorov_smirnov("rotation: angle", angles, turns),
+        *(
+            kolmogorov_smirnov(
+                f"jitter: {name}", getattr(ours, name), [change[1 + i] for change in changes]
+            )
+            for i, name in enumerate(("brightness", "contrast", "saturation", "hue"))
+        ),
+        chi_squared(
+            "jitter: order",
+            np.asarray(ours.order) @ places,
+            [change[0].numpy() @ places for change in changes],
+            256,
+        ),
+        chi_squared("TrivialAugment: operation", trivial.operation, drawn.operation, 14),
+        chi_squared(
+            "TrivialAugment: level", trivial.level[levelled[0]], drawn.level[levelled[1]], 31
+        ),
+        chi_squared(
+            "TrivialAugment: sign", trivial.negative[signed[0]], drawn.negative[signed[1]], 2
+        ),
     ]
