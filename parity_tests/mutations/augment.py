@@ -58,4 +58,98 @@ AUGMENT = listed("jaxvit.augment", (
          "outputs if inputs <= outputs else jnp.maximum(outputs, length)", "outputs"),
         ("flip upside down", "geometry", "images[:, :, ::-1]", "images[:, ::-1]"),
     )),
+    ("parity_tests/test_colour.py", (
+        ("hue not wrapped below 0", "colour", "hue = jnp.mod(hue + turn, 1)", "hue = jnp.clip(hue + turn, 0, 1)"),
+        ("hue turned the other way", "colour", "hue = jnp.mod(hue + turn, 1)", "hue = jnp.mod(hue - turn, 1)"),
+        ("jitter in a fixed order", "colour", "draw.order[position], branches", "position, branches"),
+        ("contrast about each pixel's grey", "colour",
+         "blend(x, grey(x).mean(axis=0).mean(), draw.contrast)", "blend(x, grey(x), draw.contrast)"),
+        ("factors up from 0", "colour", "max(0.0, 1 - strength), 1 + strength)", "0.0, 1 + strength)"),
+        ("jitter for all or none", "colour",
+         "applied = jax.random.bernoulli(keys[5], p, (batch_size,))",
+         "applied = jnp.broadcast_to(jax.random.bernoulli(keys[5], p), (batch_size,))"),
+    )),
+    ("parity_tests/test_shift.py", (
+        ("shifts never by the whole padding", "shift", "0, 2 * padding + 1)", "0, 2 * padding)"),
+        ("one key for rows and columns", "shift", "for each in keys)", "for each in (keys[0], keys[0]))"),
+        ("edge in place of the fill", "shift", "jnp.where(inside[..., None], shifted, fill)", "shifted"),
+    )),
+    ("parity_tests/test_rotation.py", (
+        ("rotation clockwise", "rotation", "angle = jnp.deg2rad(degrees)", "angle = -jnp.deg2rad(degrees)"),
+        ("angles of one sign", "rotation", "minval=-degrees", "minval=0.0"),
+    )),
+    ("parity_tests/test_operations.py", (
+        ("magnitude bins off by one", "operations", "LEVELS - 1 - places)", "LEVELS - places)"),
+        ("shear about the centre", "operations",
+         "(1, magnitude, magnitude * (image.shape[0] / 2))", "(1, magnitude, 0)"),
+        ("shear by the width's half", "operations", "(image.shape[1] / 2))", "(image.shape[0] / 2))"),
+        ("translations rounded", "operations", "(0, 1, -jnp.trunc(magnitude))", "(0, 1, -jnp.round(magnitude))"),
+        ("translated the other way", "operations", "(1, 0, -jnp.trunc(magnitude))", "(1, 0, jnp.trunc(magnitude))"),
+        ("moved pixels filled with grey", "operations", "inside[..., None], pixels, 0)", "inside[..., None], pixels, 128)"),
+        ("ties away from the even pixel", "operations",
+         "jnp.round(((halves + 1) * size - 1) / 2)", "jnp.floor(((halves + 1) * size - 1) / 2 + 0.5001)"),
+        ("blend rounded to nearest", "operations", "+ rest, 0, 255).astype(jnp.uint8)", "+ rest + 0.5, 0, 255).astype(jnp.uint8)"),
+        ("grey rounded to nearest", "operations", "(red + green + blue)", "(red + green + blue + 0.5)"),
+        ("smoothed to the border", "operations",
+         "image.at[1:-1, 1:-1].set(smooth)", "jnp.pad(smooth, ((1, 1), (1, 1), (0, 0)))"),
+        ("smoothed with an equal kernel", "operations", "total = 4 * whole", "total = 0 * whole"),
+        ("mean divided by way of its inverse", "operations", "mean = total.astype(jnp.float32) / number",
+         "mean = total.astype(jnp.float32) * (1 / number)"),
+        ("one bit too many posterised", "operations", "(8 - magnitude.astype", "(9 - magnitude.astype"),
+        ("solarised above the threshold only", "operations", "image >= magnitude", "image > magnitude"),
+        ("contrast stretched over channels", "operations", "f(image, axis=(0, 1))", "f(image)"),
+        ("stretch by one division", "operations", "255 * (1 / jnp.where(high > low, high - low, 1))",
+         "255 / jnp.where(high > low, high - low, 1)"),
+        ("equalised with the pixel's own count", "operations", "jnp.cumsum(counts) - counts", "jnp.cumsum(counts)"),
+        ("equalised with all pixels", "operations", "pixels.size - counts[pixels.max()]", "pixels.size"),
+        ("posterize has a sign", "operations", "OPERATIONS[1:10]", "OPERATIONS[1:11]"),
+        ("rows reach as far as columns", "rand_augment", "rows=reach * height", "rows=reach * width"),
+        ("TrivialAugment's narrow space", "trivial_augment", "degrees=135", "degrees=30"),
+        ("vmap on every machine", "per_image", "cpu=one_by_one", "cpu=jax.vmap(function)"),
+    )),
+    ("parity_tests/test_trivial_augment.py", (
+        ("one operation for a batch", "trivial_augment",
+         "jax.random.randint(keys[0], shape, 0, len(OPERATIONS))",
+         "jax.numpy.broadcast_to(jax.random.randint(keys[0], (), 0, len(OPERATIONS)), shape)"),
+        ("the strongest level is never drawn", "trivial_augment", "0, LEVELS)", "0, LEVELS - 1)"),
+        ("one key for operation and level", "trivial_augment", "keys[1], shape", "keys[0], shape"),
+        ("sign not drawn", "trivial_augment", "jax.random.bernoulli(keys[2], 0.5, shape)", "jax.random.bernoulli(keys[2], 0.0, shape)"),
+        ("sign not applied", "operations", "jnp.where(negated, -magnitude, magnitude)", "magnitude"),
+    )),
+    ("parity_tests/test_rand_augment.py", (
+        ("magnitude below what was asked", "rand_augment", "jnp.full(shape, magnitude)", "jnp.full(shape, magnitude - 1)"),
+        ("the same operations at every place", "rand_augment",
+         "jax.random.randint(keys[0], shape, 0, len(OPERATIONS))",
+         "jnp.broadcast_to(jax.random.randint(keys[0], (batch_size,), 0, len(OPERATIONS)), shape)"),
+        ("operations in reverse", "rand_augment", "jax.lax.scan(step, images, draw)", "jax.lax.scan(step, images, draw, reverse=True)"),
+    )),
+    ("tests/augment/test_augment.py", (
+        ("pixels augmented after normalisation", "pipeline",
+         "from_bytes(images) if config.on_pixels else normalize(images, mean, std)", "normalize(images, mean, std)"),
+        ("new keys that older draws have", "pipeline", "in range(6, 11)", "in range(1, 6)"),
+        ("flip before the shift's key", "pipeline", "draw_shift(key_pad", "draw_shift(key_flip"),
+        ("rotation always nearest", "pipeline", "black, config.rotate_interpolation)", "black)"),
+        ("shift filled with white", "pipeline", "black = jnp.zeros(", "black = jnp.ones("),
+        ("jitter's probability ignored", "pipeline", "config.hue, config.jitter_p,", "config.hue,"),
+        ("grey's probability ignored", "pipeline", "draw_grey(key_grey, batch_size, config.grey_p)", "draw_grey(key_grey, batch_size, 1.0)"),
+        ("RandAugment's magnitude ignored", "pipeline", "config.rand_ops, config.rand_magnitude", "config.rand_ops, 9"),
+        ("TrivialAugment ignored", "pipeline", "if config.trivial:", "if False:"),
+        ("bytes cut off, not rounded", "normalize", "jnp.round(images * 255)", "jnp.floor(images * 255)"),
+        ("hue of grey images turned", "colour", "    if image.shape[-1] == 1:\n        return image\n    red", "    red"),
+    )),
+    ("parity_tests/test_augmentation.py", (
+        ("rotation before the flip", "pipeline",
+         """        if config.flip_p > 0:
+            batch = apply_flip(*batch, draw_flip(key_flip, batch_size, config.flip_p))
+        if config.rotate > 0:
+            rotation = draw_rotation(key_rotate, batch_size, config.rotate)
+            batch = apply_rotation(*batch, rotation, black, config.rotate_interpolation)
+""",
+         """        if config.rotate > 0:
+            rotation = draw_rotation(key_rotate, batch_size, config.rotate)
+            batch = apply_rotation(*batch, rotation, black, config.rotate_interpolation)
+        if config.flip_p > 0:
+            batch = apply_flip(*batch, draw_flip(key_flip, batch_size, config.flip_p))
+"""),
+    )),
 ))  # fmt: skip
