@@ -62,6 +62,20 @@ def test_a_signal_saves_a_checkpoint_and_the_same_command_resumes(
     assert outcome(tmp_path / "run") == outcome(uninterrupted)
 
 
+def test_a_run_with_augmented_pixels_resumes_to_the_same_bits(
+    uninterrupted, tiny, tmp_path, monkeypatch
+):
+    options = ["--augment.pad", "2", "--augment.rotate", "20",
+               "--augment.contrast", "0.4", "--out"]  # fmt: skip
+    assert train_jax.main([*tiny, *options, str(tmp_path / "whole")]) == 0
+    with monkeypatch.context() as patch:
+        stop_at(patch, 15)
+        assert train_jax.main([*tiny, *options, str(tmp_path / "run")]) == 143
+    assert train_jax.main([*tiny, *options, str(tmp_path / "run")]) == 0
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+    assert outcome(tmp_path / "run")[0] != outcome(uninterrupted)[0]
+
+
 def full_at(monkeypatch, step: int) -> None:
     """Simulates a full disk from the checkpoint of that step on."""
     save = Checkpoints.save
