@@ -29,11 +29,13 @@ SPACES = {
 
 
 def pictures(height: int, width: int, channels: int) -> torch.Tensor:
-    """Noise, few values, a ramp, one colour, nearly one colour, and two values; bytes."""
+    """Noise, few values, ramps, one colour, nearly one colour, and two values; bytes."""
     torch.manual_seed(0)
     images = torch.randint(0, 256, (6, channels, height, width), dtype=torch.uint8)
     images[1] = images[1] // 64 * 50 + 30
-    images[2] = torch.linspace(20, 180, width).to(torch.uint8)
+    for channel, values in enumerate((110, 142, 64)[:channels]):  # stretches differ by rounding
+        ramp = torch.arange(height * width).remainder(values) + 20
+        images[2, channel] = ramp.reshape(height, width)
     images[3] = 77
     images[4], images[4, :, 1, 1] = 130, 131
     images[5] = (images[5] > 200) * 255

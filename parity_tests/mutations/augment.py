@@ -112,7 +112,6 @@ AUGMENT = listed("jaxvit.augment", (
          "jax.random.randint(keys[0], shape, 0, len(OPERATIONS))",
          "jax.numpy.broadcast_to(jax.random.randint(keys[0], (), 0, len(OPERATIONS)), shape)"),
         ("the strongest level is never drawn", "trivial_augment", "0, LEVELS)", "0, LEVELS - 1)"),
-        ("one key for operation and level", "trivial_augment", "keys[1], shape", "keys[0], shape"),
         ("sign not drawn", "trivial_augment", "jax.random.bernoulli(keys[2], 0.5, shape)", "jax.random.bernoulli(keys[2], 0.0, shape)"),
         ("sign not applied", "operations", "jnp.where(negated, -magnitude, magnitude)", "magnitude"),
     )),

@@ -176,6 +176,12 @@ def test_images_of_one_channel_are_augmented_too(name):
     assert unchanged == (name == "grey")
 
 
+def test_bytes_are_the_nearest_and_what_floats_were_made_of():
+    pixels = jnp.arange(256, dtype=jnp.uint8).reshape(1, 16, 16, 1)
+    for part in (-0.4, 0.0, 0.4):  # of a byte, as crops leave them
+        np.testing.assert_array_equal(to_bytes(from_bytes(pixels) + part / 255), pixels)
+
+
 def test_a_cutout_hole_has_the_mean_colour():
     config = AugmentConfig(cutout_holes=1, cutout_length=99)  # covers the image from any centre
     out, _ = make_augment(config, MEAN, STD)(jax.random.key(0), *batch())
