@@ -110,6 +110,11 @@ class ResNet(nn.Module):
     axis: str | None = None
     dtype: DTypeLike = jnp.float32
 
+    @property
+    def map_size(self) -> int:
+        """Height and width of the last stage's output: img_size halved 3 or 5 times, rounded up."""
+        return -(-self.img_size // 2 ** (3 if self.stem == "cifar" else 5))
+
     def setup(self):
         small = self.stem == "cifar"
         self.conv1 = Conv(WIDTHS[0], 3 if small else 7, 1 if small else 2, self.dtype)

@@ -46,15 +46,7 @@ class TransformerEncoderLayer(LayerOptions):
             )
 
         self.norm1 = LayerNorm(self.norm_eps)
-        self.attn = MultiHeadSelfAttention(
-            self.embed_dim,
-            self.num_heads,
-            self.dtype,
-            self.init_scheme,
-            self.qkv_bias,
-            self.attention_dropout,
-            self.projection_dropout,
-        )
+        self.attn = self.make_attention()
         self.norm2 = LayerNorm(self.norm_eps)
         self.mlp_0 = dense(self.embed_dim, hidden_dim)
         after_gelu = self.activation_dropout
@@ -66,6 +58,19 @@ class TransformerEncoderLayer(LayerOptions):
             self.ls2 = LayerScale(self.layer_scale)
         self.drop_path1 = DropPath(self.drop_path)
         self.drop_path2 = DropPath(self.drop_path)
+
+    @nn.nowrap
+    def make_attention(self) -> nn.Module:
+        """What mixes the tokens; another kind of layer has another (models/attention_blocks.py)."""
+        return MultiHeadSelfAttention(
+            self.embed_dim,
+            self.num_heads,
+            self.dtype,
+            self.init_scheme,
+            self.qkv_bias,
+            self.attention_dropout,
+            self.projection_dropout,
+        )
 
     def __call__(
         self, x: Float[Array, "B N D"], deterministic: bool = True

@@ -109,7 +109,7 @@ MODELS = listed("jaxvit.models", (
          "return y if bias is None else y + bias",
          "return y if bias is None else (y.astype(dtype) + bias.astype(dtype)).astype(jnp.float32)"),
     )),
-    ("parity_tests/test_resnet.py", (
+    ("parity_tests/survey/test_resnet.py", (
         ("biased running variance", "batch_norm", "batch_var * (n / max(1, n - 1))", "batch_var"),
         ("momentum the wrong way round", "batch_norm",
          "(1 - m) * mean.value + m * batch_mean", "m * mean.value + (1 - m) * batch_mean"),
