@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Files of torch_ref whose counterpart in jaxvit is several modules or has another form.
 WITHOUT_A_TWIN = {
     "training_pipeline", "augmentation", "demonstration", "speed", "convert",
-    "finetune/models", "finetune/soup", "finetune/training",
+    "finetune/models", "finetune/soup", "finetune/training", "survey/training",
 }  # fmt: skip
 
 
@@ -64,9 +64,12 @@ def test_the_text_of_every_mutation_is_there_once():
 
 
 def test_twin_files_define_classes_of_the_same_names():
-    for stem in ("patch_embedding", "multi_head_attention", "transformer"):
+    for stem in (
+        "patch_embedding", "multi_head_attention", "transformer", "survey/attention_blocks",
+        "survey/resnet_with_attention",
+    ):  # fmt: skip
         theirs = classes(ROOT / "torch_ref" / f"{stem}.py")
-        assert theirs == classes(ROOT / "jaxvit" / "models" / f"{stem}.py")
+        assert theirs == classes(ROOT / "jaxvit" / "models" / f"{name_of(stem)}.py")
 
 
 def test_the_core_needs_only_jax_flax_optax_and_numpy():

@@ -119,8 +119,7 @@ def in_jax(model, variables: dict, batch: Batch) -> dict[str, np.ndarray]:
     if getattr(model, "frozen_backbone", False):
         assert not any(np.any(leaf) for leaf in jax.tree.leaves(grads.pop("backbone")))
         stats = variables["batch_stats"]
-    evaluation = jax.jit(lambda: model.apply(variables, images, deterministic=True))()
-    found = {"evaluation": evaluation, "training": logits}
+    found = {"evaluation": jax.jit(model.apply)(variables, images), "training": logits}
     return found | _flat("gradient", grads) | _flat("statistics", stats)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxvit.config import Config
+from jaxvit.models.attention_blocks import graph_weights, reference_graph_weights
 from jaxvit.models.dropout import draw_kept, reference_draw_kept
 from jaxvit.models.gelu import gelu, reference_gelu
 from jaxvit.models.layer_norm import reference_standardize, standardize
@@ -26,6 +27,11 @@ PATHS = {
     "gelu": (gelu, reference_gelu, (normal(7, 9),)),
     "layer norm": (standardize, reference_standardize, (normal(5, 6) + 3,)),
     "attention": (lambda *qkv: attend(*qkv)[0], lambda *qkv: reference_attend(*qkv)[0], QKV),
+    "graph weights": (
+        lambda x, q, k: graph_weights(x @ q, x @ k),
+        reference_graph_weights,
+        (normal(2, 5, 6), 0.2 * normal(6, 2, seed=1), 0.2 * normal(6, 2, seed=2)),
+    ),
     "weights": (lambda *qkv: attend(*qkv)[1], lambda *qkv: reference_attend(*qkv)[1], QKV),
 }
 

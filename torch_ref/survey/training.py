@@ -201,6 +201,12 @@ class LitSurvey(LitClassifier):
         scheduler = make_scheduler(optimizer, options, self.total_steps)
         return {"optimizer": optimizer} | ({"lr_scheduler": scheduler} if scheduler else {})
 
+    def configure_gradient_clipping(self, optimizer, gradient_clip_val, gradient_clip_algorithm):
+        # SWA's pass for statistics ends with a step without gradients, and PyTorch cannot clip
+        # none by value.
+        if any(p.grad is not None for p in self.parameters()):
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
 
 class SWA(StochasticWeightAveraging):
     """Lightning's stochastic weight averaging, which leaves a frozen BatchNorm as it is.
@@ -236,7 +242,8 @@ def make_callbacks(options: argparse.Namespace) -> list[Callback]:
     """The tricks that were asked for; the first is the checkpoint of the best epoch."""
     mode = mode_of(options.monitor)
     callbacks: list[Callback] = [
-        ModelCheckpoint(monitor=options.monitor, mode=mode, save_weights_only=True),
+        # Not save_weights_only: such a checkpoint would hold the weights and not their average.
+        ModelCheckpoint(monitor=options.monitor, mode=mode),
         LearningRateMonitor("step"),
     ]
     if options.patience:
@@ -364,8 +371,8 @@ def train(options: argparse.Namespace) -> dict:
     averaged = options.swa_start < 1
     last = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val_")}
     if not averaged:
-        state = torch.load(callbacks[0].best_model_path, weights_only=True)["state_dict"]
-        module.load_state_dict(state)
+        best = torch.load(callbacks[0].best_model_path, weights_only=False)  # this run's own file
+        module.load_state_dict(best["state_dict"])
     test = trainer.test(module, test_loader)[0]
     torch.save(module.model.state_dict(), Path(trainer.log_dir) / "model.pt")
     summary = {

@@ -1,0 +1,112 @@
+"""Claim 15: ResNet-18 with its BatchNorm, and the attention blocks behind it, are the twins'."""
+
+import copy
+from itertools import product
+
+import jax
+import numpy as np
+import torch
+
+from jaxvit.models.attention_blocks import graph_weights, reference_graph_weights
+from jaxvit.models.resnet import ResNet as JaxResNet
+from parity_tests.evidence import Evidence, Row, distance
+from parity_tests.survey.small_models import (
+    CLASSES,
+    block_twins,
+    distances,
+    ported,
+    random_batch,
+    to_torch,
+    whole_twins,
+    with_noise,
+)
+from torch_ref.survey.attention_blocks import GraphAttention
+from torch_ref.survey.resnet import LAYERS, ResNet
+
+TITLE = "ResNet-18, its BatchNorm over 50 steps, and attention blocks, classic and graph"
+STEPS = 50
+BLOCKS = {
+    "six heads, 2 x 2": {"num_heads": 6, "img_size": 4, "patch_size": 2},
+    "one head, 1 x 1": {"num_heads": 1, "img_size": 3, "patch_size": 1, "mlp_ratio": 1.5},
+}
+
+
+def measure(quick: bool) -> Evidence:
+    rows = []
+    for attention in ("classic", "graph"):
+        for title, options in BLOCKS.items():
+            twins = block_twins(attention, **options)
+            maps = random_batch(6, twins[1].img_size, 10)
+            rows += distances(f"{attention} block, {title}", *twins, maps)
+    resnets = [("cifar", 8, 16)] if quick else [("cifar", 8, 32), ("imagenet", 8, 64)]
+    for stem, batch, side in resnets:
+        twins = resnet_twins(stem, side)
+        title = f"ResNet-18, stem {stem}, {side} pixels"
+        rows += distances(title, *twins, random_batch(batch, side))
+        rows += after_batches(title, *twins, batch)
+    wholes = [("graph", False), ("classic", True)]
+    for attention, frozen in wholes if quick else product(("graph", "classic"), (False, True)):
+        depth = {} if quick else {"layers": LAYERS["resnet18"]}
+        title = f"{attention} block, {'frozen' if frozen else 'together with a'} ResNet"
+        rows += distances(title, *whole_twins(attention, frozen, **depth), random_batch(8, 16))
+    return Evidence([*rows, naive_row()])
+
+
+def resnet_twins(stem: str, side: int):
+    torch.manual_seed(0)
+    model = with_noise(ResNet(LAYERS["resnet18"], CLASSES, stem))
+    ours = JaxResNet(LAYERS["resnet18"], side, 3, CLASSES, stem)
+    return model, ours, ported(model.state_dict())
+
+
+def after_batches(title: str, model, jax_model, variables: dict, size: int) -> list[Row]:
+    """What 50 batches in training move the running statistics, and logits that use these.
+
+    The weights stay: with updates the two precisions of one framework part after 50 steps too.
+    """
+    batches = [random_batch(size, jax_model.img_size, seed=seed)[0] for seed in range(STEPS)]
+
+    @torch.no_grad()
+    def in_torch(dtype: torch.dtype) -> dict[str, np.ndarray]:
+        twin = copy.deepcopy(model).to(dtype).train()
+        for images in batches:
+            twin(to_torch(images, dtype))
+        logits = twin.eval()(to_torch(batches[0], dtype)).numpy()
+        return collected(ported(twin.state_dict())["batch_stats"], logits)
+
+    @jax.jit
+    def step(variables: dict, images) -> dict:
+        _, new = jax_model.apply(variables, images, False, mutable=["batch_stats"])
+        return variables | new
+
+    def collected(stats: dict, logits) -> dict[str, np.ndarray]:
+        moved = jax.tree.map(
+            lambda new, old: (np.float64(new) - old).ravel(), stats, variables["batch_stats"]
+        )
+        name = f"what the running statistics moved in {STEPS} steps"
+        return {
+            name: np.concatenate(jax.tree.leaves(moved)),
+            "evaluation with these statistics": np.asarray(logits),
+        }
+
+    after = variables
+    for images in batches:
+        after = step(after, images)
+    ours = collected(after["batch_stats"], jax.jit(jax_model.apply)(after, batches[0]))
+    theirs, truth = in_torch(torch.float32), in_torch(torch.float64)
+    return [distance(f"{title}: {name}", ours[name], theirs[name], truth[name]) for name in truth]
+
+
+def naive_row() -> Row:
+    """The fast form of graph attention against the form with all pairs, in float64 the truth."""
+    torch.manual_seed(0)
+    attention, x = GraphAttention(32, 4).double(), torch.randn(3, 17, 32, dtype=torch.float64)
+    w_query, w_key = (
+        layer.weight.detach().T.float().numpy() for layer in (attention.query, attention.key)
+    )
+    nodes = x.float().numpy()
+    fast = graph_weights(nodes @ w_query, nodes @ w_key)
+    naive = reference_graph_weights(nodes, w_query, w_key)
+    # The same rounded weights and nodes, in float64.
+    attention, x = attention.float().double(), x.float().double()
+    return distance("graph weights: fast, all pairs", fast, naive, attention.weights(x).detach())
