@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 import jax
 
-from jaxvit.config import Config, check, of_vit, without_vit_options
+from jaxvit.config import Config, check, foreign_options, without_foreign_options
 from jaxvit.data.datasets import find_source, split_source
 from jaxvit.errors import Diverged, Interrupted, UserError
 from jaxvit.interop.starting_point import follow_weights
@@ -84,8 +84,8 @@ def parse(args: list[str]) -> tuple[str, Config]:
     config = _from_tyro(default, ["--help" if arg == "--help-all" else arg for arg in rest], name)
     if config.extend and not any(arg.partition("=")[0] == "--epochs" for arg in rest):
         raise UserError("--extend needs --epochs N, the new total: give both")
-    config = _without_vit_options(config, default)
     check(config)
+    config = _own_options(config, default)
     config = complete(follow_weights(config))
     check(config)
     if config.follows_images:
@@ -95,21 +95,19 @@ def parse(args: list[str]) -> tuple[str, Config]:
     return name, config
 
 
-def _without_vit_options(config: Config, default: Config) -> Config:
-    """For another model than a Vision Transformer, without what only that has.
+def _own_options(config: Config, default: Config) -> Config:
+    """Without the options that the model does not have, which a preset may have for another.
 
     Raises:
       UserError: such an option was given.
     """
-    if config.model.is_vit:
-        return config
-    for name, value in of_vit(config.model).items():
+    for name, value in foreign_options(config.model).items():
         if value != getattr(default.model, name):
             raise UserError(
-                f"--model.{name.replace('_', '-')} {value} describes a Vision Transformer, and "
-                f"--model.name {config.model.name} has no such option: leave it out"
+                f"--model.{name.replace('_', '-')} {value} is no option of --model.name "
+                f"{config.model.name}, --model.attention {config.model.attention}: leave it out"
             )
-    return replace(config, model=without_vit_options(config.model))
+    return replace(config, model=without_foreign_options(config.model))
 
 
 def _default_preset(args: list[str]) -> str:

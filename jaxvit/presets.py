@@ -13,13 +13,13 @@ from jaxvit.config import (
     CIFAR10_STD,
     IMAGENET_MEAN,
     IMAGENET_STD,
-    OF_RESNET,
     AugmentConfig,
     Config,
     DataConfig,
     ModelConfig,
     OptimConfig,
-    without_vit_options,
+    foreign_options,
+    without_foreign_options,
 )
 from jaxvit.errors import UserError
 
@@ -78,6 +78,31 @@ SMALL = ModelConfig(
     num_layers=4,
     dropout=0.0,
 )
+RESNET = replace(
+    without_foreign_options(ModelConfig(name="resnet18", stem="cifar")),
+    img_size=None,
+    in_channels=None,
+)
+BLOCK = {"patch_size": 1, "embed_dim": 256, "num_heads": 1, "mlp_ratio": 4.0, "dropout": 0.1}
+CIFAR10 = Config(
+    out="runs/cifar10-resnet18",
+    epochs=50,
+    batch_size=128,
+    label_smoothing=0.0,
+    keep_memory=True,
+    data=DataConfig(name="cifar10", mean=None, std=None),
+    model=RESNET,
+    augment=AugmentConfig(pad=4, flip_p=0.5),
+    optim=OptimConfig(
+        name="sgd",
+        lr=0.1,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=5e-4,
+        schedule="cosine",
+        warmup=0.05,
+    ),
+)
 STRONG = AugmentConfig(crop_scale=(0.4, 1.0), flip_p=0.5, mixup_alpha=0.2, cutmix_alpha=1.0)
 
 ABOUT = {
@@ -86,6 +111,8 @@ ABOUT = {
     "probe": "a new head on frozen pretrained weights: for few photos",
     "finetune": "pretrained weights, trained further on your photos",
     "cifar10-resnet18": "ResNet-18 on CIFAR-10 by SGD: for a GPU",
+    "cifar10-graph": "the same with a block of graph attention for a head",
+    "cifar10-classic": "the same with a block of classic attention for a head",
     "pets-small": "a small ViT on Oxford-IIIT Pet at 64 pixels: minutes on two cores",
     "pets-b16-384": "ViT-B/16 at 384 on Oxford-IIIT Pet by SGD: for a GPU",
     "pets-lab": "the lab's numbers exactly: ViT-B/16 at 224 on Oxford-IIIT Pet",
@@ -174,30 +201,12 @@ PRESETS: dict[str, Config] = {
             head_lr=10.0,
         ),
     ),
-    "cifar10-resnet18": Config(
-        out="runs/cifar10-resnet18",
-        epochs=50,
-        batch_size=128,
-        label_smoothing=0.0,
-        keep_memory=True,
-        data=DataConfig(name="cifar10", mean=None, std=None),
-        model=replace(
-            without_vit_options(ModelConfig()),
-            name="resnet18",
-            stem="cifar",
-            img_size=None,
-            in_channels=None,
-        ),
-        augment=AugmentConfig(flip_p=0.5),
-        optim=OptimConfig(
-            name="sgd",
-            lr=0.1,
-            momentum=0.9,
-            nesterov=True,
-            weight_decay=5e-4,
-            schedule="cosine",
-            warmup=0.05,
-        ),
+    "cifar10-resnet18": CIFAR10,
+    "cifar10-graph": replace(
+        CIFAR10, out="runs/cifar10-graph", model=replace(RESNET, attention="graph", **BLOCK)
+    ),
+    "cifar10-classic": replace(
+        CIFAR10, out="runs/cifar10-classic", model=replace(RESNET, attention="classic", **BLOCK)
     ),
     "pets-small": Config(
         out="runs/pets-small",
@@ -344,7 +353,8 @@ def by_number_of_images_to_tune(images: int, val_images: int) -> dict[str, Any]:
 def _fill_in(config: Config, values: dict[str, Any]) -> Config:
     """config with these values for what is None, without those of a model of another kind."""
     if not config.model.is_vit:
-        of_model = {name: each for name, each in values["model"].items() if name in OF_RESNET}
+        foreign = foreign_options(config.model)
+        of_model = {name: each for name, each in values["model"].items() if name not in foreign}
         values = values | {"model": of_model}
     return _fill(config, values)
 

@@ -1,6 +1,7 @@
 """Presets, the command line, its help, and the checks of its options."""
 
 import json
+import re
 from dataclasses import asdict, fields, is_dataclass, replace
 
 import jax
@@ -10,7 +11,6 @@ from jaxvit.command_line import COMMON, fail, parse
 from jaxvit.config import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    OF_RESNET,
     AugmentConfig,
     Config,
     InitConfig,
@@ -236,7 +236,7 @@ def test_every_model_option_reaches_the_model():
     assert model.num_classes == 5
     assert model.init_scheme == config.init
     for field in fields(ModelConfig):
-        if field.name not in ("name", "stem", "init"):
+        if field.name not in ("name", "stem", "attention", "init"):
             assert getattr(model, field.name) == getattr(config, field.name), field.name
 
 
@@ -251,20 +251,39 @@ def test_cifar10_has_its_own_mean_and_std_and_size():
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34"])
-def test_every_option_of_a_resnet_reaches_it(name):
-    config = ModelConfig(name=name, stem="cifar", img_size=8, in_channels=1, dtype="bfloat16")
-    model = make_model(config, num_classes=5, axis="data")
+@pytest.mark.parametrize("attention", ["none", "graph", "classic"])
+def test_every_option_of_a_resnet_reaches_it(name, attention):
+    config = ModelConfig(
+        name=name, stem="cifar", attention=attention, img_size=16, in_channels=1, dtype="bfloat16",
+        patch_size=2, embed_dim=6, num_heads=3, mlp_ratio=2.0, dropout=0.3,
+    )  # fmt: skip
+    model = make_model(config, num_classes=5, axis="data", frozen_backbone=True)
     assert model.layers == LAYERS[name]
-    assert (model.num_classes, model.axis) == (5, "data")
-    for option in OF_RESNET[1:]:
+    assert (model.num_classes, model.axis, model.frozen_backbone) == (5, "data", True)
+    options = ["stem", "img_size", "in_channels", "dtype"]
+    if attention != "none":
+        options += ["attention", "patch_size", "embed_dim", "num_heads", "mlp_ratio", "dropout"]
+    for option in options:
         assert getattr(model, option) == getattr(config, option), option
 
 
-def test_options_of_a_vision_transformer_are_refused_for_a_resnet():
-    with pytest.raises(UserError, match=r"--model.embed-dim 96 describes a Vision Transformer"):
-        parse(["digits", "--model.name", "resnet18", "--model.embed-dim", "96"])
-    with pytest.raises(UserError, match=r"--optim.freeze '2 layers' counts the layers of a Vision"):
-        parse(["digits", "--model.name", "resnet18", "--optim.freeze", "2 layers"])
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--model.name", "resnet18", "--model.embed-dim", "96"],
+         "--model.embed-dim 96 is no option of --model.name resnet18, --model.attention none"),
+        (["--model.stem", "cifar"], "--model.stem cifar is no option of --model.name vit"),
+        (["--model.attention", "graph"], "--model.attention graph is of a ResNet"),
+        (["--model.name", "resnet18", "--optim.freeze", "2 layers"],
+         "--optim.freeze '2 layers' counts the layers of a Vision Transformer"),
+        (["--model.name", "resnet18", "--model.attention", "graph", "--model.img-size", "64",
+          "--model.stem", "cifar", "--model.patch-size", "3"],
+         "--model.patch-size 3 does not divide the 8 x 8 positions"),
+    ],
+)  # fmt: skip
+def test_options_of_another_model_are_refused(args, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        parse(["digits", *args])
 
 
 @pytest.mark.parametrize("chosen", ["digits", "cifar10-resnet18"])
@@ -273,6 +292,15 @@ def test_a_resnet_on_digits_has_their_size_and_no_option_of_a_vision_transformer
     assert (config.model.img_size, config.model.in_channels) == (8, 1)
     assert config.model.embed_dim is config.model.num_heads is config.model.patch_size is None
     assert not config.model.drops
+
+
+@pytest.mark.parametrize("attention", ["graph", "classic"])
+def test_an_attention_block_has_its_own_size(attention):
+    _, config = parse([f"cifar10-{attention}", "--data.name", "digits"])
+    model = config.model
+    assert (model.attention, model.patch_size, model.embed_dim) == (attention, 1, 256)
+    assert (model.num_heads, model.mlp_ratio, model.dropout) == (1, 4.0, 0.1)
+    assert model.num_layers is model.pool is None
 
 
 def test_a_full_device_is_one_line_with_remedies_and_a_bug_is_not(capsys):

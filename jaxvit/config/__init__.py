@@ -24,7 +24,12 @@ from jaxvit.config.data import (
 )
 from jaxvit.config.distributed import DistributedConfig
 from jaxvit.config.init import InitConfig
-from jaxvit.config.model import OF_RESNET, ModelConfig, of_vit, without_vit_options
+from jaxvit.config.model import (
+    ModelConfig,
+    foreign_options,
+    map_size,
+    without_foreign_options,
+)
 from jaxvit.config.optim import OptimConfig, frozen_layers
 from jaxvit.config.parallel import ParallelConfig
 from jaxvit.config.run import Config
@@ -44,7 +49,6 @@ __all__ = [
     "IMAGENET_STD",
     "InitConfig",
     "ModelConfig",
-    "OF_RESNET",
     "OptimConfig",
     "ParallelConfig",
     "StopConfig",
@@ -55,12 +59,13 @@ __all__ = [
     "count",
     "directory",
     "flat",
+    "foreign_options",
     "frozen_layers",
+    "map_size",
     "may_change",
     "nearest_multiple",
-    "of_vit",
     "option",
     "require",
     "within",
-    "without_vit_options",
+    "without_foreign_options",
 ]

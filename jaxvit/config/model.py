@@ -6,17 +6,26 @@ from typing import Any, Literal
 from jaxvit.config.checks import count, nearest_multiple, option, positive, require, within
 
 
+def map_size(img_size: int, stem: str) -> int:
+    """Height and width of a ResNet's last feature map: the image's, halved 3 or 5 times."""
+    return -(-img_size // 2 ** (3 if stem == "cifar" else 5))
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """The model."""
 
     # A Vision Transformer, which the options below describe, or torchvision's ResNet-18 or -34,
-    # which have img_size, in_channels, stem and dtype alone.
+    # which have img_size, in_channels, dtype, stem and attention alone.
     # None means that of the weights.
     name: Literal["vit", "resnet18", "resnet34"] | None = "vit"
     # Of a ResNet. imagenet: a 7 x 7 convolution and a maximum, which divide the size by 4; cifar:
     # a 3 x 3 convolution, for images of about 32 pixels. None means that of the weights.
     stem: Literal["imagenet", "cifar"] | None = "imagenet"
+    # Of a ResNet: a block of attention between the patches of its last feature map, in place of
+    # its head; then patch_size counts positions of that map. graph: the score of two patches is a
+    # function of the sum of a number of each; classic: of the product of a query and a key.
+    attention: Literal["none", "classic", "graph"] = "none"
     # Height and width of the square input, in pixels.
     img_size: int | None = option(224, count(1, 4096))
     # Side of a patch, in pixels; divides img_size.
@@ -66,7 +75,7 @@ class ModelConfig:
     @property
     def drops(self) -> bool:
         """Whether something is drawn at random in training."""
-        return self.is_vit and any(
+        return any(
             (
                 self.dropout,
                 self.activation_dropout,
@@ -78,9 +87,20 @@ class ModelConfig:
         )
 
     def check(self) -> None:
-        if not self.is_vit:
+        require(
+            self.attention == "none" or self.name != "vit",
+            f"--model.attention {self.attention} is of a ResNet: give --model.name resnet18 too",
+        )
+        if not self.is_vit and self.attention == "none":
             return
-        if None not in (self.img_size, self.patch_size):
+        if not self.is_vit and None not in (self.img_size, self.patch_size, self.stem):
+            side = map_size(self.img_size, self.stem)
+            require(
+                side % self.patch_size == 0,
+                f"--model.patch-size {self.patch_size} does not divide the {side} x {side} "
+                f"positions of the feature map of --model.img-size {self.img_size}: give 1",
+            )
+        if self.is_vit and None not in (self.img_size, self.patch_size):
             require(
                 self.img_size % self.patch_size == 0,
                 f"--model.img-size {self.img_size} is not divisible by --model.patch-size "
@@ -102,21 +122,27 @@ class ModelConfig:
             )
 
 
-# What a ResNet has; every other option is of a Vision Transformer alone.
-OF_RESNET = ("name", "stem", "img_size", "in_channels", "dtype")
+# What every model has; what a ResNet has besides; and what an attention block behind it has.
+OF_ANY = ("name", "img_size", "in_channels", "dtype")
+OF_RESNET = ("stem", "attention")
+OF_BLOCK = ("patch_size", "embed_dim", "num_heads", "mlp_ratio", "dropout")
 
 
-def of_vit(config: ModelConfig) -> dict[str, Any]:
-    """The options that only a Vision Transformer has, by name."""
-    return {
-        each.name: getattr(config, each.name)
-        for each in fields(config)
-        if each.name not in OF_RESNET
-    }
+def foreign_options(config: ModelConfig) -> dict[str, Any]:
+    """The options that the model does not have, and their values."""
+    if config.name is None:  # the weights decide
+        return {}
+    own = {each.name for each in fields(config)} - set(OF_RESNET)
+    if not config.is_vit:
+        own = {*OF_ANY, *OF_RESNET, *(OF_BLOCK if config.attention != "none" else ())}
+    values = {each.name: getattr(config, each.name) for each in fields(config)}
+    return {name: value for name, value in values.items() if name not in own}
 
 
-def without_vit_options(config: ModelConfig) -> ModelConfig:
-    """With None for every option that only a Vision Transformer has, or 0 for what it draws."""
+def without_foreign_options(config: ModelConfig) -> ModelConfig:
+    """For a ResNet, with None for every option that it does not have, or 0 for what is drawn."""
+    if config.is_vit:
+        return config
     rates = ("dropout", "attention_dropout", "projection_dropout", "embedding_dropout", "drop_path")
-    nothing = dict.fromkeys(of_vit(config)) | dict.fromkeys(rates, 0.0) | {"remat": False}
-    return replace(config, **nothing)
+    off = dict.fromkeys(rates, 0.0) | {"remat": False}
+    return replace(config, **{name: off.get(name) for name in foreign_options(config)})

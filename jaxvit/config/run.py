@@ -144,6 +144,12 @@ class Config:
             "--optim.weight-decay None tries several, which needs --data.cache-features: give a "
             "number",
         )
+        require(
+            not self.data.cache_features or self.model.attention == "none",
+            f"--model.attention {self.model.attention} sees the feature map, and "
+            "--data.cache-features keeps its mean: choose the preset finetune with --optim.freeze "
+            "backbone",
+        )
         layers = frozen_layers(self.optim.freeze)
         require(
             layers is None or self.model.is_vit,

@@ -51,6 +51,11 @@ def _of_model(config: ModelConfig) -> Iterator[str]:
             f"model          {config.name} with the {config.stem} stem, {config.img_size} pixels, "
             f"{config.in_channels} channel(s)"
         )
+        if config.attention != "none":
+            yield (
+                f"block          {config.attention} attention of width {config.embed_dim}, "
+                f"{config.num_heads} head(s), patches of {config.patch_size}"
+            )
         return
     yield (
         f"model          {config.num_layers} layers of width {config.embed_dim}, "

@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from jaxvit.config import ModelConfig, check
 from jaxvit.data.preprocessing import Preprocessing
+from jaxvit.errors import UserError
 from jaxvit.interop.positions import resize_positions
 from jaxvit.interop.report import Report, Row
 from jaxvit.models.configured import make_model
@@ -74,10 +75,18 @@ def with_head(pretrained: Pretrained, num_classes: int, why: str | None = None) 
       pretrained: any.
       num_classes: at least 0.
       why: the reason to drop the head, for the report.
+
+    Raises:
+      UserError: the model has an attention block.
     """
     old = pretrained.num_classes
     if num_classes == old:
         return pretrained
+    if pretrained.model_config.attention != "none":
+        raise UserError(
+            "a model with an attention block has no head that could be replaced: give the weights "
+            "of a ResNet or a Vision Transformer"
+        )
     (params, extra), name = split(pretrained.params), head_name(pretrained.model_config)
     params = {part: each for part, each in params.items() if part != name}
     config, rows = pretrained.model_config, list(pretrained.report.rows)

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, ModelConfig, without_vit_options
+from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, ModelConfig, without_foreign_options
 from jaxvit.errors import UserError
 from jaxvit.interop.layout import CONV, SAME, TRANSPOSED, Entry, Habits, Layout, Tensors, spelling
 from jaxvit.interop.model_shape import take
@@ -123,7 +123,7 @@ def _measured(tensors: Tensors, source: str) -> tuple[ModelConfig, int]:
     kind = KERNELS[stem[-1]]
     config = ModelConfig(name=name, stem=kind, img_size=SIZES[kind], in_channels=stem[1])
     head = tensors.get("fc.weight")
-    return without_vit_options(config), 0 if head is None else head.shape[0]
+    return without_foreign_options(config), 0 if head is None else head.shape[0]
 
 
 def to_tensors(weights: dict, config: ModelConfig, num_classes: int) -> dict[str, np.ndarray]:

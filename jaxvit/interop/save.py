@@ -127,6 +127,8 @@ def _fits(config: ModelConfig, num_classes: int, name: str) -> bool:
 def obstacle(config: ModelConfig, num_classes: int, layout: Layout) -> str | None:
     """Why a layout cannot express a model, or None."""
     if layout is resnet.LAYOUT or not config.is_vit:
+        if config.attention != "none":
+            return "it has an attention block"
         fits = layout is resnet.LAYOUT and not config.is_vit
         return None if fits else f"it is a {'Vision Transformer' if config.is_vit else 'ResNet'}"
     if config.layer_scale and "layer_scale" not in layout.parts:

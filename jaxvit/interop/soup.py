@@ -68,7 +68,9 @@ def best_checkpoints(run: str, number: int, warn: Callable[[str], None]) -> list
     Raises:
       UserError: it is no run, or fewer than two whole ones are validated.
     """
-    monitor = monitor_by(read_config(Path(run)).monitor)
+    config = read_config(Path(run))
+    _refuse_statistics(run, config)
+    monitor = monitor_by(config.monitor)
     found = []
     for each in ranked_weights(Path(run) / "checkpoints", monitor, warn):
         if each.scores is not None:
@@ -94,6 +96,8 @@ def selected_weights(runs: Sequence[str]) -> list[Candidate]:
         classes and images.
     """
     loaded = {run: load_run(run) for run in runs}
+    for run, each in loaded.items():
+        _refuse_statistics(run, each.config)
     first = loaded[runs[0]]
     for run, other in loaded.items():
         for what, of in (
@@ -108,6 +112,14 @@ def selected_weights(runs: Sequence[str]) -> list[Candidate]:
                 )
     _refuse_leaks(runs)
     return [Candidate(run, each.step, _params(each.params)) for run, each in loaded.items()]
+
+
+def _refuse_statistics(run: str, config: Config) -> None:
+    if not config.model.is_vit:
+        raise UserError(
+            f"{run} is of a {config.model.name}, whose batch statistics are not those of an "
+            "average: train with --optim.swa-start 0.75, which computes them anew"
+        )
 
 
 def _params(weights: Any) -> Any:

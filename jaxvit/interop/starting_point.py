@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from jaxvit.config import Config, without_vit_options
+from jaxvit.config import Config, without_foreign_options
 from jaxvit.errors import UserError
 from jaxvit.interop.load import Pretrained, load_pretrained
 
@@ -62,7 +62,7 @@ def follow_weights(config: Config) -> Config:
     if vit:
         model["pool"] = config.model.pool or found.model_config.pool
     else:
-        config = replace(config, model=without_vit_options(config.model))
+        config = replace(config, model=without_foreign_options(config.model))
     preprocessing = found.preprocessing
     for name, value in {
         "mean": preprocessing.mean,

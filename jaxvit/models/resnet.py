@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from jaxvit.config import map_size
 from jaxvit.models.batch_norm import BatchNorm
 from jaxvit.models.initializers import uniform_fan_in
 from jaxvit.models.linear import Dense
@@ -95,6 +96,8 @@ class ResNet(nn.Module):
       stem: "imagenet" or "cifar".
       axis: the pmap axis of its batch statistics, or None.
       dtype: of the convolutions; all else is float32.
+      frozen_backbone: whether it normalises by its running statistics in training too, and leaves
+        them as they are.
 
     Raises:
       ValueError: an image does not have the model's size and channels.
@@ -109,11 +112,12 @@ class ResNet(nn.Module):
     stem: Literal["imagenet", "cifar"] = "imagenet"
     axis: str | None = None
     dtype: DTypeLike = jnp.float32
+    frozen_backbone: bool = False
 
     @property
     def map_size(self) -> int:
-        """Height and width of the last stage's output: img_size halved 3 or 5 times, rounded up."""
-        return -(-self.img_size // 2 ** (3 if self.stem == "cifar" else 5))
+        """Height and width of the last stage's output."""
+        return map_size(self.img_size, self.stem)
 
     def setup(self):
         small = self.stem == "cifar"
@@ -156,6 +160,7 @@ class ResNet(nn.Module):
         expected = (self.img_size, self.img_size, self.in_channels)
         if x.shape[1:] != expected:
             raise ValueError(f"images of shape {x.shape[1:]} for a model of {expected}")
+        deterministic = deterministic or self.frozen_backbone
         x = nn.relu(self.bn1(self.conv1(x), deterministic))
         if self.stem == "imagenet":
             x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))

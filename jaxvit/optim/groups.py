@@ -14,7 +14,7 @@ from jaxvit.config import frozen_layers
 
 EMBEDDINGS = ("patch_embedding", "cls_token", "positional_embedding", "registers")
 BELOW_LAYERS = (*EMBEDDINGS, "conv1", "bn1")
-HEADS = ("head", "fc")
+HEADS = ("head", "fc", "block")  # block: of attention, behind the part "backbone"
 Path = tuple[str, ...]  # keys of nested dicts, from the root to a leaf
 
 
@@ -104,14 +104,17 @@ def trained_paths(params: Any, freeze: str) -> frozenset[Path] | None:
             return path[0] in HEADS
         return path[0] not in BELOW_LAYERS and not 0 <= _layer(path) < layers
 
-    kept = frozenset(path for path in _paths(params) if trains(path))
+    paths = [tuple(entry.key for entry in path) for path, _ in jax.tree.leaves_with_path(params)]
+    kept = frozenset(path for path in paths if trains(path))
     if not kept:
         raise ValueError(f"with {freeze!r} frozen no parameter is left to train")
     return kept
 
 
 def _names(path) -> Path:
-    return tuple(entry.key for entry in path)
+    """Without "backbone", whose parts have the names that they have alone."""
+    names = tuple(entry.key for entry in path)
+    return names[1:] if names[0] == "backbone" else names
 
 
 def _paths(params: Any) -> list[Path]:

@@ -47,8 +47,8 @@ class SavedWeights(NamedTuple):
       step: of its state.
       scores: the metrics of its validation, such as "val/loss"; None where it was not validated, or
         they are damaged.
-      weights: the running average where there is one, otherwise {"params": ..., "extra": ...} with
-        what the state has of these; NumPy arrays.
+      weights: the running average where there is one, otherwise {"params": ..., "extra": ...}, of
+        which extra is {} for most tasks; NumPy arrays.
     """
 
     step: int
@@ -107,7 +107,8 @@ def ranked_weights(
             continue
         scored_here = scores[step] is not None
         metrics = json.loads((path / "metrics/metrics").read_text()) if scored_here else None
-        yield SavedWeights(step, metrics, items.get("averages", items))
+        weights = items["averages"] if averaged else {"extra": {}, **items}
+        yield SavedWeights(step, metrics, weights)
 
 
 @contextlib.contextmanager

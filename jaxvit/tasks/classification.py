@@ -36,8 +36,8 @@ def make_classification(
     place of images, and model.classify(features) gives the logits.
 
     What a model carries besides its parameters, the statistics of BatchNorm, is the task's `extra`,
-    and the loss of an example then depends on the others of its batch. A frozen backbone uses its
-    running statistics, and leaves them as they are.
+    and the loss of an example then depends on the others of its batch, unless the backbone is
+    frozen: then it uses its running statistics, and leaves them as they are.
 
     Args:
       model: called as model.apply({"params": params, **extra}, images, deterministic, rngs=...,
@@ -53,7 +53,7 @@ def make_classification(
     augment = make_augment(config.augment, mean, std, model.img_size)
 
     shapes, carried = jax.eval_shape(lambda key: init_variables(model, key), jax.random.key(0))
-    frozen_statistics = bool(carried) and config.optim.freeze == "backbone"
+    frozen = config.optim.freeze == "backbone"
 
     def logits_of(
         params: Params, extra: Extra, inputs: Inputs, key: jax.Array | None
@@ -62,7 +62,7 @@ def make_classification(
         variables = {"params": params, **extra}
         if "features" in inputs:
             return model.apply(variables, inputs["features"], method="classify"), extra
-        if key is None or frozen_statistics:
+        if key is None:
             return model.apply(variables, inputs["images"], deterministic=True), extra
         return model.apply(
             variables, inputs["images"], False, rngs={"dropout": key}, mutable=list(extra)
@@ -111,7 +111,7 @@ def make_classification(
         metrics=compute_metrics,
         monitor=monitor_by(config.monitor),
         headline=(("loss", ".3f"), ("accuracy", ".2%"), ("ece", ".3f")),
-        couples=bool(carried) and not frozen_statistics,
+        couples=bool(carried) and not frozen,
         axis=axis,
-        statistics=statistics if carried and not frozen_statistics else None,
+        statistics=statistics if carried and not frozen else None,
     )

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from jaxvit.config import Config
+from jaxvit.config import Config, ModelConfig
 from jaxvit.data.datasets import Dataset
 from jaxvit.errors import UserError
 from jaxvit.interop.starting_point import load_backbone
@@ -38,7 +38,8 @@ def make_task(config: Config, data: Dataset, total_steps: int, axis: str | None)
             f"--monitor {config.monitor} is no metric that compares classifiers: give one of "
             f"{', '.join(RISES)}"
         )
-    model = make_model(config.model, len(data.class_names), axis)
+    frozen = config.optim.freeze == "backbone"
+    model = make_model(config.model, len(data.class_names), axis, frozen)
     steps_per_epoch = Fraction(len(data.train), config.batch_size)
     weights, notes, facts = None, (), {}
     if config.class_balanced:
@@ -55,7 +56,15 @@ def make_task(config: Config, data: Dataset, total_steps: int, axis: str | None)
         return task
     found = load_backbone(config, config.model.img_size)
     return task._replace(
-        pretrained=split(found.params),
+        pretrained=_as_backbone(split(found.params), config.model),
         pretrained_sha256=sha256(found.params),
         notes=(*found.report.brief(), *notes),
     )
+
+
+def _as_backbone(weights: tuple[dict, dict], config: ModelConfig) -> tuple[dict, dict]:
+    """(params, extra) under the names that they have where an attention block is behind them."""
+    if config.attention == "none":
+        return weights
+    params, extra = weights
+    return {"backbone": params}, {name: {"backbone": part} for name, part in extra.items()}

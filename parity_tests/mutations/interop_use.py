@@ -135,6 +135,7 @@ INTEROP_USE = listed("jaxvit.interop", (
     ("tests/tasks/test_resnet_runs.py", (
         ("a ResNet always of its stem's size", "load",
          "replace(reading.config, img_size=said.value) if said else reading.config", "reading.config"),
+        ("ResNets averaged with the statistics of one", "soup", "if not config.model.is_vit:", "if False:"),
         ("statistics left out of a loaded run", "saved_run",
          "        weights = joined(**weights)\n", '        weights = weights["params"]\n'),
         ("a ResNet written in any layout", "save",

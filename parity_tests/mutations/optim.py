@@ -114,6 +114,11 @@ OPTIM = listed("jaxvit.optim", (
         ("gradients clipped to a norm of 1 whatever is asked", "optimizers",
          "optax.clip_by_global_norm(config.clip_norm)", "optax.clip_by_global_norm(1.0)"),
     )),
+    ("tests/tasks/test_resnet_runs.py", (
+        ("the block not the head of its network", "groups", '("head", "fc", "block")', '("head", "fc")'),
+        ("the backbone behind a block in no layer", "groups",
+         'return names[1:] if names[0] == "backbone" else names', "return names"),
+    )),
     ("tests/optim/test_swa.py", (
         ("the average of epochs weighted by one more", "averaging", "averaged / (averaged + 1)", "averaged / (averaged + 2)"),
         ("the average moves at every step", "averaging", "averaged / (averaged + 1), 1.0)", "averaged / (averaged + 1), 0.9)"),

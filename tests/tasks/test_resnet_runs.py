@@ -22,8 +22,9 @@ from jaxvit.data.loader import train_batches
 from jaxvit.interop import pretrained
 from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.saved_run import classify, load_run, read_config
-from jaxvit.models import resnet
+from jaxvit.models import resnet, resnet_with_attention
 from jaxvit.models.resnet import ResNet
+from jaxvit.models.resnet_with_attention import ResNetWithAttention
 from jaxvit.runs.recorder import Recorder
 from jaxvit.runtime.devices import AXIS, Devices
 from jaxvit.tasks.classification import make_classification
@@ -43,7 +44,7 @@ ARGUMENTS = (
 def narrow():
     """ResNets of a few channels, so that a run takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (resnet, pretrained):
+        for module in (resnet, pretrained, resnet_with_attention):
             patch.setattr(module, "WIDTHS", (4, 4, 8, 8))
         yield
 
@@ -224,6 +225,49 @@ def test_a_frozen_backbone_keeps_its_weights_and_statistics(places):
         assert np.array_equal(after[path], leaf) == (path[1] != "fc"), path
 
 
+ATTENTION = ("--model.attention", "graph", "--model.patch-size", "1", "--model.embed-dim", "8",
+             "--model.num-heads", "1", "--model.dropout", "0.1")  # fmt: skip
+
+
+def test_a_block_of_attention_alone_trains_on_a_frozen_backbone(places):
+    weights = ("--init.weights", str(places / "plain"), "--optim.ema-decay", "0")
+    summary = train(places, "block", *ATTENTION, *weights, "--optim.freeze", "backbone")
+    before, after = (flatten_dict(load_run(places / run).params) for run in ("plain", "block"))
+    for (kind, *path), leaf in before.items():
+        if path[0] != "fc":
+            assert np.array_equal(after[(kind, "backbone", *path)], leaf), path
+    pixels, labels = scored_images(places)
+    model = ResNetWithAttention(
+        img_size=8, in_channels=1, num_classes=10, embed_dim=8, patch_size=1, attention="graph"
+    )
+    images = jnp.asarray((pixels / 255 - MEAN) / STD, jnp.float32)
+    logits = np.asarray(model.apply(load_run(places / "block").params, images, deterministic=True))
+    assert summary["test/accuracy"] == pytest.approx((logits.argmax(-1) == labels).mean())
+
+
+def test_a_block_and_its_backbone_train_together_and_the_block_has_the_heads_rate(places):
+    more = ("--optim.head-lr", "1e-20", "--optim.ema-decay", "0", "--epochs", "1")
+    train(places, "together", *ATTENTION, *more)
+    found = load_run(places / "together").params
+    config = read_config(places / "together")
+    data = load_dataset(config.data, 8, 1)
+    first, _ = make_task(config, data, 102, None).init(jax.random.key(3))
+    for (part, *path), leaf in flatten_dict(first).items():
+        moved = np.abs(flatten_dict(found["params"])[(part, *path)] - leaf).max()
+        assert (moved > 1e-6) == (part == "backbone"), (part, *path)
+
+
+def test_a_model_with_an_attention_block_is_described_and_cannot_be_converted(places, capsys):
+    run = str(places / "block")
+    assert main(["inspect", run]) == 0
+    assert "graph attention of width 8" in capsys.readouterr().out
+    assert main(["convert", run, str(places / "x.safetensors"), "--to", "torchvision"]) == 2
+    assert "it has an attention block" in capsys.readouterr().err
+    args = [*ARGUMENTS, "--init.weights", run, "--out", str(places / "y")]
+    assert train_jax.main(args) == 2
+    assert "no head that could be replaced" in capsys.readouterr().err
+
+
 def test_fine_tuning_starts_from_weights_and_statistics_and_probes_cache_its_features(places):
     train(places, "tuned", "--init.weights", str(places / "plain"), "--optim.lr", "1e-20")
     before, after = (flatten_dict(load_run(places / run).params) for run in ("plain", "tuned"))
@@ -255,6 +299,13 @@ def test_a_run_is_converted_to_torchvisions_names_and_back_without_losing_a_bit(
     assert all(np.array_equal(found[path], expected[path]) for path in expected)
     assert main(["convert", str(places / "plain"), str(places / "x"), "--to", "timm"]) == 2
     assert "it is a ResNet" in capsys.readouterr().err
+
+
+def test_an_average_of_runs_would_have_wrong_statistics_and_is_refused(places, capsys):
+    runs = [str(places / run) for run in ("plain", "averaged")]
+    for args in (runs, [runs[0], "--best", "2"]):
+        assert main(["average", *args, "--out", str(places / "soup")]) == 2
+        assert "resnet18, whose batch statistics" in capsys.readouterr().err
 
 
 def test_photos_are_classified_and_evaluated_with_the_running_statistics(places):
