@@ -109,11 +109,12 @@ def colour(image: UInt8[Array, "H W C"], magnitude: Array) -> UInt8[Array, "H W 
 def contrast(image: UInt8[Array, "H W C"], magnitude: Array) -> UInt8[Array, "H W C"]:
     """Blend with the mean grey of the image."""
     total = grey(image).sum(dtype=jnp.int32)  # exact up to 2,900 x 2,900 pixels
-    # The barriers keep the compiler from dividing by way of 1 / n, and from rounding the last
-    # product and its sum as one.
-    number = jax.lax.optimization_barrier(jnp.float32(image.shape[0] * image.shape[1]))
+    # No total is below 0, but the compiler does not know it. So it neither multiplies by 1 / n in
+    # place of dividing by n, nor rounds the last product and its sum as one; XLA's CPU compiler
+    # does both through jax.lax.optimization_barrier.
+    number = jnp.where(total < 0, 1, jnp.float32(image.shape[0] * image.shape[1]))
     mean = total.astype(jnp.float32) / number
-    return blend(image, jax.lax.optimization_barrier(mean * -magnitude), magnitude)
+    return blend(image, jnp.where(total < 0, 0, mean * -magnitude), magnitude)
 
 
 def sharpness(image: UInt8[Array, "H W C"], magnitude: Array) -> UInt8[Array, "H W C"]:
