@@ -25,6 +25,7 @@ from jaxvit.config.data import (
 from jaxvit.config.distributed import DistributedConfig
 from jaxvit.config.init import InitConfig
 from jaxvit.config.model import (
+    OF_BLOCK,
     ModelConfig,
     foreign_options,
     map_size,
@@ -49,6 +50,7 @@ __all__ = [
     "IMAGENET_STD",
     "InitConfig",
     "ModelConfig",
+    "OF_BLOCK",
     "OptimConfig",
     "ParallelConfig",
     "StopConfig",

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from jaxvit.config import Config, without_foreign_options
+from jaxvit.config import OF_BLOCK, Config, ModelConfig, without_foreign_options
 from jaxvit.errors import UserError
 from jaxvit.interop.load import Pretrained, load_pretrained
 
@@ -43,7 +43,7 @@ def follow_weights(config: Config) -> Config:
         )
     model, images = {}, {}
     vit = found.model_config.is_vit
-    for name in (*OF_ANY, *OF_VIT):
+    for name in (*OF_ANY, *(OF_VIT if vit or config.model.attention == "none" else ())):
         given, theirs = getattr(config.model, name), getattr(found.model_config, name)
         # The initial value of LayerScale is replaced by the weights: whether there is one counts.
         same = bool(given) == bool(theirs) if name == "layer_scale" else given == theirs
@@ -63,6 +63,7 @@ def follow_weights(config: Config) -> Config:
         model["pool"] = config.model.pool or found.model_config.pool
     else:
         config = replace(config, model=without_foreign_options(config.model))
+        _check_block(config.model)
     preprocessing = found.preprocessing
     for name, value in {
         "mean": preprocessing.mean,
@@ -76,6 +77,16 @@ def follow_weights(config: Config) -> Config:
     return replace(
         config, model=replace(config.model, **model), data=replace(config.data, **images)
     )
+
+
+def _check_block(model: ModelConfig) -> None:
+    """Raises UserError where an attention block is asked for without its size."""
+    for name in OF_BLOCK if model.attention != "none" else ():
+        if getattr(model, name) is None:
+            raise UserError(
+                f"--model.attention {model.attention} needs --model.{name.replace('_', '-')}, "
+                "which no weights tell: give it, or choose the preset cifar10-graph or cifar10-classic"
+            )
 
 
 def _refuse_nothing_to_follow(config: Config) -> None:

@@ -3,12 +3,11 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvit.config import ModelConfig
+from jaxvit.config import OF_BLOCK, ModelConfig
 from jaxvit.models.resnet import LAYERS, ResNet
 from jaxvit.models.resnet_with_attention import ResNetWithAttention
 from jaxvit.models.transformer import VisionTransformer
 
-OF_BLOCK = ("patch_size", "embed_dim", "num_heads", "mlp_ratio", "dropout")
 OF_VIT = (
     *OF_BLOCK, "num_layers", "activation_dropout", "attention_dropout", "projection_dropout",
     "embedding_dropout", "drop_path", "norm_eps", "gelu", "layer_scale", "register_tokens",

@@ -266,6 +266,9 @@ def test_a_model_with_an_attention_block_is_described_and_cannot_be_converted(pl
     args = [*ARGUMENTS, "--init.weights", run, "--out", str(places / "y")]
     assert train_jax.main(args) == 2
     assert "no head that could be replaced" in capsys.readouterr().err
+    args = ["finetune", "--data.name", "digits", "--init.weights", str(places / "plain")]
+    assert train_jax.main([*args, "--model.attention", "graph", "--model.patch-size", "1"]) == 2
+    assert "--model.attention graph needs --model.embed-dim" in capsys.readouterr().err
 
 
 def test_fine_tuning_starts_from_weights_and_statistics_and_probes_cache_its_features(places):
