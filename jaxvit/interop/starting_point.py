@@ -85,7 +85,7 @@ def _check_block(model: ModelConfig) -> None:
         if getattr(model, name) is None:
             raise UserError(
                 f"--model.attention {model.attention} needs --model.{name.replace('_', '-')}, "
-                "which no weights tell: give it, or choose the preset cifar10-graph or cifar10-classic"
+                "which no weights tell: give it, or choose the preset cifar10-graph"
             )
 
 
