@@ -72,6 +72,9 @@ class OptimConfig:
     warmup: float = option(0.0, within(0, 1))
     # Warm-up as a number of steps, which overrides the fraction.
     warmup_steps: int | None = option(None, count(0, 10**9))
+    # Batches whose gradients give one update, as "4", or from epochs on that are counted from 0, as
+    # "0:8" "4:4" "8:1". Steps, epochs and schedules count batches as without it.
+    accumulate_grad_batches: tuple[str, ...] = ()
     # Limit on the gradient's global norm; 0 disables clipping.
     clip_norm: float = option(0.0, within(0, 1e6))
     # Limit on the absolute value of each element of the gradient; 0 disables it.
@@ -98,6 +101,12 @@ class OptimConfig:
     freeze: str = option("none", part_to_freeze)
 
     @property
+    def joined_batches(self) -> tuple[tuple[int, int], ...]:
+        """(epoch, K) pairs of accumulate_grad_batches, by epoch."""
+        pairs = (text.rpartition(":") for text in self.accumulate_grad_batches)
+        return tuple(sorted((int(epoch or 0), int(number)) for epoch, _, number in pairs))
+
+    @property
     def averages(self) -> bool:
         """Whether an average of the weights is kept."""
         return self.ema_decay > 0 or self.swa_start > 0
@@ -113,6 +122,18 @@ class OptimConfig:
             or (self.step_every_epochs is None) != (self.step_every_steps is None),
             f"--optim.schedule {self.schedule} needs either --optim.step-every-epochs N or "
             "--optim.step-every-steps N: give exactly one of them",
+        )
+        for text in self.accumulate_grad_batches:
+            require(
+                re.fullmatch(r"([0-9]{1,6}:)?[1-9][0-9]{0,5}", text) is not None,
+                f"--optim.accumulate-grad-batches {text!r} is neither a number of batches, such as "
+                "4, nor EPOCH:BATCHES, such as 0:4",
+            )
+        first = [epoch for epoch, _ in self.joined_batches]
+        require(
+            len(set(first)) == len(first),
+            f"--optim.accumulate-grad-batches {' '.join(self.accumulate_grad_batches)} names an "
+            "epoch twice: give each once",
         )
         require(
             not (self.ema_decay and self.swa_start),

@@ -9,6 +9,7 @@ import optax
 
 from jaxvit.config import OptimConfig
 from jaxvit.optim.groups import scale_by_group
+from jaxvit.optim.joining import joined, plan_joining, schedule_of_updates
 from jaxvit.optim.plateau import scale_by_plateau
 from jaxvit.optim.schedules import make_schedule
 
@@ -74,12 +75,13 @@ def make_optimizer(
 
     Before either, gradients whose global norm exceeds clip_norm are scaled down to it, or each
     element is clipped to [-clip_value, clip_value]. Where layer_decay or head_lr is not 1, lr is
-    the parameter's own: see jaxvit.optim.groups.
+    the parameter's own: see jaxvit.optim.groups. Where batches are joined, see
+    jaxvit.optim.joining, all of this is of their mean gradient.
 
     Args:
       config: see OptimConfig; with `decay="matrices"`, only what decay_mask marks True decays.
       total_steps: steps of the whole run, for the schedule.
-      steps_per_epoch: examples over batch size, for step_every_epochs.
+      steps_per_epoch: examples over batch size, where epochs are asked for.
       weight_decay: in place of config.weight_decay; it may be traced.
 
     Returns:
@@ -103,5 +105,11 @@ def make_optimizer(
         parts.append(scale_by_group(config.layer_decay, config.head_lr))
     if config.schedule == "plateau":
         parts.append(scale_by_plateau())
-    parts.append(optax.scale_by_learning_rate(schedule))
-    return optax.chain(*filter(None, parts)), schedule
+    if not config.accumulate_grad_batches:
+        return optax.chain(*filter(None, parts), optax.scale_by_learning_rate(schedule)), schedule
+    if steps_per_epoch is None:
+        raise ValueError("epochs need steps_per_epoch")
+    joining = plan_joining(config.joined_batches, total_steps, steps_per_epoch)
+    rates = schedule_of_updates(schedule, joining)
+    tx = optax.chain(*filter(None, parts), optax.scale_by_learning_rate(rates))
+    return joined(tx, joining), schedule

@@ -4,13 +4,16 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from jaxvit.config import OptimConfig
 from jaxvit.errors import Diverged
 from jaxvit.optim.averaging import swa_decay
+from jaxvit.optim.joining import plan_joining
 from jaxvit.optim.schedules import first_swa_epoch
 from jaxvit.training.state import TrainState
 from jaxvit.training.steps import TrainStep
@@ -61,12 +64,19 @@ def averages_epochs(optim: OptimConfig, plan: Plan, step: int) -> bool:
 
 
 def average_decay(optim: OptimConfig, plan: Plan) -> float | optax.Schedule:
-    """The decay of the running average of a planned run: see make_train_step and swa_decay."""
-    if not optim.swa_start:
+    """The decay of the running average of a planned run: see make_train_step and swa_decay.
+
+    Where batches are joined, steps without an update leave the average as it is.
+    """
+    if optim.swa_start:
+        first = first_swa_epoch(optim, plan.epochs)
+        ends = [plan.end_of(epoch) for epoch in range(first + 1, plan.epochs + 1)]
+        return swa_decay(ends, plan.end_of(first))
+    if not (optim.ema_decay and optim.accumulate_grad_batches):
         return optim.ema_decay
-    first = first_swa_epoch(optim, plan.epochs)
-    ends = [plan.end_of(epoch) for epoch in range(first + 1, plan.epochs + 1)]
-    return swa_decay(ends, plan.end_of(first))
+    per_epoch = Fraction(plan.examples, plan.batch_size)
+    updates = plan_joining(optim.joined_batches, plan.total_steps, per_epoch).updates
+    return lambda step: jnp.where(jnp.asarray(updates)[step], optim.ema_decay, 1.0)
 
 
 def fit(

@@ -133,4 +133,16 @@ OPTIM = listed("jaxvit.optim", (
         ("--optim.swa-lr ignored", "schedules", "if config.swa_lr is None:", "if True:"),
         ("--optim.clip-value ignored", "optimizers", "if config.clip_value:", "if False:"),
     )),
+    ("tests/optim/test_joining.py", (
+        ("the sum of joined gradients for their mean", "joining", "lambda x: x / size, sums", "lambda x: x, sums"),
+        ("gradients of the last batch alone", "joining", "jax.tree.map(jnp.add, state.sums, grads)", "grads"),
+        ("sums not cleared after an update", "joining", "return updates, zeros, inner", "return updates, sums, inner"),
+        ("the last group of an epoch joined with the next", "joining",
+         "end = min(total_steps, math.ceil((epoch + 1) * steps_per_epoch))", "end = total_steps"),
+        ("batches joined an epoch late", "joining", "if first <= epoch)", "if first < epoch)"),
+        ("the first entry for all epochs", "joining", "max(((first, k)", "min(((first, k)"),
+        ("the rate of the n-th batch for the n-th update", "joining",
+         "schedule(jnp.asarray(steps)[count])", "schedule(count)"),
+        ("--optim.accumulate-grad-batches ignored", "optimizers", "if not config.accumulate_grad_batches:", "if True:"),
+    )),
 ))  # fmt: skip

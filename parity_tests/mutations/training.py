@@ -111,4 +111,7 @@ TRAINING = listed("jaxvit.training", (
          "jax.tree.map(jnp.add, sums, statistics(weights, batch, number))", "statistics(weights, batch, number)"),
         ("the sum of batch statistics for their mean", "evaluate", "(x / number)", "(x / 1)"),
     )),
+    ("tests/optim/test_joining.py", (
+        ("an average that moves without an update", "fit", "optim.ema_decay, 1.0)", "optim.ema_decay, optim.ema_decay)"),
+    )),
 ))  # fmt: skip
