@@ -12,7 +12,14 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from jaxvit.errors import UserError
-from jaxvit.runs.saved_items import ITEMS, Monitor, make_rank, read_items, read_score
+from jaxvit.runs.saved_items import (
+    ITEMS,
+    Monitor,
+    ignore_late_errors,
+    make_rank,
+    read_items,
+    read_score,
+)
 from jaxvit.runtime.digest import sha256
 from jaxvit.runtime.distributed import is_main, largest, wait_for_all
 from jaxvit.training.state import VERSION, TrainState
@@ -48,6 +55,7 @@ class Checkpoints:
         self._warn = warn
         # orbax warns of every unscored save, and logs with their traces the errors it also raises.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
+        ignore_late_errors()
         self._rank = make_rank(monitor)
         self._set_aside_unscored()
         best = BestN(get_metric_fn=self._rank, n=keep_best, keep_checkpoints_without_metrics=False)

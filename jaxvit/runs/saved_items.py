@@ -153,7 +153,7 @@ def read_items(path: Path, likes: Mapping[str, Any]) -> dict[str, Any]:
       UserError: the checkpoint cannot be opened, or another version of jaxvit wrote it.
       Exception: of any kind; it cannot be read, or its bytes are not those that were saved.
     """
-    _ignore_late_reads()
+    ignore_late_errors()
     seal = read_seal(path)
     saved = seal["sha256"]
     with refused_if_closed(path):
@@ -168,14 +168,14 @@ def read_items(path: Path, likes: Mapping[str, Any]) -> dict[str, Any]:
     return items
 
 
-def _ignore_late_reads() -> None:
-    """Reads of a damaged item that end after its first error are of no interest.
+def ignore_late_errors() -> None:
+    """Reads or writes of an item that end after its first error are of no interest.
 
     Nobody asks for their errors, or they find their event loop closed: Python would print a
     traceback for each.
     """
     shown = sys.unraisablehook
-    if getattr(shown, "ignores_late_reads", False):
+    if getattr(shown, "ignores_late_errors", False):
         return
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
@@ -183,7 +183,7 @@ def _ignore_late_reads() -> None:
         if "Event loop is closed" not in str(unraisable.exc_value):
             shown(unraisable)
 
-    hook.ignores_late_reads = True
+    hook.ignores_late_errors = True
     sys.unraisablehook = hook
 
 

@@ -112,7 +112,7 @@ RUNS = listed("jaxvit.runs", (
     )),
     ("tests/commands/test_bad_places.py", (
         ("an average extended", "directory", "if self._config.extend and self._averaged():", "if False:"),
-        ("tracebacks of late reads", "saved_items", "    _ignore_late_reads()\n    seal", "    seal"),
+        ("tracebacks of late reads", "saved_items", "    ignore_late_errors()\n    seal", "    seal"),
     )),
     ("tests/test_train_jax.py", (
         ("the last epoch marked as the best", "recorder", 'best.get("step", 0)', "plan.total_steps"),

@@ -21,6 +21,7 @@ from jaxvit.runs.progress import make_console
 from jaxvit.runs.recorder import Recorder
 from jaxvit.runs.trackers.tensorboard import TensorBoard
 from jaxvit.runs.tracking import Trackers
+from jaxvit.runtime.devices import make_devices
 from jaxvit.training.fit import Plan
 from jaxvit.training.state import TrainState
 from tests.runs.test_resume import outcome, stop_at
@@ -337,7 +338,7 @@ def test_only_the_process_that_writes_has_trackers(main, tmp_path, monkeypatch):
     data, plan = Dataset(("a",), one, one, one), Plan(1, 1, 1)
     run, console = RunDirectory(config), make_console(quiet=True)
     recorder = Recorder(
-        run, blank_task(), config, plan, data, None, *[lambda *_: None] * 2, console
+        run, blank_task(), config, plan, data, make_devices(config), *[lambda *_: None] * 2, console
     )
     recorder._checkpoints = SimpleNamespace(save=None)  # of entering it
     recorder.around(lambda **_: (TrainState(0, {}, {}, (), None), 0.0))
