@@ -276,7 +276,7 @@ def test_the_pooling_of_a_run_is_followed(folder):
     [
         (["folder", "--model.norm-eps", "None"], "--model.norm-eps is None, which follows"),
         (["folder", "--data.crop-share", "None"], "--data.crop-share is None, which follows"),
-        (["finetune", "--model.num-layers", "4"], "--model.mlp-ratio is None, which follows"),
+        (["finetune", "--model.name", "vit", "--model.num-layers", "4"], "--model.mlp-ratio is None, which follows"),
         (
             ["folder", "--data.cache-features", "--optim.freeze", "backbone", "--augment.flip-p",
              "0", "--augment.crop-scale", "1", "1", "--augment.mixup-alpha", "0",
@@ -352,5 +352,5 @@ def test_another_size_of_images_resizes_the_positions(folder):
     _, config = parse(args)
     data = load_dataset(config.data, 24, 3)
     task = make_task(config, data, 10, None)
-    assert task.pretrained["positional_embedding"].shape == (1, 10, 16)
+    assert task.pretrained[0]["positional_embedding"].shape == (1, 10, 16)
     assert any("resized from 2 x 2 to 3 x 3" in note for note in task.notes)
