@@ -28,7 +28,8 @@ FLOOR = 1e-7
 # Beside the checkout: data/oxford-iiit-pet with photographs, if they were downloaded.
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
-ONLY_IN_JAX = ("dtype", "remat", "init")  # of ModelConfig: they change no function
+# Of ModelConfig: they change no function, or are of other models.
+ONLY_IN_JAX = ("dtype", "remat", "init", "name", "stem", "attention")
 
 SMALL = {
     "img_size": 16,

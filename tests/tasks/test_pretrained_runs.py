@@ -276,7 +276,10 @@ def test_the_pooling_of_a_run_is_followed(folder):
     [
         (["folder", "--model.norm-eps", "None"], "--model.norm-eps is None, which follows"),
         (["folder", "--data.crop-share", "None"], "--data.crop-share is None, which follows"),
-        (["finetune", "--model.name", "vit", "--model.num-layers", "4"], "--model.mlp-ratio is None, which follows"),
+        (
+            ["finetune", "--model.name", "vit", "--model.num-layers", "4"],
+            "--model.mlp-ratio is None, which follows",
+        ),
         (
             ["folder", "--data.cache-features", "--optim.freeze", "backbone", "--augment.flip-p",
              "0", "--augment.crop-scale", "1", "1", "--augment.mixup-alpha", "0",
