@@ -92,9 +92,10 @@ class Pixels(nn.Module):
     """A model for images of 1 x 1 pixels, whose logits are the channels."""
 
     num_classes: int
+    in_channels: int
     img_size: int = 1
 
-    def __call__(self, images: jax.Array, deterministic: bool) -> jax.Array:
+    def __call__(self, images: jax.Array, deterministic: bool = True) -> jax.Array:
         return images[:, 0, 0]
 
 
@@ -107,7 +108,7 @@ def short_batch_rows() -> list[Row]:
 
     data = DataConfig(mean=(0.0,) * classes, std=(50 / 255,) * classes)
     config = Config(batch_size=16, data=data)
-    task = make_classification(Pixels(classes), *make_optimizer(config.optim, 1), config)
+    task = make_classification(Pixels(classes, classes), *make_optimizer(config.optim, 1), config)
     found = make_score(task, make_devices(config), config.batch_size, seed=0)({}, split).metrics
     logits = torch.tensor(pixels[:, 0, 0].astype(np.float32) / 50)
     labels = torch.tensor(split.labels).long()

@@ -36,6 +36,8 @@ STUDY = Study(
 """
 EXTRA = ("--epochs", "4", "--log-every-steps", "2", "--optim.warmup", "0")
 
+pytestmark = pytest.mark.slow  # nine processes train, one after the other
+
 
 class Done(NamedTuple):
     """What happened: the study's directory, and how the first two commands ended."""

@@ -98,6 +98,7 @@ def test_statistics_move_from_where_they_begin_and_are_averaged_with_the_paramet
         assert not np.array_equal(moved, start), path
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_bits(places, monkeypatch):
     """Statistics are part of the checkpoint."""
     whole = train(places, "whole", "--checkpoint.every-steps", "7")
@@ -197,6 +198,7 @@ def test_averaged_weights_are_scored_and_saved_with_statistics_of_their_own(plac
         np.testing.assert_allclose(leaf, expected[path], rtol=1e-5, atol=1e-6, err_msg=str(path))
 
 
+@pytest.mark.slow
 def test_a_run_killed_during_averaging_resumes_to_the_same_bits(places, monkeypatch):
     epochs = iter(range(10))
     whole = Recorder._on_epoch
