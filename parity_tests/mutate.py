@@ -1,4 +1,4 @@
-"""python -m parity_tests.mutate [--only NAME ...] [--changed COMMIT]: would the tests notice?
+"""python -m parity_tests.mutate [--only NAME ...] [--changed COMMIT] [--new]: would tests notice?
 
 Runs against each mutation, in a process of its own, the test that saw it last, as
 mutations_seen.json has it, then those that are said to see it, until one fails; after all others,
@@ -178,6 +178,7 @@ def main(args: list[str] | None = None) -> int:
     names = [mutation.name for mutation in MUTATIONS]
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", default=names)
     parser.add_argument("--changed", metavar="COMMIT", help="of modules that differ from it")
+    parser.add_argument("--new", action="store_true", help="that no test is known to have seen")
     parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1) // 2 * 2))
     parser.add_argument("--out", type=Path, default=Path("runs/certificate"), metavar="DIR")
     options = parser.parse_args(args)
@@ -185,6 +186,9 @@ def main(args: list[str] | None = None) -> int:
     if options.changed:
         modules = changed_modules(options.changed)
         chosen = [mutation for mutation in chosen if mutation.module in modules]
+    before = seen_before()
+    if options.new:
+        chosen = [mutation for mutation in chosen if mutation.name not in before]
     console = Console(markup=False)
     if not chosen:
         console.print("no mutation was chosen")
@@ -192,7 +196,6 @@ def main(args: list[str] | None = None) -> int:
     os.chdir(ROOT)
     FORKSERVER.set_forkserver_preload(list(LIBRARIES))
     console.print("without a mutation ...")
-    before = seen_before()
     tests = list(dict.fromkeys(before.get(mutation.name, mutation.seen_by) for mutation in chosen))
     log = options.out / "without_a_mutation.log"
     if failed := failing_test("", tests, log):
