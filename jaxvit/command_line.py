@@ -39,11 +39,12 @@ COMMON = (
 
 def help_text() -> str:
     """The first screen: presets, the options that people use, and how to see all."""
-    presets = [f"  {name:13}{about}" for name, about in ABOUT.items()]
+    width = max(map(len, ABOUT)) + 1
+    presets = [f"  {name:{width}}{about}" for name, about in ABOUT.items()]
     options = [f"  {line}" for line in COMMON]
     return "\n".join(
         [
-            "Train a Vision Transformer on a set of images, and report on it.",
+            "Train a Vision Transformer or a ResNet on a set of images, and report on it.",
             "",
             USAGE,
             "",

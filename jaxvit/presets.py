@@ -113,9 +113,9 @@ ABOUT = {
     "cifar10-resnet18": "ResNet-18 on CIFAR-10 by SGD: for a GPU",
     "cifar10-graph": "the same with a block of graph attention for a head",
     "cifar10-classic": "the same with a block of classic attention for a head",
-    "pets-small": "a small ViT on Oxford-IIIT Pet at 64 pixels: minutes on two cores",
+    "pets-small": "a small ViT on Oxford-IIIT Pet at 64 pixels: minutes",
     "pets-b16-384": "ViT-B/16 at 384 on Oxford-IIIT Pet by SGD: for a GPU",
-    "pets-lab": "the lab's numbers exactly: ViT-B/16 at 224 on Oxford-IIIT Pet",
+    "pets-lab": "the lab's numbers: ViT-B/16 at 224 on Oxford-IIIT Pet",
 }
 
 PRESETS: dict[str, Config] = {

@@ -9,6 +9,7 @@ from PIL import Image
 import train_jax
 
 
+@pytest.mark.slow
 def test_it_leaves_no_trace_on_the_run_that_follows(tiny, tmp_path, capsys):
     before, after = tmp_path / "before", tmp_path / "after"
     assert train_jax.main([*tiny, "--out", str(before)]) == 0

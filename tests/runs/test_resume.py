@@ -62,6 +62,7 @@ def test_a_signal_saves_a_checkpoint_and_the_same_command_resumes(
     assert outcome(tmp_path / "run") == outcome(uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_run_with_augmented_pixels_resumes_to_the_same_bits(
     uninterrupted, tiny, tmp_path, monkeypatch
 ):

@@ -247,6 +247,7 @@ def test_a_block_of_attention_alone_trains_on_a_frozen_backbone(places):
     assert summary["test/accuracy"] == pytest.approx((logits.argmax(-1) == labels).mean())
 
 
+@pytest.mark.slow
 def test_a_block_and_its_backbone_train_together_and_the_block_has_the_heads_rate(places):
     more = ("--optim.head-lr", "1e-20", "--optim.ema-decay", "0", "--epochs", "1")
     train(places, "together", *ATTENTION, *more)
@@ -273,6 +274,7 @@ def test_a_model_with_an_attention_block_is_described_and_cannot_be_converted(pl
     assert "--model.attention graph needs --model.embed-dim" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_fine_tuning_starts_from_weights_and_statistics_and_probes_cache_its_features(places):
     train(places, "tuned", "--init.weights", str(places / "plain"), "--optim.lr", "1e-20")
     before, after = (flatten_dict(load_run(places / run).params) for run in ("plain", "tuned"))
@@ -324,6 +326,7 @@ def test_photos_are_classified_and_evaluated_with_the_running_statistics(places)
     assert [next(iter(each)) for each in found] == expected
 
 
+@pytest.mark.slow
 def test_a_run_that_computes_a_batch_in_parts_says_that_statistics_are_of_a_part(places, capfd):
     train(places, "parts", "--grad-accum-steps", "2", "--epochs", "1")
     assert "with --grad-accum-steps 2 only those of one part" in " ".join(
