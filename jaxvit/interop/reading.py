@@ -10,7 +10,7 @@ from jaxvit.interop import google, hugging_face, lab, lukemelas, resnet, timm, t
 from jaxvit.interop.layout import PRE_LOGITS, Entry, Layout, Tensors
 from jaxvit.interop.model_shape import Shape, measure_shape, our_shapes
 from jaxvit.interop.report import Row
-from jaxvit.interop.tensors import check_numbers, take
+from jaxvit.interop.tensors import check_numbers, check_refused, take
 
 # In this order, because an unprefixed Dinov2 also has the names by which ViT is recognised.
 LAYOUTS = (
@@ -78,12 +78,7 @@ def read_layout(tensors: Tensors, layout: Layout, source: str) -> Reading:
         belongs to a model that cannot be built here. The message names it.
     """
     named = layout.spelled(tensors)
-    for name, tensor in named.items():
-        if reason := layout.reason_to(layout.refused, name):
-            raise UserError(
-                f"{source} cannot be loaded because of {tensor.original} ({reason}): choose other "
-                "weights"
-            )
+    check_refused(named, layout, source)
     shape = measure_shape(named, layout, source)
     heads = layout.heads(named)
     flat: Flat = {}

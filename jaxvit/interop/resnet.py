@@ -14,9 +14,8 @@ from flax.traverse_util import flatten_dict
 from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, ModelConfig, without_foreign_options
 from jaxvit.errors import UserError
 from jaxvit.interop.layout import CONV, SAME, TRANSPOSED, Entry, Habits, Layout, Tensors, spelling
-from jaxvit.interop.model_shape import take
 from jaxvit.interop.report import Row
-from jaxvit.interop.tensors import check_numbers
+from jaxvit.interop.tensors import check_numbers, check_refused, take
 from jaxvit.models.configured import make_model
 from jaxvit.models.variables import init_variables
 
@@ -79,11 +78,7 @@ def read_resnet(tensors: Tensors, source: str) -> ResNetReading:
         model is none that can be built here. The message names it.
     """
     named = LAYOUT.spelled(tensors)
-    for name in named:
-        if reason := LAYOUT.reason_to(LAYOUT.refused, name):
-            raise UserError(
-                f"{source} cannot be loaded because of {name} ({reason}): choose other weights"
-            )
+    check_refused(named, LAYOUT, source)
     config, num_classes = _measured(tensors, source)
     flat, rows = {}, {}
     for entry, shape in entries(config, num_classes).items():

@@ -1,11 +1,11 @@
-"""One tensor of a weights file: that it is there, and that it holds numbers."""
+"""Tensors of a weights file: that one is there, holds numbers, and belongs to no other model."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
 from jaxvit.errors import UserError
-from jaxvit.interop.layout import Entry, Named
+from jaxvit.interop.layout import Entry, Layout, Named
 
 
 def take(named: Mapping[str, Named], name: str, entry: Entry, source: str) -> Named:
@@ -20,6 +20,16 @@ def take(named: Mapping[str, Named], name: str, entry: Entry, source: str) -> Na
             f"{source} has no {name}{more}: the file is incomplete, or of another model"
         )
     return named[name]
+
+
+def check_refused(named: Mapping[str, Named], layout: Layout, source: str) -> None:
+    """Raises UserError at a tensor without which the model would be another one."""
+    for name, tensor in named.items():
+        if reason := layout.reason_to(layout.refused, name):
+            raise UserError(
+                f"{source} cannot be loaded because of {tensor.original} ({reason}): choose other "
+                "weights"
+            )
 
 
 def check_numbers(tensor: Named, source: str) -> None:

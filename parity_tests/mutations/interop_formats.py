@@ -189,7 +189,7 @@ INTEROP_FORMATS = listed("jaxvit.interop", (
         ("every ResNet taken for ResNet-18", "resnet",
          '"resnet34" if "layer1.2.conv1.weight" in tensors else "resnet18"', '"resnet18"'),
         ("every stem taken for ImageNet's", "resnet", "kind = KERNELS[stem[-1]]", 'kind = "imagenet"'),
-        ("bottleneck blocks not named", "resnet", "if reason := LAYOUT.reason_to(LAYOUT.refused, name):", "if False:"),
+        ("bottleneck blocks not named", "resnet", "    check_refused(named, LAYOUT, source)\n", ""),
         ("tensors unknown to a ResNet dropped", "resnet", "        if reason is None:", "        if False:"),
         ("shapes of a ResNet not compared", "resnet", "if part.array.shape != wanted:", "if False:"),
         ("NaN in a ResNet not noticed", "resnet", "        check_numbers(part, source)\n", ""),
