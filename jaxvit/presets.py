@@ -63,10 +63,9 @@ FOLLOWS_WEIGHTS = DataConfig(
     name="folder", mean=None, std=None, resize=None, crop_share=None, interpolation=None
 )
 PRETRAINED = ModelConfig(
-    name=None, stem=None, img_size=None, patch_size=None, in_channels=None, embed_dim=None,
-    num_heads=None,
-    num_layers=None, mlp_ratio=None, norm_eps=None, gelu=None, layer_scale=None,
-    register_tokens=None, qkv_bias=None, pool=None, dropout=0.0, init="vit",
+    name=None, stem=None, width=None, img_size=None, patch_size=None, in_channels=None,
+    embed_dim=None, num_heads=None, num_layers=None, mlp_ratio=None, norm_eps=None, gelu=None,
+    layer_scale=None, register_tokens=None, qkv_bias=None, pool=None, dropout=0.0, init="vit",
 )  # fmt: skip
 PETS = DataConfig(name="oxford_iiit_pet", mean=None, std=None)
 SMALL = ModelConfig(

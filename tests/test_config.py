@@ -236,7 +236,7 @@ def test_every_model_option_reaches_the_model():
     assert model.num_classes == 5
     assert model.init_scheme == config.init
     for field in fields(ModelConfig):
-        if field.name not in ("name", "stem", "attention", "init"):
+        if field.name not in ("name", "stem", "width", "attention", "init"):
             assert getattr(model, field.name) == getattr(config, field.name), field.name
 
 
@@ -254,13 +254,13 @@ def test_cifar10_has_its_own_mean_and_std_and_size():
 @pytest.mark.parametrize("attention", ["none", "graph", "classic"])
 def test_every_option_of_a_resnet_reaches_it(name, attention):
     config = ModelConfig(
-        name=name, stem="cifar", attention=attention, img_size=16, in_channels=1, dtype="bfloat16",
-        patch_size=2, embed_dim=6, num_heads=3, mlp_ratio=2.0, dropout=0.3,
+        name=name, stem="cifar", width=8, attention=attention, img_size=16, in_channels=1,
+        dtype="bfloat16", patch_size=2, embed_dim=6, num_heads=3, mlp_ratio=2.0, dropout=0.3,
     )  # fmt: skip
     model = make_model(config, num_classes=5, axis="data", frozen_backbone=True)
     assert model.layers == LAYERS[name]
     assert (model.num_classes, model.axis, model.frozen_backbone) == (5, "data", True)
-    options = ["stem", "img_size", "in_channels", "dtype"]
+    options = ["stem", "width", "img_size", "in_channels", "dtype"]
     if attention != "none":
         options += ["attention", "patch_size", "embed_dim", "num_heads", "mlp_ratio", "dropout"]
     for option in options:

@@ -28,6 +28,7 @@ from jaxvit.config.model import (
     OF_BLOCK,
     ModelConfig,
     foreign_options,
+    map_channels,
     map_size,
     without_foreign_options,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "flat",
     "foreign_options",
     "frozen_layers",
+    "map_channels",
     "map_size",
     "may_change",
     "nearest_multiple",

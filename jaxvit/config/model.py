@@ -11,17 +11,25 @@ def map_size(img_size: int, stem: str) -> int:
     return -(-img_size // 2 ** (3 if stem == "cifar" else 5))
 
 
+def map_channels(width: int) -> int:
+    """Channels of a ResNet's last feature map: those of the first stage, doubled 3 times."""
+    return 8 * width
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """The model."""
 
     # A Vision Transformer, which the options below describe, or torchvision's ResNet-18 or -34,
-    # which have img_size, in_channels, dtype, stem and attention alone.
+    # which have img_size, in_channels, dtype, stem, width and attention alone.
     # None means that of the weights.
     name: Literal["vit", "resnet18", "resnet34"] | None = "vit"
     # Of a ResNet. imagenet: a 7 x 7 convolution and a maximum, which divide the size by 4; cifar:
     # a 3 x 3 convolution, for images of about 32 pixels. None means that of the weights.
     stem: Literal["imagenet", "cifar"] | None = "imagenet"
+    # Of a ResNet: channels of the first of its four stages; each has twice those of the one before.
+    # torchvision's have 64.
+    width: int | None = option(64, count(1, 4096))
     # Of a ResNet: a block of attention between the patches of its last feature map, in place of
     # its head; then patch_size counts positions of that map. graph: the score of two patches is a
     # function of the sum of a number of each; classic: of the product of a query and a key.
@@ -124,7 +132,7 @@ class ModelConfig:
 
 # What every model has; what a ResNet has besides; and what an attention block behind it has.
 OF_ANY = ("name", "img_size", "in_channels", "dtype")
-OF_RESNET = ("stem", "attention")
+OF_RESNET = ("stem", "width", "attention")
 OF_BLOCK = ("patch_size", "embed_dim", "num_heads", "mlp_ratio", "dropout")
 
 

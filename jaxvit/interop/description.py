@@ -48,8 +48,8 @@ def describe_pretrained(pretrained: Pretrained, path: str | Path) -> Iterator[st
 def _of_model(config: ModelConfig) -> Iterator[str]:
     if not config.is_vit:
         yield (
-            f"model          {config.name} with the {config.stem} stem, {config.img_size} pixels, "
-            f"{config.in_channels} channel(s)"
+            f"model          {config.name} of width {config.width} with the {config.stem} stem, "
+            f"{config.img_size} pixels, {config.in_channels} channel(s)"
         )
         if config.attention != "none":
             yield (

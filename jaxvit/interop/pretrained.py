@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax import linen as nn
 
-from jaxvit.config import ModelConfig, check
+from jaxvit.config import ModelConfig, check, map_channels
 from jaxvit.data.preprocessing import Preprocessing
 from jaxvit.errors import UserError
 from jaxvit.interop.positions import resize_positions
 from jaxvit.interop.report import Report, Row
 from jaxvit.models.configured import make_model
-from jaxvit.models.resnet import WIDTHS
 from jaxvit.models.variables import count_params, joined, split
 
 
@@ -121,7 +120,7 @@ def head_name(config: ModelConfig) -> str:
 def features_of(config: ModelConfig) -> int:
     """The width of what the head sees."""
     if not config.is_vit:
-        return WIDTHS[-1]
+        return map_channels(config.width)
     return config.embed_dim * (2 if config.pool == "both" else 1)
 
 

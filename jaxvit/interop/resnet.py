@@ -116,7 +116,9 @@ def _measured(tensors: Tensors, source: str) -> tuple[ModelConfig, int]:
         )
     name = "resnet34" if "layer1.2.conv1.weight" in tensors else "resnet18"
     kind = KERNELS[stem[-1]]
-    config = ModelConfig(name=name, stem=kind, img_size=SIZES[kind], in_channels=stem[1])
+    config = ModelConfig(
+        name=name, stem=kind, width=stem[0], img_size=SIZES[kind], in_channels=stem[1]
+    )
     head = tensors.get("fc.weight")
     return without_foreign_options(config), 0 if head is None else head.shape[0]
 

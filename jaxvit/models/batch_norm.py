@@ -1,5 +1,8 @@
 """Batch normalisation as in PyTorch: over the whole batch, with unbiased running variances."""
 
+from functools import partial
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -40,22 +43,75 @@ class BatchNorm(nn.Module):
         mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
         var = self.variable("batch_stats", "var", jnp.ones, (channels,))
         if deterministic:
-            return self._normalized(x, mean.value, var.value, scale, bias)
-        axes = tuple(range(x.ndim - 1))
-        batch_mean = self._over_devices(x.mean(axes))
-        batch_var = self._over_devices(jnp.square(x - batch_mean).mean(axes))
+            # One multiplication and one addition for each element.
+            return (x - mean.value) * (scale * jax.lax.rsqrt(var.value + self.eps)) + bias
+        h, batch_mean, batch_var = standardize_batch(x, self.axis, self.eps)
         if self.is_mutable_collection("batch_stats") and not self.is_initializing():
             devices = 1 if self.axis is None else jax.lax.axis_size(self.axis)
             n = x.size // channels * devices
             m, unbiased = self.momentum, batch_var * (n / max(1, n - 1))
             mean.value = (1 - m) * mean.value + m * batch_mean
             var.value = (1 - m) * var.value + m * unbiased
-        return self._normalized(x, batch_mean, batch_var, scale, bias)
+        return h * scale + bias
 
-    def _over_devices(self, value: Array) -> Array:
-        return value if self.axis is None else jax.lax.pmean(value, self.axis)
 
-    def _normalized(self, x: Array, mean: Array, var: Array, scale: Array, bias: Array) -> Array:
-        # One multiplication and one addition for each element.
-        factor = scale * jax.lax.rsqrt(var + self.eps)
-        return (x - mean) * factor + bias
+class Standardized(NamedTuple):
+    """Of a batch.
+
+    Attributes:
+      h: (x - mean) / sqrt(var + eps), of the shape of x.
+      mean, var: of each channel; var is biased.
+    """
+
+    h: Array
+    mean: Array
+    var: Array
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def standardize_batch(
+    x: Float[Array, "B *S C"], axis: str | None = None, eps: float = EPSILON
+) -> Standardized:
+    """Standardised over all examples and positions, with the statistics.
+
+    A fast path beside reference_standardize_batch. Its derivatives are written out as
+    dmean = mean(dx), dvar = 2 mean(h dx) / r and dh = r (dx - dmean - h mean(h dx)), with
+    r = 1 / sqrt(var + eps), so that the backward pass stores h and r, and sums twice over the
+    batch. Measured in docs/speed.md.
+
+    Args:
+      x: float32.
+      axis: the pmap axis over which the batch is spread, or None.
+      eps: above 0.
+    """
+    return _standardize(x, axis, eps)[0]
+
+
+@standardize_batch.defjvp
+def _derivative(axis, eps, primals, tangents):
+    (x,), (dx,) = primals, tangents
+    found, rate = _standardize(x, axis, eps)
+    dmean, along = _mean(dx, axis), _mean(found.h * dx, axis)
+    dh = rate * (dx - dmean - found.h * along)
+    return found, Standardized(dh, dmean, 2 * along / rate)
+
+
+def reference_standardize_batch(
+    x: Float[Array, "B *S C"], axis: str | None = None, eps: float = EPSILON
+) -> Standardized:
+    """The same, differentiated by JAX."""
+    return _standardize(x, axis, eps)[0]
+
+
+def _standardize(x: Array, axis: str | None, eps: float) -> tuple[Standardized, Array]:
+    """The result, and 1 / sqrt(var + eps)."""
+    mean = _mean(x, axis)
+    var = _mean(jnp.square(x - mean), axis)
+    rate = jax.lax.rsqrt(var + eps)
+    return Standardized((x - mean) * rate, mean, var), rate
+
+
+def _mean(x: Array, axis: str | None) -> Array:
+    """Of each channel, over all devices."""
+    mean = x.mean(tuple(range(x.ndim - 1)))
+    return mean if axis is None else jax.lax.pmean(mean, axis)

@@ -41,6 +41,7 @@ def make_model(
     common |= {
         "layers": LAYERS[config.name],
         "stem": config.stem,
+        "width": config.width,
         "axis": axis,
         "frozen_backbone": frozen_backbone,
     }

@@ -2,48 +2,18 @@
 
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from jaxvit.config import map_size
+from jaxvit.config import map_channels, map_size
 from jaxvit.models.batch_norm import BatchNorm
+from jaxvit.models.convolution import Conv
 from jaxvit.models.initializers import uniform_fan_in
 from jaxvit.models.linear import Dense
 from jaxvit.shapes import Array, Float
 
 LAYERS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}  # basic blocks of each stage
-WIDTHS = (64, 128, 256, 512)  # channels of each stage
-# He et al. 2015, with the fan-out: N(0, 2 / (k k C_out)).
-conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-
-
-class Conv(nn.Module):
-    """A convolution without bias, zero padded by (k - 1) / 2 on each side.
-
-    Parameter: `kernel` (k, k, C_in, C_out). The output is float32 whatever dtype is.
-
-    Torch twin: torch.nn.Conv2d(bias=False); its weight (C_out, C_in, k, k) transposed is `kernel`.
-    """
-
-    features: int
-    size: int
-    stride: int = 1
-    dtype: DTypeLike = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w F"]:
-        kernel = self.param("kernel", conv_init, (self.size, self.size, x.shape[-1], self.features))
-        pad = (self.size // 2, self.size // 2)
-        y = jax.lax.conv_general_dilated(
-            x.astype(self.dtype),
-            kernel.astype(self.dtype),
-            (self.stride, self.stride),
-            (pad, pad),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-        return y.astype(jnp.float32)
 
 
 class BasicBlock(nn.Module):
@@ -94,6 +64,7 @@ class ResNet(nn.Module):
       img_size, in_channels: of the image.
       num_classes: K; 0 for a model without a head, which gives the features.
       stem: "imagenet" or "cifar".
+      width: channels of the first stage; 64 in torchvision.
       axis: the pmap axis of its batch statistics, or None.
       dtype: of the convolutions; all else is float32.
       frozen_backbone: whether it normalises by its running statistics in training too, and leaves
@@ -110,6 +81,7 @@ class ResNet(nn.Module):
     in_channels: int = 3
     num_classes: int = 1000
     stem: Literal["imagenet", "cifar"] = "imagenet"
+    width: int = 64
     axis: str | None = None
     dtype: DTypeLike = jnp.float32
     frozen_backbone: bool = False
@@ -119,12 +91,18 @@ class ResNet(nn.Module):
         """Height and width of the last stage's output."""
         return map_size(self.img_size, self.stem)
 
+    @property
+    def map_channels(self) -> int:
+        """Channels of the last stage's output."""
+        return map_channels(self.width)
+
     def setup(self):
         small = self.stem == "cifar"
-        self.conv1 = Conv(WIDTHS[0], 3 if small else 7, 1 if small else 2, self.dtype)
+        self.conv1 = Conv(self.width, 3 if small else 7, 1 if small else 2, self.dtype)
         self.bn1 = BatchNorm(self.axis)
-        channels, stages = WIDTHS[0], []
-        for stage, (blocks, features) in enumerate(zip(self.layers, WIDTHS, strict=True)):
+        channels, stages = self.width, []
+        for stage, blocks in enumerate(self.layers):
+            features = self.width * 2**stage
             stride = 1 if stage == 0 else 2
             changes = stride != 1 or channels != features
             first = BasicBlock(features, stride, changes, self.axis, self.dtype)

@@ -8,7 +8,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from jaxvit.models.attention_blocks import AttentionBlock
-from jaxvit.models.resnet import LAYERS, WIDTHS, ResNet
+from jaxvit.models.resnet import LAYERS, ResNet
 from jaxvit.shapes import Array, Float
 
 
@@ -23,7 +23,7 @@ class ResNetWithAttention(nn.Module):
     evaluation gradients flow through it to the image, as explanations need them.
 
     Attributes:
-      layers, img_size, in_channels, num_classes, stem, axis, dtype: see ResNet.
+      layers, img_size, in_channels, num_classes, stem, width, axis, dtype: see ResNet.
       attention, patch_size, embed_dim, num_heads, mlp_ratio, dropout: see AttentionBlock.
       frozen_backbone: whether only the block trains.
 
@@ -54,6 +54,7 @@ class ResNetWithAttention(nn.Module):
     in_channels: int = 3
     num_classes: int = 10
     stem: Literal["imagenet", "cifar"] = "cifar"
+    width: int = 64
     axis: str | None = None
     dtype: DTypeLike = jnp.float32
     attention: Literal["classic", "graph"] = "graph"
@@ -66,7 +67,14 @@ class ResNetWithAttention(nn.Module):
 
     def setup(self):
         self.backbone = ResNet(
-            self.layers, self.img_size, self.in_channels, 0, self.stem, self.axis, self.dtype
+            self.layers,
+            self.img_size,
+            self.in_channels,
+            0,
+            self.stem,
+            self.width,
+            self.axis,
+            self.dtype,
         )
         self.block = AttentionBlock(
             self.embed_dim,
@@ -77,7 +85,7 @@ class ResNetWithAttention(nn.Module):
             attention=self.attention,
             img_size=self.backbone.map_size,
             patch_size=self.patch_size,
-            in_channels=WIDTHS[-1],
+            in_channels=self.backbone.map_channels,
             num_classes=self.num_classes,
         )
 

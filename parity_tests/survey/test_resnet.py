@@ -50,6 +50,24 @@ def test_it_is_as_close_to_float64_as_torchvision(name, stem):
         assert row.holds or row.quantity == "resnet34: gradient", row
 
 
+@pytest.mark.parametrize("side", [8, 16, 21])  # last maps of 1, 2 and 3 positions a side
+def test_a_narrow_network_is_as_close_to_float64_as_its_twin(side):
+    torch.manual_seed(0)
+    theirs = with_noise(ResNet(LAYERS["resnet18"], CLASSES, "cifar", width=6))
+    variables = ported(theirs.state_dict())
+    model = make_resnet("resnet18", CLASSES, img_size=side, stem="cifar", width=6)
+    drawn = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, side, side, 3)))
+    assert jax.tree.map(jnp.shape, drawn) == jax.tree.map(np.shape, variables)
+    rows = distances("narrow", theirs, model, variables, random_batch(16, side))
+    assert all(row.holds for row in rows), rows
+
+
+@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
+def test_the_twin_of_another_width_starts_as_one_of_torchvisions_width(stem):
+    weight = ResNet(LAYERS["resnet18"], CLASSES, stem, width=16).layer4[1].conv1.weight.detach()
+    assert weight.std().item() == pytest.approx((2 / (9 * 128)) ** 0.5, rel=0.02)
+
+
 @pytest.mark.parametrize(
     ("name", "stem"), [("resnet18", "imagenet"), ("resnet18", "cifar"), ("resnet34", "imagenet")]
 )

@@ -1,5 +1,7 @@
 """Every fast path computes the same values and derivatives as its reference."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 
 from jaxvit.config import Config
 from jaxvit.models.attention_blocks import graph_weights, reference_graph_weights
+from jaxvit.models.batch_norm import reference_standardize_batch, standardize_batch
+from jaxvit.models.convolution import convolve, reference_convolve
 from jaxvit.models.dropout import draw_kept, reference_draw_kept
 from jaxvit.models.gelu import gelu, reference_gelu
 from jaxvit.models.layer_norm import reference_standardize, standardize
@@ -22,10 +26,28 @@ def normal(*shape: int, seed: int = 0) -> jax.Array:
     return 2 * jax.random.normal(jax.random.key(seed), shape)
 
 
+def flat(arrays) -> jax.Array:
+    return jnp.concatenate([array.ravel() for array in arrays])
+
+
 QKV = tuple(0.5 * normal(2, 3, 5, 4, seed=seed) for seed in range(3))
+CONVOLUTIONS = {  # (height, width), kernel, stride
+    "1 x 1": ((5, 4), 1, 1),
+    "1 x 1 of stride 2": ((5, 4), 1, 2),
+    "3 x 3 of one position": ((1, 1), 3, 1),
+    "3 x 3 of a map of 2 x 2": ((2, 2), 3, 1),
+    "3 x 3 to one position": ((2, 2), 3, 2),
+    "3 x 3 of a row": ((1, 4), 3, 2),
+    "7 x 7 of few positions": ((2, 1), 7, 2),
+}
 PATHS = {
     "gelu": (gelu, reference_gelu, (normal(7, 9),)),
     "layer norm": (standardize, reference_standardize, (normal(5, 6) + 3,)),
+    "batch norm": (
+        lambda x: flat(standardize_batch(x)),
+        lambda x: flat(reference_standardize_batch(x)),
+        (normal(5, 3, 4, 6) + 3,),
+    ),
     "attention": (lambda *qkv: attend(*qkv)[0], lambda *qkv: reference_attend(*qkv)[0], QKV),
     "graph weights": (
         lambda x, q, k: graph_weights(x @ q, x @ k),
@@ -34,6 +56,13 @@ PATHS = {
     ),
     "weights": (lambda *qkv: attend(*qkv)[1], lambda *qkv: reference_attend(*qkv)[1], QKV),
 }
+
+for name, (shape, size, stride) in CONVOLUTIONS.items():
+    PATHS[f"convolution: {name}"] = (
+        partial(convolve, stride=stride),
+        partial(reference_convolve, stride=stride),
+        (normal(3, *shape, 4), 0.3 * normal(size, size, 4, 5, seed=1)),
+    )
 
 
 def close(a, b) -> None:

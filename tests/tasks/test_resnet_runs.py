@@ -19,11 +19,9 @@ from jaxvit.__main__ import main
 from jaxvit.config import AugmentConfig, Config, DataConfig, OptimConfig
 from jaxvit.data.datasets import load_dataset
 from jaxvit.data.loader import train_batches
-from jaxvit.interop import pretrained
 from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.saved_run import classify, load_run, read_config
-from jaxvit.models import resnet, resnet_with_attention
-from jaxvit.models.resnet import ResNet
+from jaxvit.models.resnet import ResNet, make_resnet
 from jaxvit.models.resnet_with_attention import ResNetWithAttention
 from jaxvit.runs.recorder import Recorder
 from jaxvit.runtime.devices import AXIS, Devices
@@ -35,18 +33,10 @@ from jaxvit.training.steps import compile_train_step
 
 MEAN, STD = 0.305, 0.376
 ARGUMENTS = (
-    "digits", "--model.name", "resnet18", "--model.stem", "cifar", "--epochs", "2", "--seed", "3",
-    "--log-every-steps", "1", "--batch-size", "48", "--augment.mixup-alpha", "0",
+    "digits", "--model.name", "resnet18", "--model.stem", "cifar", "--model.width", "4",
+    "--epochs", "2", "--seed", "3", "--log-every-steps", "1", "--batch-size", "48",
+    "--augment.mixup-alpha", "0",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def narrow():
-    """ResNets of a few channels, so that a run takes seconds."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (resnet, pretrained, resnet_with_attention):
-            patch.setattr(module, "WIDTHS", (4, 4, 8, 8))
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +66,7 @@ def scored_images(places) -> tuple[np.ndarray, np.ndarray]:
 def test_what_a_run_reports_is_what_its_weights_and_running_statistics_give(places, run):
     pixels, labels = scored_images(places)
     weights = load_run(places / run).params
-    model = resnet.make_resnet("resnet18", 10, stem="cifar", img_size=8, in_channels=1)
+    model = make_resnet("resnet18", 10, stem="cifar", width=4, img_size=8, in_channels=1)
     images = jnp.asarray((pixels / 255 - MEAN) / STD, jnp.float32)
     logits = np.asarray(model.apply(weights, images, deterministic=True))
     losses = -np.asarray(jax.nn.log_softmax(logits))[np.arange(len(labels)), labels]
@@ -137,7 +127,7 @@ def test_batch_statistics_are_those_of_the_whole_batch_on_all_devices(count, mod
             data=DataConfig(mean=(0.5,) * 3, std=(0.2,) * 3), augment=AugmentConfig(),
             optim=OptimConfig(ema_decay=0.9),
         )  # fmt: skip
-        model = ResNet((1, 1, 1, 1), 8, 3, 5, "cifar", devices.axis)
+        model = ResNet((1, 1, 1, 1), 8, 3, 5, "cifar", 8, devices.axis)
         tx, schedule = optax.sgd(0.1), optax.constant_schedule(0.1)
         task = make_classification(model, tx, schedule, config, axis=devices.axis)
         assert task.couples
@@ -182,7 +172,7 @@ def test_averaged_weights_are_scored_and_saved_with_statistics_of_their_own(plac
     for path, leaf in flatten_dict(weights["params"]).items():
         np.testing.assert_allclose(leaf, (third[path] + fourth[path]) / 2, atol=1e-6)
     pixels, labels = scored_images(places)
-    model = resnet.make_resnet("resnet18", 10, stem="cifar", img_size=8, in_channels=1)
+    model = make_resnet("resnet18", 10, stem="cifar", width=4, img_size=8, in_channels=1)
     images = jnp.asarray((pixels / 255 - MEAN) / STD, jnp.float32)
     logits = np.asarray(model.apply(weights, images, deterministic=True))
     assert summary["test/accuracy"] == pytest.approx((logits.argmax(-1) == labels).mean())
@@ -240,7 +230,13 @@ def test_a_block_of_attention_alone_trains_on_a_frozen_backbone(places):
             assert np.array_equal(after[(kind, "backbone", *path)], leaf), path
     pixels, labels = scored_images(places)
     model = ResNetWithAttention(
-        img_size=8, in_channels=1, num_classes=10, embed_dim=8, patch_size=1, attention="graph"
+        img_size=8,
+        in_channels=1,
+        num_classes=10,
+        width=4,
+        embed_dim=8,
+        patch_size=1,
+        attention="graph",
     )
     images = jnp.asarray((pixels / 255 - MEAN) / STD, jnp.float32)
     logits = np.asarray(model.apply(load_run(places / "block").params, images, deterministic=True))
@@ -295,7 +291,7 @@ def test_a_run_is_converted_to_torchvisions_names_and_back_without_losing_a_bit(
     file = places / "as_torchvision.safetensors"
     assert main(["convert", str(places / "plain"), str(file), "--to", "torchvision"]) == 0
     tensors = load_file(file)
-    assert tensors["layer2.0.downsample.1.running_var"].shape == (4,)
+    assert tensors["layer2.0.downsample.1.running_var"].shape == (8,)
     again = load_pretrained(file)
     assert again.model_config.img_size == 8
     assert again.class_names == tuple("0123456789")

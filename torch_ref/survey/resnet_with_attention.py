@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from torch_ref.survey.attention_blocks import AttentionBlock
-from torch_ref.survey.resnet import CHANNELS, LAYERS, ResNet
+from torch_ref.survey.resnet import LAYERS, ResNet
 
 
 class ResNetWithAttention(nn.Module):
@@ -13,7 +13,7 @@ class ResNetWithAttention(nn.Module):
     after train(): without that its BatchNorm would go on to change its running statistics.
 
     Args:
-        layers, stem, in_channels: see torch_ref.survey.resnet.ResNet.
+        layers, stem, in_channels, width: see torch_ref.survey.resnet.ResNet.
         img_size: height and width of an image, in pixels.
         num_classes: K.
         frozen_backbone: whether only the block trains.
@@ -27,15 +27,16 @@ class ResNetWithAttention(nn.Module):
         num_classes: int = 10,
         stem: str = "cifar",
         in_channels: int = 3,
+        width: int = 64,
         frozen_backbone: bool = False,
         **options,
     ):
         super().__init__()
         self.frozen_backbone = frozen_backbone
-        self.backbone = ResNet(layers, 0, stem, in_channels)
+        self.backbone = ResNet(layers, 0, stem, in_channels, width)
         self.block = AttentionBlock(
             img_size=self.backbone.map_size(img_size),
-            in_channels=CHANNELS,
+            in_channels=self.backbone.map_channels,
             num_classes=num_classes,
             **options,
         )

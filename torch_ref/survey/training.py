@@ -105,11 +105,11 @@ def make_model(options: argparse.Namespace, num_classes: int) -> nn.Module:
     """
     layers, attention = LAYERS[options.model], options.attention
     if attention == "none":
-        return ResNet(layers, num_classes, options.stem)
+        return ResNet(layers, num_classes, options.stem, width=options.width)
     model = ResNetWithAttention(
-        layers, options.img_size, num_classes, options.stem, frozen_backbone=options.frozen,
-        attention=attention, patch_size=options.patch_size, embed_dim=options.embed_dim,
-        num_heads=options.num_heads, dropout=options.dropout,
+        layers, options.img_size, num_classes, options.stem, width=options.width,
+        frozen_backbone=options.frozen, attention=attention, patch_size=options.patch_size,
+        embed_dim=options.embed_dim, num_heads=options.num_heads, dropout=options.dropout,
     )  # fmt: skip
     if options.backbone:
         state = torch.load(options.backbone, map_location="cpu", weights_only=True)
@@ -275,6 +275,7 @@ def parse(args: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--data", type=Path, required=True, help="train/ and test/, or cifar-10-batches-py/")
     add("--model", choices=list(LAYERS), default="resnet18")
+    add("--width", type=int, default=64, help="channels of the first stage")
     add("--stem", choices=["cifar", "imagenet"], default="cifar")
     add("--attention", choices=["none", "graph", "classic"], default="none")
     add("--patch-size", type=int, default=1, help="side of a node, in the feature map")
