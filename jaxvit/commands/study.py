@@ -1,6 +1,7 @@
 """python -m jaxvit study NAME [-- OPTIONS OF EVERY RUN]: configurations compared over seeds."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from tyro.conf import Positional, arg
@@ -52,7 +53,8 @@ def run(options: Options) -> int:
     seeds = options.seeds or study.seeds
     out = user_path("out", options.out or "runs/studies") / study.name
     check_writable("out", out)
-    runs = plan_runs(study, seeds, out, options.extra, parse)
+    plan = partial(plan_runs, study, seeds, out, options.extra, parse)
+    runs = plan()
     if not options.overwrite:
         check_unchanged(runs)
     console = make_console()
@@ -64,7 +66,7 @@ def run(options: Options) -> int:
         failures = {} if options.report else conduct(
             runs, options.overwrite, study.metrics, console, stop
         )  # fmt: skip
-        finished = [each for each in runs if is_finished(each)]
+        finished = [each for each in plan() if is_finished(each)]  # all can be compared now
         require(bool(finished), f"no run of {study.name} is finished in {out}: there is no table")
         check_same_data(finished)
         cli.cache_programs()

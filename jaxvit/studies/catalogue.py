@@ -3,10 +3,21 @@
 from pathlib import Path
 
 from jaxvit.errors import UserError
+from jaxvit.studies.attention import ATTENTION_BLOCKS, ATTENTION_BLOCKS_IMAGENET
 from jaxvit.studies.smoothing import SMOOTHING, SMOOTHING_PETS
 from jaxvit.studies.study import Study, read_study
+from jaxvit.studies.tricks import TRICKS
+from jaxvit.studies.vit_resnet import VIT_RESNET, VIT_RESNET_PRETRAINED
 
-STUDIES = (SMOOTHING, SMOOTHING_PETS)
+STUDIES = (
+    SMOOTHING,
+    SMOOTHING_PETS,
+    VIT_RESNET,
+    VIT_RESNET_PRETRAINED,
+    TRICKS,
+    ATTENTION_BLOCKS,
+    ATTENTION_BLOCKS_IMAGENET,
+)
 
 
 def find_study(name: str) -> Study:

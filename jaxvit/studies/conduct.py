@@ -51,7 +51,7 @@ def conduct(
             check_signals(stop)
             bar.update(task, status=str(run))
             if not (wait_for_others(run, stop) and is_finished(run)):
-                replaces = overwrite and differences(run.path, run.config)
+                replaces = overwrite and (not run.config or differences(run.path, run.config))
                 ended = train(run, ("--overwrite",) if replaces else (), stop)
                 if ended.failure is not None:
                     failures[run] = ended.failure

@@ -11,7 +11,7 @@ from rich.table import Table
 from jaxvit.runs.progress import say_on
 from jaxvit.runtime.interrupt import StopSignals
 from jaxvit.studies.conduct import duration, seconds_of
-from jaxvit.studies.plan import Run, is_finished
+from jaxvit.studies.plan import Run, can_begin, is_finished
 from jaxvit.studies.trial import Estimate, size_of, try_run
 
 
@@ -19,7 +19,8 @@ def forecast(runs: Sequence[Run], out: Path, console: Console, stop: StopSignals
     """Prints for each configuration what its runs will take, and the sums.
 
     A configuration with finished runs takes the median of their times. Of another, one run is
-    tried for some seconds: see jaxvit.studies.trial.try_run.
+    tried for some seconds: see jaxvit.studies.trial.try_run. One that starts from a run that is not
+    finished has no estimate.
 
     Args:
       runs: of a study.
@@ -38,17 +39,20 @@ def forecast(runs: Sequence[Run], out: Path, console: Console, stop: StopSignals
     table = Table(title="runs that are not finished")
     for column in ("configuration", "runs", "finished", "each takes", "measured by"):
         table.add_column(column)
-    seconds, size, unknown = 0.0, 0, False
+    seconds, size, unknown, later = 0.0, 0, False, []
     for label in dict.fromkeys(run.label for run in runs):
         mine = [run for run in runs if run.label == label]
         finished = [run for run in mine if is_finished(run)]
         left = len(mine) - len(finished)
         if finished:
             took = statistics.median(seconds_of(finished)[label])
-            each, how = (
-                Estimate(took, size_of(finished[0].path)),
-                f"{len(finished)} finished run(s)",
-            )
+            each = Estimate(took, size_of(finished[0].path))
+            how = f"{len(finished)} finished run(s)"
+        elif not can_begin(mine[0]):
+            how = f"unknown until {mine[0].needs[0].parent.name} is finished"
+            table.add_row(label, str(len(mine)), "0", "?", how)
+            later.append(label)
+            continue
         else:
             say(f"a trial of {label} ...")
             each, how = try_run(mine[0], stop), "a trial"
@@ -60,5 +64,6 @@ def forecast(runs: Sequence[Run], out: Path, console: Console, stop: StopSignals
     nearest = next(parent for parent in out.absolute().parents if parent.exists())
     free = shutil.disk_usage(nearest).free
     disk = "disk: unknown" if unknown else f"at most {size / 1e6:,.0f} MB of disk"
-    say(f"about {duration(seconds)}, {disk} ({free / 1e9:,.1f} GB are free)")
+    without = f" without {', '.join(later)}" if later else ""
+    say(f"about {duration(seconds)}{without}, {disk} ({free / 1e9:,.1f} GB are free)")
     return seconds

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from jaxvit.config import Config, require
 from jaxvit.errors import UserError
 from jaxvit.runs.directory import differences, list_differences
-from jaxvit.studies.study import Study
+from jaxvit.studies.study import Study, reference
 
 # Options of train_jax.py that a study sets itself, and what to give instead.
 RESERVED = {
@@ -33,14 +33,16 @@ class Run(NamedTuple):
       seed: of its draws.
       path: its run directory; its output goes to the file beside it that ends in .log.
       args: of train_jax.py.
-      config: what they mean.
+      config: what they mean; None as long as a run that it starts from is not finished.
+      needs: directories of those runs.
     """
 
     label: str
     seed: int
     path: Path
     args: tuple[str, ...]
-    config: Config
+    config: Config | None
+    needs: tuple[Path, ...] = ()
 
     @property
     def log(self) -> Path:
@@ -71,21 +73,29 @@ def plan_runs(study: Study, seeds: int, out: Path, extra: Sequence[str], parse: 
     runs = []
     for seed in range(seeds):
         for label, args in study.configurations.items():
-            path = out / label / f"seed-{seed}"
+            path = _place(out, label, seed)
+            needs = {arg: _place(out, of, seed) for arg in args if (of := reference(arg))}
+            args = tuple(str(needs.get(arg, arg)) for arg in args)
             args = (*args, *extra, "--seed", str(seed), "--out", str(path))
-            try:
-                config = parse(list(args))[1]
-            except UserError as error:
-                where = " (options of every run go after --)"
-                raise UserError(f"study {study.name}, {label}: {error}{where}") from error
-            runs.append(Run(label, seed, path, args, config))
+            run = Run(label, seed, path, args, None, tuple(needs.values()))
+            if can_begin(run):
+                try:
+                    run = run._replace(config=parse(list(args))[1])
+                except UserError as error:
+                    where = " (options of every run go after --)"
+                    raise UserError(f"study {study.name}, {label}: {error}{where}") from error
+            runs.append(run)
     _check_different(runs)
     return runs
 
 
+def _place(out: Path, label: str, seed: int) -> Path:
+    return out / label / f"seed-{seed}"
+
+
 def _check_different(runs: Sequence[Run]) -> None:
     same: dict[tuple, str] = {}
-    for run in runs:
+    for run in filter(can_begin, runs):
         key = (run.seed, repr(run.config).replace(str(run.path), ""))
         first = same.setdefault(key, run.label)
         require(
@@ -115,14 +125,23 @@ def read_summary(run: Run) -> dict[str, Any] | None:
     return found
 
 
+def can_begin(run: Run) -> bool:
+    """Whether all runs that it starts from are finished."""
+    return all((place / "summary.json").exists() for place in run.needs)
+
+
 def is_finished(run: Run) -> bool:
     """Whether its run directory holds a summary, and of this configuration."""
-    return read_summary(run) is not None and differences(run.path, run.config) == {}
+    return (
+        run.config is not None
+        and read_summary(run) is not None
+        and differences(run.path, run.config) == {}
+    )
 
 
 def check_unchanged(runs: Sequence[Run]) -> None:
     """Raises UserError for a run of another configuration: the table would mix both."""
-    found = {run.path: differences(run.path, run.config) for run in runs}
+    found = {run.path: differences(run.path, run.config) for run in runs if run.config}
     changed = {path: differ for path, differ in found.items() if differ}
     if changed:
         path, differ = next(iter(changed.items()))

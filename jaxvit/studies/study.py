@@ -65,7 +65,8 @@ class Study(NamedTuple):
       name: of its directory.
       question: one sentence, the title of its figure.
       configurations: label -> arguments of train_jax.py, the preset first; without --seed and
-        --out. A label is also the name of a directory.
+        --out. A label is also the name of a directory. The argument "{LABEL}" stands for the run of
+        the configuration LABEL, further up, that has the same seed.
       baseline: the label that the others are compared with.
       seeds: how many, counted from 0.
       metrics: its table, from summary.json.
@@ -93,7 +94,26 @@ class Study(NamedTuple):
             f"the study {self.name} has no configuration {self.baseline!r} to be its baseline: "
             f"choose one of {', '.join(self.configurations)}",
         )
+        before = set()
+        for label, args in self.configurations.items():
+            for other in filter(None, map(reference, args)):
+                require(
+                    other in before,
+                    f"{label} of the study {self.name} starts from {other}, which is no "
+                    f"configuration before it: choose one of {', '.join(before) or 'none'}",
+                )
+            before.add(label)
         require(bool(self.metrics), f"the study {self.name} has no metric: give it one")
+
+
+def reference(arg: str) -> str | None:
+    """The label that an argument of a configuration refers to, or None.
+
+    Example:
+      >>> reference("{resnet18}"), reference("resnet18")
+      ('resnet18', None)
+    """
+    return arg[1:-1] if arg.startswith("{") and arg.endswith("}") else None
 
 
 def read_study(path: Path) -> Study:

@@ -4,10 +4,20 @@ import pytest
 
 from jaxvit.command_line import parse
 from jaxvit.errors import UserError
+from jaxvit.runs.progress import make_console
+from jaxvit.runtime.interrupt import StopSignals
+from jaxvit.studies import forecast
 from jaxvit.studies.catalogue import STUDIES, find_study
-from jaxvit.studies.plan import check_same_data, check_unchanged, is_finished, plan_runs
+from jaxvit.studies.plan import (
+    can_begin,
+    check_same_data,
+    check_unchanged,
+    is_finished,
+    plan_runs,
+)
 from jaxvit.studies.smoothing import SMOOTHING
 from jaxvit.studies.study import Metric, Study
+from jaxvit.studies.trial import Estimate
 from tests.studies.conftest import pretend
 
 
@@ -138,3 +148,61 @@ def test_a_study_that_cannot_be_run_is_one_line(study, change, says):
     broken: Study = study._replace(**change)
     with pytest.raises(UserError, match=says):
         broken.check()
+
+
+@pytest.fixture
+def chain() -> Study:
+    """Its second configuration starts from the first one's run of the same seed."""
+    return Study(
+        name="chain",
+        question="?",
+        configurations={
+            "first": ("digits", "--epochs", "1"),
+            "second": ("digits", "--epochs", "2", "--init.weights", "{first}"),
+        },
+        baseline="first",
+        seeds=2,
+    )
+
+
+def test_a_run_that_starts_from_another_is_planned_with_it(chain, tmp_path):
+    chain.check()
+    runs = plan_runs(chain, 2, tmp_path, (), parse)
+    for run in runs[1::2]:
+        first = tmp_path / "first" / f"seed-{run.seed}"
+        assert run.needs == (first,)
+        assert run.args[run.args.index("--init.weights") + 1] == str(first)
+        assert run.config is None
+        assert not is_finished(run)
+        assert not can_begin(run)
+    check_unchanged(runs)
+    pretend(runs[0])
+    seen = []
+
+    def fake(args):
+        seen.append(args)
+        at = args.index("--init.weights") if "--init.weights" in args else len(args)
+        return parse(args[:at] + args[at + 2 :])
+
+    again = plan_runs(chain, 2, tmp_path, (), fake)
+    assert [run.config is None for run in again] == [False, False, False, True]
+    assert again[1].config.epochs == 2
+    assert str(runs[0].path) in seen[1]
+
+
+@pytest.mark.parametrize("label", ["second", "third"])
+def test_a_run_starts_from_one_before_it(chain, label):
+    args = {**chain.configurations, "second": ("digits", "--init.weights", f"{{{label}}}")}
+    with pytest.raises(UserError, match=f"second .* starts from {label}, .* one of first"):
+        chain._replace(configurations=args).check()
+
+
+def test_a_forecast_says_what_cannot_be_tried_yet(chain, tmp_path, monkeypatch, capsys):
+    runs = plan_runs(chain, 2, tmp_path, (), parse)
+    monkeypatch.setattr(forecast, "try_run", lambda run, stop: Estimate(10.0, 1000))
+    with StopSignals() as stop:
+        seconds = forecast.forecast(runs, tmp_path / "x", make_console(), stop)
+    said = " ".join(capsys.readouterr().out.split())
+    assert seconds == 20
+    assert "unknown until" in said
+    assert "about 20 s without second" in said
