@@ -29,7 +29,7 @@ FLOOR = 1e-7
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 # Of ModelConfig: they change no function, or are of other models.
-ONLY_IN_JAX = ("dtype", "remat", "init", "name", "stem", "attention")
+ONLY_IN_JAX = ("dtype", "remat", "init", "name", "stem", "width", "attention")
 
 SMALL = {
     "img_size": 16,

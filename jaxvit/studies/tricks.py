@@ -3,8 +3,8 @@
 from jaxvit.studies.study import Study
 
 BASELINE = (
-    "cifar10-resnet18", "--model.img-size", "32", "--model.width", "16", "--epochs", "12",
-    "--batch-size", "64", "--select", "last", "--val-every-epochs", "4",
+    "cifar10-resnet18", "--model.img-size", "32", "--model.width", "16", "--epochs", "10",
+    "--batch-size", "64", "--select", "last", "--val-every-epochs", "5",
     "--optim.lr", "0.05", "--optim.schedule", "constant", "--optim.warmup", "0",
     "--augment.pad", "0", "--augment.flip-p", "0",
 )  # fmt: skip

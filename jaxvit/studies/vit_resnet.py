@@ -7,8 +7,8 @@ SIZE_AND_SPEED = (
     Metric("images_per_sec", "images/s", ",.0f"),
 )
 COMMON = (
-    "--epochs", "20", "--batch-size", "64", "--label-smoothing", "0", "--select", "last",
-    "--val-every-epochs", "5", "--model.img-size", "32",
+    "--epochs", "14", "--batch-size", "64", "--label-smoothing", "0", "--select", "last",
+    "--val-every-epochs", "7", "--model.img-size", "32",
     "--augment.pad", "4", "--augment.flip-p", "0.5",
 )  # fmt: skip
 VIT = (

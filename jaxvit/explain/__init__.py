@@ -1,0 +1,34 @@
+"""Why does a classifier say so? One file a method; all are pure functions."""
+
+from jaxvit.explain.attention_map import attention_map
+from jaxvit.explain.attention_rollout import attention_rollout
+from jaxvit.explain.deep_lift import deep_lift
+from jaxvit.explain.grad_cam import grad_cam
+from jaxvit.explain.gradient_shap import apply_gradient_shap, draw_gradient_shap, gradient_shap
+from jaxvit.explain.input_times_gradient import input_times_gradient
+from jaxvit.explain.integrated_gradients import integrated_gradients
+from jaxvit.explain.noise_tunnel import apply_noise_tunnel, draw_noise_tunnel, noise_tunnel
+from jaxvit.explain.occlusion import occlusion
+from jaxvit.explain.position_similarity import position_similarity
+from jaxvit.explain.saliency import saliency
+from jaxvit.explain.score import convergence_delta, logits_fn
+
+__all__ = [
+    "apply_gradient_shap",
+    "apply_noise_tunnel",
+    "attention_map",
+    "attention_rollout",
+    "convergence_delta",
+    "deep_lift",
+    "draw_gradient_shap",
+    "draw_noise_tunnel",
+    "grad_cam",
+    "gradient_shap",
+    "input_times_gradient",
+    "integrated_gradients",
+    "logits_fn",
+    "noise_tunnel",
+    "occlusion",
+    "position_similarity",
+    "saliency",
+]

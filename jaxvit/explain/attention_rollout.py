@@ -1,0 +1,41 @@
+"""Attention rollout: attention through all layers, with the residual path."""
+
+from functools import reduce
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxvit.explain.attention_map import as_grid, attention_weights, leading_tokens
+from jaxvit.shapes import Array, Float
+
+
+def attention_rollout(
+    model: nn.Module, variables: dict, images: Float[Array, "B H W C"]
+) -> Float[Array, "B n n"]:
+    """How much of each patch reaches what the head reads, if attention were all that mixes tokens.
+
+    R = M_L ... M_2 M_1 with M_l = (mean over heads of A_l + I) / 2, where I stands for the residual
+    path. Shown are the columns of the patches, as a grid: of the class token's row, or of the mean
+    over the patches' rows where the model pools their mean, or of both, averaged.
+
+    Args:
+      model: a VisionTransformer, or a ResNet with an attention block.
+      variables: {"params": ...}, and {"batch_stats": ...} where it has them.
+      images: normalised.
+
+    Raises:
+      ValueError: the model has no attention weights.
+
+    Source: Abnar and Zuidema 2020, arXiv:2005.00928, eq. 1.
+    """
+    layers = []
+    for weights in attention_weights(model, variables, images):
+        mean = weights.mean(axis=1)  # (B, N, N), rows sum to 1
+        layers.append((mean + jnp.eye(mean.shape[-1])) / 2)
+    rolled = reduce(lambda below, layer: layer @ below, layers)
+    leading, pool = leading_tokens(model), getattr(model, "pool", "cls")
+    of_patches = rolled[:, leading:].mean(axis=1)
+    read = {
+        "cls": rolled[:, 0], "mean": of_patches, "both": (rolled[:, 0] + of_patches) / 2
+    }[pool]  # fmt: skip
+    return as_grid(read, leading)

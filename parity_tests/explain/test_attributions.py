@@ -1,0 +1,213 @@
+"""Every method that Captum has: as close to Captum in float64 as Captum in float32 is."""
+
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+from captum.attr import DeepLift, IntegratedGradients
+from scipy import stats
+
+from jaxvit import explain
+from jaxvit.explain.quadrature import Method, quadrature
+from parity_tests.explain import cases
+from torch_ref.survey.resnet import LAYERS, ResNet
+
+
+@pytest.fixture(scope="module")
+def vit() -> cases.Case:
+    return cases.small_vit()
+
+
+@pytest.fixture(scope="module")
+def resnet() -> cases.Case:
+    return cases.small_resnet()
+
+
+@pytest.mark.parametrize("name", cases.METHODS)
+@pytest.mark.parametrize("which", ["vit", "resnet"])
+def test_attributions_are_as_close_to_float64_as_captums(request, which, name):
+    row = cases.row(name, request.getfixturevalue(which))
+    assert row.holds, row
+
+
+@pytest.mark.parametrize("method", Method.__args__)
+def test_the_quadrature_is_captums(method):
+    from captum.attr._utils.approximation_methods import approximation_parameters
+
+    for steps in (2, 5, 50):
+        weights, points = (function(steps) for function in approximation_parameters(method))
+        found = quadrature(method, steps)
+        np.testing.assert_allclose(found.weights, weights, rtol=1e-12)
+        # Captum's Riemann points are rounded to float32.
+        np.testing.assert_allclose(found.points, points, atol=1e-12 if "gauss" in method else 6e-8)
+
+
+def test_a_quadrature_integrates_what_it_should():
+    for method, degree in (("gausslegendre", 7), ("riemann_middle", 1)):
+        points, weights = quadrature(method, 4)
+        assert (weights * points**degree).sum() == pytest.approx(1 / (degree + 1))
+    assert quadrature("riemann_trapezoid", 8).weights.sum() == pytest.approx(1 - 1 / 8)
+
+
+@pytest.mark.parametrize("which", ["vit", "resnet"])
+def test_integrated_gradients_are_complete_and_the_delta_is_captums(request, which):
+    case = request.getfixturevalue(which)
+    args = (case.logits, case.images, case.targets)
+    found = explain.integrated_gradients(*args, baselines=case.baselines, steps=3)
+    delta = explain.convergence_delta(*args, found, case.baselines)
+    twin = cases.in_torch(case, torch.float64)
+    _, expected = IntegratedGradients(twin.model).attribute(
+        twin.images, twin.baselines, twin.targets, n_steps=3, return_convergence_delta=True
+    )
+    np.testing.assert_allclose(delta, expected.detach(), atol=2e-6)
+    fine = explain.integrated_gradients(*args, baselines=case.baselines, steps=200)
+    fine = np.abs(explain.convergence_delta(*args, fine, case.baselines)).max()
+    assert fine < np.abs(delta).max() / 4
+
+
+@pytest.mark.parametrize("which", ["vit", "resnet"])
+def test_deep_lift_with_rules_for_all_operations_is_complete(request, which):
+    case = request.getfixturevalue(which)
+    args = (case.logits, case.images, case.targets)
+    found = explain.deep_lift(
+        case.model, case.variables, *args[1:], baselines=case.baselines, rules="complete"
+    )
+    delta = explain.convergence_delta(*args, found, case.baselines)
+    both = [np.asarray(case.logits(each)) for each in (case.images, case.baselines)]
+    assert np.abs(delta).max() < 2e-6 * max(np.abs(each).max() for each in both) + 1e-6
+    captums = explain.deep_lift(
+        case.model, case.variables, *args[1:], baselines=case.baselines, rules="captum"
+    )
+    assert np.abs(explain.convergence_delta(*args, captums, case.baselines)).max() > 0.02
+
+
+def test_on_a_vit_captums_deep_lift_is_the_gradient(vit):
+    twin = cases.in_torch(vit, torch.float64)
+    found = DeepLift(twin.model).attribute(twin.images, twin.baselines, twin.targets)
+    score = twin.model(twin.images)[torch.arange(3), twin.targets].sum()
+    gradient = torch.autograd.grad(score, twin.images)[0]
+    torch.testing.assert_close(found, (twin.images - twin.baselines) * gradient)
+
+
+def test_captums_deep_lift_refuses_torchvisions_reused_relu(resnet):
+    twin = ResNet(LAYERS["resnet18"], cases.CLASSES, "imagenet", width=6).eval()
+    images = torch.randn(1, 3, 64, 64)
+    with pytest.raises(RuntimeError, match="being used more than once"):
+        DeepLift(twin).attribute(images, target=0)
+
+
+def test_own_draws_have_captums_distribution(vit):
+    """Means over draws of both, at some pixels."""
+    args = (vit.logits, vit.images[:1], vit.targets[:1])
+    many = [
+        explain.gradient_shap(
+            *args, baselines=vit.baselines, key=jax.random.key(seed), samples=1, stdevs=0.3
+        )
+        for seed in range(200)
+    ]
+    twin = cases.in_torch(vit, torch.float32)
+    theirs = [
+        cases.captum.attr.GradientShap(twin.model).attribute(
+            twin.images[:1], twin.baselines, 1, 0.3, target=twin.targets[:1]
+        ).detach().numpy().transpose(0, 2, 3, 1)
+        for _ in range(200)
+    ]  # fmt: skip
+    for pixel in ((0, 3, 3, 0), (0, 8, 9, 1), (0, 12, 5, 2)):
+        samples = [np.array([each[pixel] for each in found]) for found in (many, theirs)]
+        assert stats.ks_2samp(*samples).pvalue > 1e-3, pixel
+
+
+def test_noise_differs_between_copies_and_images_and_has_its_deviation():
+    noise = np.asarray(explain.draw_noise_tunnel(jax.random.key(0), (3, 8, 8, 3), 20, 0.5))
+    assert noise.shape == (20, 3, 8, 8, 3)
+    assert noise.std() == pytest.approx(0.5, rel=0.05)
+    flat = noise.reshape(60, -1)
+    assert np.abs(np.corrcoef(flat) - np.eye(60)).max() < 0.4
+    draw = explain.draw_gradient_shap(jax.random.key(0), (40, 2, 2, 1), 5, 50, 0.0)
+    assert not draw.noise.any()
+    assert set(np.unique(draw.baseline)) == set(range(5))
+    assert stats.kstest(np.ravel(draw.coefficient), "uniform").pvalue > 1e-3
+    assert len(np.unique(draw.coefficient)) > 1900
+
+
+def test_the_size_of_a_part_changes_nothing(vit):
+    args = (vit.logits, vit.images, vit.targets)
+    for size in (1, 2, 64):
+        np.testing.assert_allclose(
+            explain.integrated_gradients(*args, steps=4, batch_size=size),
+            explain.integrated_gradients(*args, steps=4), atol=1e-6,
+        )  # fmt: skip
+        np.testing.assert_allclose(
+            explain.occlusion(*args, window=4, strides=4, batch_size=size),
+            explain.occlusion(*args, window=4, strides=4), atol=1e-6,
+        )  # fmt: skip
+
+
+def test_a_function_of_ones_own_is_explained_too():
+    """F_k(x) = the sum of channel k, so the gradient of F_1 is 1 on channel 1."""
+
+    def function(images):
+        return images.sum(axis=(1, 2))
+
+    images = jnp.ones((2, 3, 3, 4))
+    found = explain.saliency(function, images, 1)
+    assert np.array_equal(found, np.broadcast_to(np.eye(4)[1], (2, 3, 3, 4)))
+    covered = explain.occlusion(function, images, [1, 2], window=2, strides=1, baselines=0.25)
+    np.testing.assert_allclose(covered, 3.0)  # four pixels of 1 become .25
+
+
+@pytest.fixture
+def untyped():
+    """As for a user: the tests' check of types would refuse some arguments before we do."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize(
+    ("targets", "says"),
+    [
+        (7, "target 7 is no class of 7: choose one of 0 to 6"),
+        ([0, -1, 2], "target -1 is no class of 7"),
+        ([0, 1], "targets of shape (2,)"),
+        (1.0, "float32"),
+    ],
+)
+def test_a_target_that_is_no_class_is_refused(vit, targets, says):
+    with pytest.raises(ValueError, match=".*") as caught:
+        explain.saliency(vit.logits, vit.images, targets)
+    assert says in str(caught.value)
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda *a: explain.integrated_gradients(*a, steps=0), "steps 0 is too small"),
+        (lambda *a: explain.integrated_gradients(*a, method="simpson"), "unknown method 'simpson'"),
+        (lambda *a: explain.integrated_gradients(*a, baselines=np.zeros((2, 2))), "do not fit"),
+        (lambda *a: explain.occlusion(*a, window=17, strides=1), "a window of height 17"),
+        (lambda *a: explain.occlusion(*a, window=4, strides=5), "a stride of 5"),
+        (lambda f, x, t: explain.saliency(f, x[0], 0), "give a batch"),
+        (lambda f, x, t: explain.saliency(lambda x: x, x, 0), "give logits (B, K)"),
+        (
+            lambda f, x, t: explain.noise_tunnel(None, x, t, key=jax.random.key(0), samples=0),
+            "samples 0 is too small",
+        ),
+        (
+            lambda f, x, t: explain.noise_tunnel(None, x, t, key=jax.random.key(0), stdevs=-1),
+            "stdevs -1 is negative",
+        ),
+        (
+            lambda f, x, t: explain.noise_tunnel(None, x, t, key=jax.random.key(0), kind="x"),
+            "unknown kind 'x'",
+        ),
+    ],
+)
+def test_what_cannot_be_computed_is_one_line(vit, call, says):
+    with pytest.raises(ValueError, match="(?s)^[^\n]+$") as caught:
+        call(vit.logits, vit.images, vit.targets)
+    assert says in str(caught.value)
