@@ -18,6 +18,7 @@ from jaxvit.runtime.streams import take_any_text
 COMMANDS = {
     "predict": "the most probable classes of photos",
     "evaluate": "scores on labelled photos, with intervals",
+    "explain": "why a model says so, as a figure for each photo",
     "inspect": "what a run or a weights file is",
     "convert": "weights in the layout of another program",
     "average": "one model from several checkpoints or runs",

@@ -12,6 +12,13 @@ from jaxvit.explain.occlusion import occlusion
 from jaxvit.explain.position_similarity import position_similarity
 from jaxvit.explain.saliency import saliency
 from jaxvit.explain.score import convergence_delta, logits_fn
+from jaxvit.pictures.overlays import (
+    heat_map,
+    masked_image,
+    normalize_attributions,
+    overlay,
+    side_by_side,
+)
 
 __all__ = [
     "apply_gradient_shap",
@@ -24,11 +31,16 @@ __all__ = [
     "draw_noise_tunnel",
     "grad_cam",
     "gradient_shap",
+    "heat_map",
     "input_times_gradient",
     "integrated_gradients",
     "logits_fn",
+    "masked_image",
     "noise_tunnel",
+    "normalize_attributions",
     "occlusion",
+    "overlay",
     "position_similarity",
     "saliency",
+    "side_by_side",
 ]

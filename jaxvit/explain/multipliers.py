@@ -23,10 +23,14 @@ Rules = Literal["captum", "complete"]
 EPSILON = 1e-10  # a difference below it is none; Captum's
 
 ACTIVATIONS = {"relu": jax.nn.relu, "leaky_relu": None}  # functions taken as one operation
-ELEMENTWISE = {
-    "max", "min", "abs", "exp", "exp2", "expm1", "log", "log1p", "tanh", "logistic", "erf",
-    "rsqrt", "sqrt", "square", "integer_pow", "pow",
+KINKED = {"max", "min", "abs"}  # functions of one number
+SMOOTH = {
+    "exp", "exp2", "expm1", "log", "log1p", "tanh", "logistic", "erf", "rsqrt", "sqrt", "square",
+    "integer_pow", "pow",
 }  # fmt: skip
+# Below this share of |x|, or of 1, y - y' has lost more digits than the slope between x and x' is
+# off: (24 * 6e-8)^(1/3) is .01.
+CLOSE = 0.01
 PRODUCTS = {"mul", "dot_general", "conv_general_dilated"}
 LINEAR = {
     "add", "sub", "neg", "mul", "div", "dot_general", "conv_general_dilated", "reduce_sum",
@@ -151,8 +155,10 @@ def _rule(name, called, eqn, values, rules, eps, function, inputs, outputs) -> P
     if name == "reduce_window_max":
         return MaxPooling(eqn.params).rule(inputs[0], outputs[0], gradient, eps, summed=complete)
     unit = called in ACTIVATIONS
-    if number == 1 and (unit or name == "max" or (complete and name in ELEMENTWISE)):
+    if number == 1 and (unit or name in KINKED and (complete or name == "max")):
         return _rescaled(inputs[0], outputs[0], gradient, eps)
+    if number == 1 and complete and name in SMOOTH:
+        return _rescaled_smooth(inputs[0], outputs[0], function)
     if complete and name in PRODUCTS and number == 2:
         # f(a, b) - f(a', b') = f(a - a', mean of b) + f(mean of a, b - b').
         return jax.vjp(function, *((each.image + each.baseline) / 2 for each in inputs))[1]
@@ -176,6 +182,17 @@ def _rescaled(of: Pair, to: Pair, gradient: Pull, eps: float) -> Pull:
         return [jnp.where(small, gradient(given)[0], given[0] * slope)]
 
     return pull
+
+
+def _rescaled_smooth(of: Pair, to: Pair, function: Callable) -> Pull:
+    """The same, with the slope in the middle where x and x' are close: y - y' would cancel."""
+    middle = (of.image + of.baseline) / 2
+    slope_there = jax.jvp(lambda x: function(x)[0], (middle,), (jnp.ones_like(middle),))[1]
+    change = of.image - of.baseline
+    close = jnp.abs(change) < CLOSE * jnp.minimum(1, jnp.abs(middle))
+    between = (to.image - to.baseline) / jnp.where(close, 1, change)
+    slope = jnp.where(close, slope_there, between)
+    return lambda given: [given[0] * slope]
 
 
 def _divided(above: Pair | Array, below: Pair) -> Pull:

@@ -3,6 +3,7 @@
 from parity_tests.mutations.augment import AUGMENT
 from parity_tests.mutations.commands import COMMANDS
 from parity_tests.mutations.data import DATA
+from parity_tests.mutations.explain import EXPLAIN
 from parity_tests.mutations.front import FRONT
 from parity_tests.mutations.interop_formats import INTEROP_FORMATS
 from parity_tests.mutations.interop_use import INTEROP_USE
@@ -30,6 +31,7 @@ MUTATIONS = (
     + TASKS
     + PICTURES
     + COMMANDS
+    + EXPLAIN
     + STUDIES
     + FRONT
 )

@@ -87,7 +87,8 @@ def side_by_side(*pictures: np.ndarray, gap: int = 4) -> np.ndarray:
 
 
 def enlarge(grid: np.ndarray, size: int) -> np.ndarray:
-    """A map (n, n) as (size, size), bilinear, as a layer over an image."""
+    """A map (n, n) as (size, size), bilinear, to be laid over an image."""
     from PIL import Image
 
-    return np.asarray(Image.fromarray(np.asarray(grid, np.float32)).resize((size, size), 2))
+    image = Image.fromarray(np.asarray(grid, np.float32))
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))

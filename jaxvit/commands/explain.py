@@ -1,0 +1,70 @@
+"""python -m jaxvit explain RUN IMAGE...: why a model says so, as a figure for each photo."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import arg
+
+from jaxvit.commands import arguments as cli
+from jaxvit.config import count, option, require, within
+from jaxvit.data.photos import find_photos
+from jaxvit.errors import UserError
+from jaxvit.explain.methods import choose
+from jaxvit.explain.photos import explain_files, find_class, has_attention
+from jaxvit.interop.load import load_pretrained
+from jaxvit.interop.predictions import make_classifier
+from jaxvit.paths import check_writable, user_path
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which parts of a photo speak for a class, and which against it."""
+
+    run: cli.Run  # A run, a weights file, or hf://OWNER/NAME.
+    paths: cli.Paths  # Image files, and folders whose images are taken at any depth.
+    # saliency, input_times_gradient, integrated_gradients, noise_tunnel, deep_lift, gradient_shap,
+    # occlusion, grad_cam, attention_map, attention_rollout; or all that the model has.
+    methods: Annotated[tuple[str, ...], arg(metavar="METHOD...")] = ("all",)
+    # A class to explain beside the most probable one: its name, or its number.
+    target: Annotated[str | None, arg(metavar="CLASS")] = None
+    out: cli.Directory = None  # Holds PHOTO.png and PHOTO.npz; otherwise explanations.
+    batch_size: int = option(16, count(1, 2**12))  # Images of one pass, which bounds memory.
+    seed: int = option(0, within(0, 2**32 - 1))  # Of the methods that draw noise.
+    upright: cli.Flag = False  # Rotate photos by their EXIF orientation in any case.
+    no_upright: cli.Flag = False  # Do not rotate them in any case.
+
+    def check(self) -> None:
+        require(
+            bool(self.paths) and all(self.paths),
+            "no photo is given: give image files or folders after RUN",
+        )
+        require(bool(self.methods), "--methods names none: give one, or all")
+
+
+def run(options: Options) -> int:
+    """Writes a figure and the raw attributions of each photo, and prints their deltas.
+
+    Raises:
+      UserError: RUN cannot be read, no photo can be, there is no such class or method, or a file
+        cannot be written.
+    """
+    found = find_photos(options.paths)
+    out = user_path("out", options.out or "explanations")
+    check_writable("out", out)
+    cli.cache_programs()
+    source = load_pretrained(options.run)
+    classifier = make_classifier(source, cli.turned(options))
+    methods = choose(options.methods, has_attention(source.model))
+    target = None if options.target is None else find_class(options.target, classifier.labels)
+    done = 0
+    for line in explain_files(
+        source, classifier, found.files, methods, target, out, options.batch_size, options.seed,
+        cli.to_stderr, cli.show_progress(),
+    ):  # fmt: skip
+        print(line, flush=True)
+        done += 1
+    cli.tell_passed_over(found.passed_over)
+    if not done:
+        raise UserError(f"none of {len(found.files)} photo(s) can be read: the lines above say why")
+    cli.to_stderr(f"{done:,} figure(s) and their attributions are in {out}")
+    return 0

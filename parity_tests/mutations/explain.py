@@ -1,0 +1,105 @@
+"""Mutations of jaxvit/explain: quadratures, draws, rules, and what is shown of them."""
+
+from parity_tests.mutation import listed
+
+ATTRIBUTIONS = "parity_tests/explain/test_attributions.py"
+INSIDE = "parity_tests/explain/test_inside.py"
+COMMAND = "tests/commands/test_explain.py"
+
+EXPLAIN = listed("jaxvit.explain", (
+    (f"{ATTRIBUTIONS}::test_attributions_are_as_close_to_float64_as_captums", (
+        ("saliency keeps its sign", "saliency", "jnp.abs(found) if absolute else found", "found"),
+        ("the gradient without the image", "input_times_gradient", "return images * ", "return 1 * "),
+        ("the gradient of the most probable class", "score",
+         "jnp.take_along_axis(function(images), targets[:, None], axis=1)[:, 0]", "function(images).max(axis=1)"),
+        ("the mean of the batch's gradients", "score", "scores(function, images, targets).sum())", "scores(function, images, targets).mean())"),
+        ("integrated gradients from 0", "integrated_gradients", "between = baseline + ", "between = 0 * baseline + "),
+        ("integrated gradients without the difference", "integrated_gradients", "return total * (images - baselines)", "return total"),
+        ("integrated gradients: steps of another example", "integrated_gradients",
+         "rows % len(images), rows // len(images)", "rows // steps, rows % steps"),
+        ("integrated gradients: the last part counted twice", "integrated_gradients", "np.where(counts, weights[step], 0)", "weights[step]"),
+        ("smoothgrad_sq: the square of the mean", "noise_tunnel", '"smoothgrad_sq": squares', '"smoothgrad_sq": mean * mean'),
+        ("vargrad: unbiased", "noise_tunnel", "deviations / len(noise)", "deviations / (len(noise) - 1)"),
+        ("the noise left out", "noise_tunnel", "attribute(images + each, targets)", "attribute(images + 0 * each, targets)"),
+        ("GradientShap: the coefficient on the baseline", "gradient_shap",
+         "coefficient * image + (1 - coefficient) * baseline", "(1 - coefficient) * image + coefficient * baseline"),
+        ("GradientShap: the difference without noise", "gradient_shap", "* (image - baseline)", "* (images[example] - baseline)"),
+        ("GradientShap: the first baseline for all", "gradient_shap", "baselines[draw.baseline[sample, example]]", "baselines[0 * draw.baseline[sample, example]]"),
+        ("GradientShap: a sum of samples", "gradient_shap", "np.where(counts, 1 / samples, 0)", "np.where(counts, 1, 0)"),
+        ("occlusion: a floor of windows", "occlusion", "-(-(length - window) // stride) + 1", "(length - window) // stride + 1"),
+        ("occlusion: a sum over windows", "occlusion", "(total / number)[..., None]", "total[..., None]"),
+        ("occlusion: the score in place of its loss", "occlusion", "whole - occluded.reshape(windows, batch)", "occluded.reshape(windows, batch)"),
+        ("occlusion: 0 for the baseline", "occlusion", "jnp.where(covered, baselines[example], images[example])", "jnp.where(covered, 0, images[example])"),
+        ("occlusion: strides of columns for rows", "occlusion", "_pair(window), _pair(strides), strict", "_pair(window), _pair(strides)[::-1], strict"),
+        ("DeepLIFT: gradients in place of differences", "multipliers", "jnp.where(small, gradient(given)[0], given[0] * slope)", "gradient(given)[0]"),
+        ("DeepLIFT without the difference of images", "deep_lift", "(images - baselines) * found", "found"),
+        ("Captum's DeepLIFT with a rule for the second in a row", "multipliers",
+         "if not complete and any(each.activated for each in inputs):", "if False:"),
+    )),
+    (f"{ATTRIBUTIONS}::test_deep_lift_with_rules_for_all_operations_is_complete", (
+        ("DeepLIFT: a product gives its part at x", "multipliers", "((each.image + each.baseline) / 2 for each in inputs)", "(each.image for each in inputs)"),
+        ("DeepLIFT: a quotient gives its part at x", "multipliers", "mean = (above.image + above.baseline) / 2 if depends", "mean = above.image if depends"),
+        ("DeepLIFT: a maximum of softmax of each its own", "multipliers",
+         "return [jnp.maximum(inputs[0].image, inputs[0].baseline)]", "return [inputs[0].image]"),
+        ("DeepLIFT: overlapping windows lose their parts", "max_pooling", "            if summed:", "            if False:"),
+        ("DeepLIFT: the baseline's maximum left out", "max_pooling", "parts += self.unpool(given[0] * (to.image - most), of.baseline, summed)", "parts = parts"),
+        ("DeepLIFT: smooth functions get their gradient", "multipliers", "slope = jnp.where(close, slope_there, between)", "slope = slope_there"),
+    )),
+    (f"{ATTRIBUTIONS}::test_the_quadrature_is_captums", (
+        ("Gauss-Legendre's weights for [-1, 1]", "quadrature", "weights / 2)", "weights)"),
+        ("the trapezoid's ends whole", "quadrature", "weights[[0, -1]] /= 2", "weights[[0, -1]] /= 1"),
+        ("the left ends for the right", "quadrature", "np.arange(1, steps + 1) / steps", "np.arange(steps) / steps"),
+    )),
+    (f"{ATTRIBUTIONS}::test_integrated_gradients_are_complete_and_the_delta_is_captums", (
+        ("the delta without the baseline's score", "score", "(score - of_baseline)", "score"),
+        ("the delta's sign", "score", "attributions.sum((1, 2, 3)) - (score", "-attributions.sum((1, 2, 3)) + (score"),
+    )),
+    (f"{ATTRIBUTIONS}::test_noise_differs_between_copies_and_images_and_has_its_deviation", (
+        ("one noise for all copies", "noise_tunnel", "jax.random.normal(key, (samples, *shape))", "jax.random.normal(key, (1, *shape)).repeat(samples, 0)"),
+        ("noise of another size", "noise_tunnel", "return stdevs * jax", "return stdevs**2 * jax"),
+        ("one coefficient for all samples", "gradient_shap", "jax.random.uniform(of_coefficient, size)", "jax.random.uniform(of_coefficient, (1, 1)) + 0 * jax.random.uniform(of_coefficient, size)"),
+        ("never the last baseline", "gradient_shap", "randint(of_baseline, size, 0, rows)", "randint(of_baseline, size, 0, rows - 1)"),
+    )),
+    (f"{ATTRIBUTIONS}::test_a_target_that_is_no_class_is_refused", (
+        ("a target beyond the classes taken for the last", "score", "if not 0 <= each < logits.shape[1]]", "if each < 0]"),
+        ("a negative target counted from the end", "score", "if not 0 <= each < logits.shape[1]]", "if each >= logits.shape[1]]"),
+    )),
+    (INSIDE, (
+        ("the largest head for the mean", "attention_map", ".mean(axis=2)", ".max(axis=2)"),
+        ("attention to the class token", "attention_map", "weights[:, :, 0]", "weights[:, :, :, 0]"),
+        ("registers shown as patches", "attention_map", "patches = tokens[..., leading:]", "patches = tokens[..., 1:][..., : tokens.shape[-1] - leading]"),
+        ("layers in the order of their names", "attention_map", "sorted(found, key=_number)", "sorted(found)"),
+        ("rollout without the residual path", "attention_rollout", "(mean + jnp.eye(mean.shape[-1])) / 2", "mean"),
+        ("rollout from the last layer down", "attention_rollout", "layer @ below", "below @ layer"),
+        ("rollout of the class token only", "attention_rollout", '"mean": of_patches', '"mean": rolled[:, 0]'),
+        ("Grad-CAM without ReLU", "grad_cam", "jax.nn.relu((weights * maps).sum(axis=-1))", "(weights * maps).sum(axis=-1)"),
+        ("Grad-CAM: gradients by position", "grad_cam", "slopes.mean(axis=(1, 2), keepdims=True)", "slopes"),
+        ("Grad-CAM: the layer before the last", "grad_cam", "layers_{model.num_layers - 1}/norm1", "layers_{model.num_layers - 2}/norm1"),
+        ("the class token's position compared too", "position_similarity", "positions[0, 1:]", "positions[0, :-1]"),
+        ("dot products for cosines", "position_similarity", "jnp.maximum(jnp.linalg.norm(patches, axis=-1, keepdims=True), 1e-12)", "1"),
+    )),
+    (COMMAND, (
+        ("the second class explained for the first", "photos", "int(probabilities.argmax()), target", "int(probabilities.argsort()[-2]), target"),
+        ("the target not explained", "photos", "dict.fromkeys((int(probabilities.argmax()), target))", "dict.fromkeys((int(probabilities.argmax()),))"),
+        ("pixels that are not normalised explained", "photos", "normalize(pixels[None], mean, std)", "normalize(pixels[None], [0.5] * len(mean), [0.5] * len(std))"),
+        ("the same seed for all runs of explain", "photos", "jax.random.key(seed)", "jax.random.key(0)"),
+        ("results of another photo's name", "photos", "while name in used", "while False"),
+        ("a photo that cannot be read stops explain", "photos", "            continue\n", "            return\n"),
+        ("methods that are not asked for", "methods", 'tuple(able) if "all" in names else', "tuple(able) if names else"),
+        ("attention of the first layer shown", "methods", "attention_map(*s.inside)[:, -1]", "attention_map(*s.inside)[:, 0]"),
+        ("deltas of methods that promise none", "methods", "if method.complete:", "if not method.complete:"),
+        ("a class's number before its name", "photos", "    if asked in labels:\n", "    if asked in labels and not asked.isdecimal():\n"),
+    )),
+)) + listed("jaxvit.pictures", (
+    ("parity_tests/explain/test_overlays.py", (
+        ("the largest value for the scale", "overlays", "0.01 * (100 - outlier_perc)", "1.0"),
+        ("magnitudes of channels summed", "overlays", "summed.sum(axis=2) if", "np.abs(summed).sum(axis=2) if"),
+        ("negative shown where positive is asked for", "overlays", "np.maximum(summed, 0)\n    elif", "-np.minimum(summed, 0)\n    elif"),
+        ("blue for what speaks against", "overlays", "normalized[..., None] < 0, NEGATIVE, POSITIVE", "normalized[..., None] < 0, POSITIVE, NEGATIVE"),
+        ("an overlay without the image", "overlays", "(1 - alpha) * grey", "(1 - alpha)"),
+    )),
+    (f"{COMMAND}::test_the_figure_shows_each_method_scaled_by_its_own_sign", (
+        ("signs dropped from the figure", "explanation", '"all" if signed else "absolute_value"', '"absolute_value"'),
+        ("bars of the wrong classes", "explanation", "[probability for _, probability in classes]", "[probability for _, probability in classes[::-1]]"),
+    )),
+))  # fmt: skip
