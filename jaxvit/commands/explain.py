@@ -28,7 +28,7 @@ class Options:
     # A class to explain beside the most probable one: its name, or its number.
     target: Annotated[str | None, arg(metavar="CLASS")] = None
     out: cli.Directory = None  # Holds PHOTO.png and PHOTO.npz; otherwise explanations.
-    batch_size: int = option(16, count(1, 2**12))  # Images of one pass, which bounds memory.
+    batch_size: int = option(8, count(1, 2**12))  # Images of one pass, which bounds memory.
     seed: int = option(0, within(0, 2**32 - 1))  # Of the methods that draw noise.
     upright: cli.Flag = False  # Rotate photos by their EXIF orientation in any case.
     no_upright: cli.Flag = False  # Do not rotate them in any case.

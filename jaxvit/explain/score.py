@@ -12,7 +12,7 @@ from jaxvit.shapes import Array, Float, Int
 # Images (B, H, W, C), normalised, to logits (B, K), in evaluation.
 LogitsFn = Callable[[Array], Array]
 Targets = int | Sequence[int] | Int[Array, "B"]  # one class, or one for each image
-BATCH_SIZE = 16  # images of a forward pass, unless told
+BATCH_SIZE = 8  # images of a pass, unless told: the fastest on two cores (docs/explain.md)
 
 
 def logits_fn(model, variables) -> LogitsFn:
@@ -118,13 +118,14 @@ def in_parts(count: int, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarr
     """Rows 0 to count - 1 in parts of one size, so that one program computes all of them.
 
     Yields:
-      Rows (batch_size,), and whether each counts: the last part is filled up with row 0.
+      Rows (b,), with the least b that needs as many parts as batch_size does, and whether each
+      counts: the last part is filled up with row 0.
 
     Example:
-      >>> [(rows.tolist(), counts.tolist()) for rows, counts in in_parts(3, 2)]
-      [([0, 1], [True, True]), ([2, 0], [True, False])]
+      >>> [(rows.tolist(), counts.tolist()) for rows, counts in in_parts(5, 4)]
+      [([0, 1, 2], [True, True, True]), ([3, 4, 0], [True, True, False])]
     """
-    batch_size = min(batch_size, count)
+    batch_size = -(-count // -(-count // batch_size))
     for first in range(0, count, batch_size):
         rows = np.arange(first, first + batch_size)
         yield np.where(rows < count, rows, 0), rows < count
