@@ -12,6 +12,7 @@ from jaxvit.explain.occlusion import occlusion
 from jaxvit.explain.position_similarity import position_similarity
 from jaxvit.explain.saliency import saliency
 from jaxvit.explain.score import convergence_delta, logits_fn
+from jaxvit.explain.trust import permuted, pixel_curve, pointing_game, rank_correlation
 from jaxvit.pictures.overlays import (
     heat_map,
     masked_image,
@@ -40,7 +41,11 @@ __all__ = [
     "normalize_attributions",
     "occlusion",
     "overlay",
+    "permuted",
+    "pixel_curve",
+    "pointing_game",
     "position_similarity",
+    "rank_correlation",
     "saliency",
     "side_by_side",
 ]

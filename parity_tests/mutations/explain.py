@@ -78,6 +78,16 @@ EXPLAIN = listed("jaxvit.explain", (
         ("the class token's position compared too", "position_similarity", "positions[0, 1:]", "positions[0, :-1]"),
         ("dot products for cosines", "position_similarity", "jnp.maximum(jnp.linalg.norm(patches, axis=-1, keepdims=True), 1e-12)", "1"),
     )),
+    ("parity_tests/explain/test_trust.py", (
+        ("the least important pixels first", "trust", "jnp.argsort(-importance, axis=1, stable=True)", "jnp.argsort(importance, axis=1, stable=True)"),
+        ("deletion for insertion", "trust", 'if kind == "deletion" else (baselines, images)', 'if True else (baselines, images)'),
+        ("the logit for the probability", "trust", "jax.nn.softmax(function(shown))", "function(shown)"),
+        ("the area of a sum", "trust", "np.trapezoid(probability, share, axis=1)", "probability.sum(axis=1)"),
+        ("one pixel too many", "trust", "ranks[example] < number", "ranks[example] <= number"),
+        ("one permutation for all keys", "trust", "jax.random.permutation(each, leaf.ravel())", "jax.random.permutation(jax.random.key(0), leaf.ravel())"),
+        ("Pearson's correlation for Spearman's", "trust", "return rankdata(values, axis=1)", "return values"),
+        ("the least important pixel looked for", "trust", "flat.argmax(axis=1)", "flat.argmin(axis=1)"),
+    )),
     (COMMAND, (
         ("the second class explained for the first", "photos", "int(probabilities.argmax()), target", "int(probabilities.argsort()[-2]), target"),
         ("the target not explained", "photos", "dict.fromkeys((int(probabilities.argmax()), target))", "dict.fromkeys((int(probabilities.argmax()),))"),
