@@ -35,3 +35,15 @@ def pets_root() -> Path:
     if not (root / "oxford-iiit-pet").is_dir():
         pytest.skip("no ../shared/data/oxford-iiit-pet beside this checkout")
     return root
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _without_pages():
+    """Pages take seconds; tests that are about them call what writes them."""
+    import train_jax
+    from jaxvit.commands import evaluate
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_jax, "try_run_page", lambda path, say: None)
+        patch.setattr(evaluate, "write_evaluation_page", lambda *args: None)
+        yield

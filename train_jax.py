@@ -14,6 +14,7 @@ from rich.console import Console
 
 from jaxvit.command_line import FAILURES, fail, leave, parse
 from jaxvit.commands.find_lr import find_lr
+from jaxvit.commands.pages import try_run_page
 from jaxvit.config import Config
 from jaxvit.errors import Interrupted
 from jaxvit.runs.directory import RunDirectory
@@ -49,7 +50,6 @@ def train(
     score = make_score(task, devices, config.batch_size, config.seed)
     refresh = make_refresh(task, devices, config.seed)
     announce(console, name, config, state.params, data, plan, devices.count, task.notes)
-
     # Fit: log every few steps; validate and save at every epoch's end. Then report.
     with Recorder(run, task, config, plan, data, devices, score, refresh, console) as recorder:
         state = recorder.resume(state)
@@ -67,10 +67,10 @@ def main(args: list[str]) -> int:
         devices = make_devices(config)
         console = make_console(quiet=not is_main())
         if config.find_lr:
-            find_lr(config, devices, console)
-            return 0
+            return 0 if find_lr(config, devices, console) else 1
         with RunDirectory(config, writes=is_main()) as run:
             train(name, config, devices, run, console)
+            try_run_page(run.path, say_on(console))
     except (*FAILURES, Interrupted) as error:
         return fail(error)
     return 0

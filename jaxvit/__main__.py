@@ -22,6 +22,7 @@ COMMANDS = {
     "inspect": "what a run or a weights file is",
     "convert": "weights in the layout of another program",
     "average": "one model from several checkpoints or runs",
+    "report": "the page of a finished run, once more",
     "study": "configurations compared over several seeds",
 }
 USAGE = "\n".join(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jaxvit.commands import arguments as cli
+from jaxvit.commands.pages import NAME, write_evaluation_page
 from jaxvit.config import count, option, require
 from jaxvit.interop.evaluation import evaluate_images
 from jaxvit.interop.evaluation_report import as_text, as_values
@@ -23,6 +24,7 @@ class Options:
     # A directory with a folder for each class, some of which may be missing; or train, val or test:
     # that split of the data that the run was trained on.
     data: cli.Data
+    report: cli.Text = None  # The page, with errors and confusions; otherwise report.html here.
     json: cli.Text = None  # Write all scores and the confusion matrix to this file.
     classes: cli.Text = None  # The model's classes, one a line, in the order of its outputs.
     data_dir: cli.Directory = None  # Of a split: where the run's images are now.
@@ -44,26 +46,22 @@ def run(options: Options) -> int:
       UserError: RUN or the photos cannot be read, or a folder is no class of the model.
     """
     read = [each for each in (options.run, options.classes) if each is not None]
-    (json,), upright = files_to_write(read, json=options.json), cli.turned(options)
+    json, page = files_to_write(read, json=options.json, report=options.report or NAME)
     cli.cache_programs()
     found = load_pretrained(options.run)
     if options.classes is not None:
         names = read_class_names(user_path("classes", options.classes), found.num_classes)
         found = found._replace(class_names=names)
-    classifier = make_classifier(found, upright)
+    classifier = make_classifier(found, cli.turned(options))
     if options.data in SPLITS:
         where = options.data_dir
         labelled = labelled_split(options.run, options.data, where, cli.show_progress())
     else:
         labelled = labelled_folder(user_path("data", options.data), classifier)
     evaluated = evaluate_images(
-        classifier,
-        labelled,
-        options.batch_size,
-        options.on_error,
-        cli.to_stderr,
+        classifier, labelled, options.batch_size, options.on_error, cli.to_stderr,
         cli.show_progress(),
-    )
+    )  # fmt: skip
     cli.tell_passed_over(labelled.passed_over)
     if evaluated.unreadable:
         cli.to_stderr(f"{len(evaluated.unreadable)} photo(s) that cannot be read are not scored")
@@ -71,5 +69,8 @@ def run(options: Options) -> int:
         what = {"path": options.data, "weights": options.run}
         what["params_sha256"] = sha256(found.params)
         write_values(json, what | as_values(evaluated, classifier.labels, found.preprocessing))
-    print(as_text(evaluated, classifier.labels))
+    print(as_text(evaluated, classifier.labels), flush=True)
+    said = (options.run, options.data)
+    write_evaluation_page(page, said, found, classifier.labels, labelled, evaluated)
+    cli.to_stderr(f"the page is {page}")
     return 0

@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 from filelock import FileLock, Timeout
 
 from jaxvit.cleanup import removed_on_exit, whole_file
@@ -15,6 +17,7 @@ from jaxvit.config import Config, as_json, flat, may_change
 from jaxvit.errors import UserError
 from jaxvit.paths import user_path
 
+OUTPUTS = "test_outputs.npz"
 MADE_BY_A_RUN = {
     "config.json",
     "split.json",
@@ -24,6 +27,8 @@ MADE_BY_A_RUN = {
     "checkpoints",
     "damaged",
     "plots",
+    "report.html",
+    OUTPUTS,
     "wandb",
 }
 
@@ -269,17 +274,36 @@ class RunDirectory:
 
     def read_metrics(self) -> list[dict[str, float]]:
         """The lines of metrics.jsonl; what is not one, as after a crash, is left out."""
-        path = self.path / "metrics.jsonl"
-        lines = []
-        text = path.read_text(errors="replace") if path.exists() else ""
-        for line in text.splitlines():
-            with contextlib.suppress(ValueError):
-                lines.append(json.loads(line))
-        return [x for x in lines if isinstance(x, dict) and isinstance(x.get("step"), int)]
+        return read_metrics(self.path)
+
+    def write_outputs(self, evaluation: Any) -> None:
+        """test_outputs.npz: counts/NAME, and outputs/NAME with a row for each test image.
+
+        Args:
+          evaluation: of the test split, as the summary reports it.
+        """
+        parts = {"outputs": evaluation.outputs, "counts": evaluation.counts}
+        arrays = {
+            jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
+            for path, leaf in jax.tree.leaves_with_path(parts)
+        }
+        with whole_file(self.path / OUTPUTS) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, **arrays)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """The last thing a run writes: its presence says that the run is finished."""
         _replace(self.path / "summary.json", json.dumps(summary, indent=1) + "\n")
+
+
+def read_metrics(run: Path) -> list[dict[str, float]]:
+    """The lines of a run's metrics.jsonl; what is not one, as after a crash, is left out."""
+    path = run / "metrics.jsonl"
+    lines = []
+    text = path.read_text(errors="replace") if path.exists() else ""
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):
+            lines.append(json.loads(line))
+    return [x for x in lines if isinstance(x, dict) and isinstance(x.get("step"), int)]
 
 
 Differences = dict[str, tuple[Any, Any]]  # option -> (before, now)

@@ -282,6 +282,7 @@ class Recorder:
         inputs = prepared_sample(task, config.seed, self._data.train)
         results = Results(lines, best.get("step", 0), self._data.test, evaluation, inputs)
         _save_figures(task.draw(results), run.plots)
+        run.write_outputs(evaluation)
         self._trackers.report(summary, sorted(run.plots.glob("*.png")))
         run.write_summary(summary)
         self._say(self._closing_line(summary))

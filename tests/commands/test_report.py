@@ -1,0 +1,182 @@
+"""The pages of a run and of an evaluation: recomputed from the images and the checkpoint."""
+
+import base64
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import train_jax
+from jaxvit.command_line import parse
+from jaxvit.commands import evaluate, pages
+from jaxvit.commands.pages import training_command, try_run_page, write_run_page
+from jaxvit.explain.attention_rollout import attention_rollout
+from jaxvit.interop.saved_run import load_run
+from jaxvit.models.variables import variables_of
+from jaxvit.pages import page as page_room
+from tests.commands.conftest import command, true_probabilities
+from tests.test_end_to_end import CLASSES, MEAN, STD, read_pixels
+
+
+def embedded(page: Path) -> dict:
+    text = page.read_text(encoding="utf-8")
+    return json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])
+
+
+@pytest.fixture(scope="module")
+def page(runs) -> Path:
+    return write_run_page(runs.first)
+
+
+@pytest.fixture(scope="module")
+def truth(runs) -> tuple[list[Path], np.ndarray, np.ndarray]:
+    """Test photos, their labels, and float64 probabilities of the scored checkpoint."""
+    files = sorted(path for name in CLASSES for path in (runs.photos / "test" / name).iterdir())
+    labels = np.array([CLASSES.index(path.parent.name) for path in files])
+    step = json.loads((runs.first / "summary.json").read_text())["scored_step"]
+    return (
+        files,
+        labels,
+        true_probabilities(runs.first, step, np.stack(list(map(read_pixels, files)))),
+    )
+
+
+def assert_images(found: list, truth) -> None:
+    files, labels, p = truth
+    by_name = {each[1]: each for each in found}
+    assert len(by_name) == len(files)
+    for path, label, row in zip(files, labels, p, strict=True):
+        uri, _, is_, said, confidence = by_name[f"{path.parent.name}/{path.name}"]
+        assert (is_, said) == (label, row.argmax()), path
+        assert confidence == pytest.approx(row.max(), abs=1e-4)
+        thumbnail = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+        small = np.asarray(thumbnail.resize((12, 12), Image.Resampling.BOX), float)
+        assert np.abs(small - read_pixels(path)).mean() < 30
+
+
+def test_the_page_of_a_run_shows_every_test_image_with_what_its_checkpoint_says(page, truth):
+    assert page.name == "report.html"
+    assert embedded(page)["classes"] == list(CLASSES)
+    assert_images(embedded(page)["images"], truth)
+    _, labels, p = truth
+    right = int((p.argmax(-1) == labels).sum())
+    text = page.read_text()
+    assert f"{right} of {len(labels)} right" in text
+    assert f"{100 * right / len(labels):.1f} %" in text
+
+
+def test_it_has_the_runs_curves_options_machine_and_command(runs, page):
+    text = page.read_text()
+    lines = [json.loads(each) for each in (runs.first / "metrics.jsonl").open()]
+    validated = [line for line in lines if "val/loss" in line]
+    assert text.count("<title>validation: ") > 2 * len(validated) - 1
+    assert f"{validated[0]['val/loss']:.4g} at step {validated[0]['step']}" in text
+    for part in ("optim.weight_decay", "params_sha256", "jaxlib", "augmented training images"):
+        assert part in text
+    summary = json.loads((runs.first / "summary.json").read_text())
+    assert summary["params_sha256"] in text
+    assert f"{summary['images']['train']} images" in text
+
+
+def test_the_command_of_a_page_makes_the_same_configuration(runs):
+    config = load_run(runs.first).config
+    words = training_command("folder", config).split()
+    assert words[:3] == ["python", "train_jax.py", "folder"]
+    name, again = parse(words[2:])
+    assert name == "folder"
+    assert again == config
+
+
+def test_the_overlay_of_an_error_is_the_rollout_of_its_image(runs, page, truth, monkeypatch):
+    seen = {}
+
+    def render(about, scored, names, overlays):
+        seen.update(scored=scored, overlays=overlays, about=about)
+        return ""
+
+    monkeypatch.setattr(pages, "render_page", render)
+    monkeypatch.setattr(pages, "write_text", lambda path, text: None)
+    write_run_page(runs.first)
+    files, labels, p = truth
+    wrong = {i for i in range(len(files)) if p[i].argmax() != labels[i]}
+    assert len(seen["overlays"]) == min(len(wrong), page_room.ERRORS)
+    run = load_run(runs.first)
+    names = [f"{path.parent.name}/{path.name}" for path in files]
+    for row, found in list(seen["overlays"].items())[:3]:
+        photo = files[names.index(seen["scored"].names[row])]
+        image = ((read_pixels(photo) / 255 - MEAN) / STD).astype(np.float32)[None]
+        expected = attention_rollout(run.model, variables_of(run.params), image)[0]
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert seen["about"].overlay == "attention rollout"
+
+
+def test_an_evaluation_ends_in_a_page(runs, truth, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate, "write_evaluation_page", pages.write_evaluation_page)
+    monkeypatch.chdir(tmp_path)
+    assert command("evaluate", runs.first, runs.photos / "test") == 0
+    assert "the page is" in capsys.readouterr().err
+    assert_images(embedded(tmp_path / "report.html")["images"], truth)
+    assert f"evaluate {runs.first} {runs.photos / 'test'}" in (tmp_path / "report.html").read_text()
+    assert command("evaluate", runs.first, "test", "--report", tmp_path / "x.html") == 0
+    assert_images(embedded(tmp_path / "x.html")["images"], truth)
+
+
+def test_a_photo_that_cannot_be_read_does_not_shift_the_others(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, "write_evaluation_page", pages.write_evaluation_page)
+    folder = tmp_path / "photos" / CLASSES[0]
+    folder.mkdir(parents=True)
+    (folder / "00.png").write_text("no image")
+    photos = sorted((runs.photos / "test" / CLASSES[0]).iterdir())[:3]
+    for number, photo in enumerate(photos):
+        (folder / f"1{number}.png").write_bytes(photo.read_bytes())
+    args = ["--report", tmp_path / "x.html", "--on-error", "skip"]
+    assert command("evaluate", runs.first, tmp_path / "photos", *args) == 0
+    found = sorted(embedded(tmp_path / "x.html")["images"], key=lambda each: each[1])
+    for photo, (uri, *_) in zip(photos, found, strict=True):
+        thumbnail = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+        small = np.asarray(thumbnail.resize((12, 12), Image.Resampling.BOX), float)
+        assert np.abs(small - read_pixels(photo)).mean() < 30
+
+
+def test_training_asks_for_a_page_when_the_run_is_finished(runs, tmp_path, monkeypatch, tiny):
+    asked = []
+
+    def page(path, say):
+        asked.append((path, (path / "summary.json").exists()))
+
+    monkeypatch.setattr(train_jax, "try_run_page", page)
+    assert train_jax.main([*tiny, "--epochs", "1", "--out", str(tmp_path / "run")]) == 0
+    assert asked == [(tmp_path / "run", True)]
+
+
+def test_a_page_that_cannot_be_written_costs_nothing(runs, tmp_path):
+    said = []
+    try_run_page(tmp_path / "nothing", said.append)
+    assert len(said) == 1
+    assert said[0].startswith("report.html could not be written (")
+    assert f"python -m jaxvit report {tmp_path / 'nothing'} tries again" in said[0]
+    assert "\n" not in said[0]
+
+
+def test_the_command_writes_it_once_more(runs, page, capsys):
+    page.unlink()
+    assert command("report", runs.first) == 0
+    assert capsys.readouterr().out.strip() == str(page)
+    assert page.exists()
+
+
+def test_what_is_no_finished_run_is_one_line(runs, tmp_path, capsys):
+    assert command("report", tmp_path) == 2
+    assert "is no run: give the directory of one" in capsys.readouterr().err
+    outputs = runs.second / "test_outputs.npz"
+    content = outputs.read_bytes()
+    outputs.write_bytes(content[:100])
+    assert command("report", runs.second) == 2
+    error = capsys.readouterr().err
+    assert "test_outputs.npz cannot be read" in error
+    assert error.count("\n") == 1
+    outputs.write_bytes(content)
