@@ -10,6 +10,7 @@ from parity_tests.mutations.interop_use import INTEROP_USE
 from parity_tests.mutations.models import MODELS
 from parity_tests.mutations.objectives import OBJECTIVES
 from parity_tests.mutations.optim import OPTIM
+from parity_tests.mutations.pages import PAGES
 from parity_tests.mutations.pictures import PICTURES
 from parity_tests.mutations.runs import RUNS
 from parity_tests.mutations.runtime import RUNTIME
@@ -32,6 +33,7 @@ MUTATIONS = (
     + PICTURES
     + COMMANDS
     + EXPLAIN
+    + PAGES
     + STUDIES
     + FRONT
 )
