@@ -6,8 +6,13 @@ import json
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
+from jaxvit.commands import inspect
 from jaxvit.interop.load import load_pretrained
+from jaxvit.interop.saved_run import load_run
+from jaxvit.pictures.figure import make_figure
+from jaxvit.pictures.weights import plot_filters, plot_position_similarity
 from tests.commands.conftest import command
 from tests.test_end_to_end import CLASSES, MEAN
 
@@ -122,3 +127,51 @@ def test_a_run_of_another_version_is_said_to_be_one(runs, tmp_path, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert "was written by another version of jaxvit" in line
     assert "of_another_version" in line
+
+
+def test_inspect_draws_the_first_filters_and_the_positions(runs, tmp_path, monkeypatch, capsys):
+    assert command("inspect", runs.first, "--draw", tmp_path / "drawn") == 0
+    assert capsys.readouterr().err.count("drawn: ") == 2
+    for name in ("filters.png", "positions.png"):
+        assert Image.open(tmp_path / "drawn" / name).size[0] > 300
+    seen = {}
+    for name in ("plot_filters", "plot_position_similarity"):
+
+        def plot(array, name=name):
+            seen[name] = array
+            return make_figure(1, 1, 1, 1)[0]
+
+        monkeypatch.setattr(inspect, name, plot)
+    assert command("inspect", runs.first, "--draw", tmp_path / "again") == 0
+    params = load_run(runs.first).params
+    kernel = np.asarray(params["patch_embedding"]["proj"]["kernel"])
+    assert np.array_equal(seen["plot_filters"], kernel.reshape(4, 4, 3, 12))
+    p = np.asarray(params["positional_embedding"])[0, 1:].reshape(3, 3, -1)
+    cosine = p[0, 2] @ p[1, 0] / np.linalg.norm(p[0, 2]) / np.linalg.norm(p[1, 0])
+    assert seen["plot_position_similarity"][0, 2, 1, 0] == pytest.approx(cosine, abs=1e-5)
+
+
+@pytest.mark.parametrize(("number", "title"), [(10, "10 filters"), (80, "principal components of")])
+def test_filters_are_drawn_each_or_as_their_principal_components(number, title):
+    kernel = np.random.default_rng(0).normal(size=(5, 5, 3, number))
+    figure = plot_filters(kernel)
+    assert figure.get_suptitle().startswith(title)
+    images = [axis.get_images()[0].get_array() for axis in figure.axes if axis.get_images()]
+    assert len(images) == min(number, 64)
+    if number == 10:
+        expected = kernel[..., 3] - kernel[..., 3].min()
+        np.testing.assert_allclose(images[3], expected / expected.max())
+    else:
+        flat = kernel.reshape(75, 80)
+        values, vectors = np.linalg.eigh(np.cov(flat))
+        first = np.abs(np.corrcoef(np.ravel(images[0]), vectors[:, values.argmax()])[0, 1])
+        assert first == pytest.approx(1)
+
+
+def test_positions_are_drawn_each_in_its_place():
+    similarity = np.random.default_rng(0).uniform(-1, 1, (3, 3, 3, 3))
+    figure = plot_position_similarity(similarity)
+    drawn = [axis.get_images()[0].get_array() for axis in figure.axes if axis.get_images()]
+    assert np.array_equal(drawn[5], similarity[1, 2])
+    many = plot_position_similarity(np.zeros((40, 40, 2, 2)))
+    assert sum(bool(axis.get_images()) for axis in many.axes) == 13 * 13
