@@ -9,12 +9,13 @@ from typing import Any, NoReturn, TypeVar
 
 import jax
 
+from jaxvit.completion import complete
 from jaxvit.config import Config, check, foreign_options, without_foreign_options
 from jaxvit.data.datasets import find_source, split_source
 from jaxvit.errors import Diverged, Interrupted, UserError
 from jaxvit.interop.starting_point import follow_weights
 from jaxvit.paths import one_line
-from jaxvit.presets import ABOUT, FOR_DATA, PRESETS, complete, preset
+from jaxvit.presets import ABOUT, FOR_DATA, PRESETS, preset
 from jaxvit.runtime.interrupt import wait_if_exiting
 
 Options = TypeVar("Options")

@@ -8,6 +8,7 @@ import jax
 import pytest
 
 from jaxvit.command_line import COMMON, fail, parse
+from jaxvit.completion import complete
 from jaxvit.config import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -21,7 +22,7 @@ from jaxvit.config import (
 from jaxvit.errors import UserError
 from jaxvit.models.configured import make_model
 from jaxvit.models.resnet import LAYERS
-from jaxvit.presets import ABOUT, PRESETS, complete, preset
+from jaxvit.presets import ABOUT, PRESETS, preset
 
 
 def test_every_preset_passes_its_own_checks(tmp_path):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jaxvit.command_line import parse
+from jaxvit.completion import complete
 from jaxvit.config import Config, check
 from jaxvit.data.datasets import Split
 from jaxvit.data.images import decode_image
@@ -23,7 +24,7 @@ from jaxvit.errors import UnreadableImage, UserError
 from jaxvit.models.configured import make_model
 from jaxvit.objectives.targets import smooth_labels
 from jaxvit.optim.optimizers import make_optimizer
-from jaxvit.presets import PRESETS, complete
+from jaxvit.presets import PRESETS
 from jaxvit.runtime.devices import make_devices
 from jaxvit.tasks.classification import make_classification
 from jaxvit.training.evaluate import make_score

@@ -4,7 +4,12 @@ from jaxvit.explain.attention_map import attention_map
 from jaxvit.explain.attention_rollout import attention_rollout
 from jaxvit.explain.deep_lift import deep_lift
 from jaxvit.explain.grad_cam import grad_cam
-from jaxvit.explain.gradient_shap import apply_gradient_shap, draw_gradient_shap, gradient_shap
+from jaxvit.explain.gradient_shap import (
+    GradientShapDraw,
+    apply_gradient_shap,
+    draw_gradient_shap,
+    gradient_shap,
+)
 from jaxvit.explain.input_times_gradient import input_times_gradient
 from jaxvit.explain.integrated_gradients import integrated_gradients
 from jaxvit.explain.noise_tunnel import apply_noise_tunnel, draw_noise_tunnel, noise_tunnel
@@ -22,6 +27,7 @@ from jaxvit.pictures.overlays import (
 )
 
 __all__ = [
+    "GradientShapDraw",
     "apply_gradient_shap",
     "apply_noise_tunnel",
     "attention_map",

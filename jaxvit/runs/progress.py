@@ -18,11 +18,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from jaxvit.completion import FEW_TO_VALIDATE
 from jaxvit.config import Config
 from jaxvit.data.datasets import Dataset
 from jaxvit.optim.schedules import warmup_steps
 from jaxvit.paths import one_line
-from jaxvit.presets import FEW_TO_VALIDATE
 from jaxvit.runtime.streams import take_any_text
 from jaxvit.training.fit import Plan
 

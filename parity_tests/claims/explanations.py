@@ -1,7 +1,5 @@
 """Claim 16: explanations are Captum's, and pytorch-grad-cam's."""
 
-import copy
-
 import numpy as np
 from safetensors.torch import load_file
 from torchvision import models
@@ -14,6 +12,7 @@ from jaxvit.models.variables import variables_of
 from parity_tests.comparison import SHARED
 from parity_tests.evidence import Evidence, Row, at_most
 from parity_tests.explain import cases
+from torch_ref.survey.interpretation import one_relu_a_use
 
 TITLE = "Explanations: Captum's methods, and DeepLIFT whose contributions sum to the difference"
 PHOTOS = ("0153_n02085936_Maltese_dog.jpg", "0008_n01514859_hen.jpg")
@@ -84,5 +83,5 @@ def resnet18(photos: list) -> cases.Case:
     weights = {name: value.float() for name, value in load_file(path).items()}
     model.load_state_dict(weights, strict=False)
     pretrained = load_pretrained(path, img_size=SIDE)
-    own = cases.one_relu_a_use(copy.deepcopy(model))
+    own = one_relu_a_use(model)
     return whole("ResNet-18", own, pretrained, pixels(photos, SIDE, pretrained))

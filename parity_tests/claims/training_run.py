@@ -14,8 +14,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from jaxvit.completion import complete
 from jaxvit.config import AugmentConfig, OptimConfig
-from jaxvit.presets import PRESETS, complete
+from jaxvit.presets import PRESETS
 from parity_tests.comparison import RATIO, SHARED
 from parity_tests.evidence import Evidence, Row, at_most, distance, equal
 from parity_tests.replayed_training import PROGRAMS, Curves, train

@@ -20,6 +20,7 @@ from jaxvit.models.resnet import make_resnet
 from parity_tests.comparison import twins
 from parity_tests.evidence import Row, distance
 from parity_tests.survey.small_models import ported, with_noise
+from torch_ref.survey.interpretation import one_relu_a_use
 from torch_ref.survey.resnet import LAYERS, ResNet
 
 CAPTUM = "0.9.0"
@@ -52,30 +53,6 @@ class Case(NamedTuple):
     @property
     def logits(self) -> Callable:
         return explain.logits_fn(self.model, self.variables)
-
-
-class OneReluAUse(nn.Module):
-    """torchvision's BasicBlock with a ReLU module for each use, as Captum's DeepLift needs."""
-
-    def __init__(self, block: nn.Module):
-        super().__init__()
-        for name in ("conv1", "bn1", "conv2", "bn2", "downsample"):
-            setattr(self, name, getattr(block, name))
-        self.relu1, self.relu2 = nn.ReLU(), nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.relu1(self.bn1(self.conv1(x)))
-        return self.relu2(self.bn2(self.conv2(x)) + shortcut)
-
-
-def one_relu_a_use(model: nn.Module) -> nn.Module:
-    """A copy of a ResNet of basic blocks."""
-    model = copy.deepcopy(model)
-    for stage in (model.layer1, model.layer2, model.layer3, model.layer4):
-        for number, block in enumerate(stage):
-            stage[number] = OneReluAUse(block)
-    return model
 
 
 def small_vit(**options) -> Case:
