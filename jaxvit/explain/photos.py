@@ -60,7 +60,7 @@ def explain_files(
     """Writes OUT/PHOTO.png and OUT/PHOTO.npz; what cannot be read is left out.
 
     The file .npz has METHOD/CLASS for every method and class that is explained, float32, as the
-    method gives it; and image, uint8, as the model sees it.
+    method gives it, attention for the first class only; and image, uint8, as the model sees it.
 
     Args:
       source, classifier: of one model.
@@ -92,7 +92,9 @@ def explain_files(
                 source.model, weights, normalize(pixels[None], mean, std), index,
                 jax.random.key(seed), batch_size,
             )  # fmt: skip
-            found[index] = {method: attribute(method, setting) for method in methods}
+            # Attention does not depend on the class: it is shown once.
+            chosen = [m for m in methods if not (found and METHODS[m].needs_attention)]
+            found[index] = {method: attribute(method, setting) for method in chosen}
         write(out / f"{name}.npz", pixels, found, classifier.labels)
         figure = plot_explanation(
             pixels / 255, name, top(classifier, probabilities, TOP),

@@ -44,7 +44,9 @@ def explained(runs, photo, tmp_path_factory):
 def test_all_methods_are_of_the_run_the_photo_and_both_classes(explained, photo):
     run, arrays, classes, out = explained
     assert np.array_equal(arrays.pop("image"), read_pixels(photo))
-    names = {f"{name}/{CLASSES[index]}" for name in methods.METHODS for index in classes}
+    once = {"attention_map", "attention_rollout"}
+    names = {f"{name}/{CLASSES[classes[0]]}" for name in methods.METHODS}
+    names |= {f"{name}/{CLASSES[classes[1]]}" for name in methods.METHODS if name not in once}
     assert arrays.keys() == names
     image = ((read_pixels(photo) / 255 - MEAN) / STD).astype(np.float32)[None]
     function = explain.logits_fn(run.model, variables_of(run.params))
@@ -66,6 +68,8 @@ def test_all_methods_are_of_the_run_the_photo_and_both_classes(explained, photo)
             ),
         }  # fmt: skip
         for name, values in expected.items():
+            if name in once and index != classes[0]:
+                continue
             np.testing.assert_allclose(
                 arrays[f"{name}/{CLASSES[index]}"], values[0], rtol=1e-3, atol=1e-5, err_msg=name
             )
