@@ -36,7 +36,7 @@ LINEAR = {
     "add", "sub", "neg", "mul", "div", "dot_general", "conv_general_dilated", "reduce_sum",
     "reshape", "transpose", "broadcast_in_dim", "squeeze", "expand_dims", "slice", "split",
     "concatenate", "pad", "rev", "convert_element_type", "copy", "gather", "dynamic_slice",
-    "select_n", "reduce_window_sum", "add_any", "reduce_max",
+    "select_n", "reduce_window_sum", "add_any",
 }  # fmt: skip
 CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # names of a call's inner program
 
@@ -164,12 +164,22 @@ def _rule(name, called, eqn, values, rules, eps, function, inputs, outputs) -> P
         return jax.vjp(function, *((each.image + each.baseline) / 2 for each in inputs))[1]
     if complete and name == "div" and isinstance(values[1], Pair):
         return _divided(*values)
-    if complete and name not in LINEAR:
+    return _refused(name, number) if complete and name not in LINEAR else gradient
+
+
+def _refused(name: str, number: int) -> Pull:
+    """For an operation that may be there as long as nothing is handed back through it.
+
+    So softmax may take a maximum, which it does not hand anything back to.
+    """
+
+    def pull(given: Sequence[Array]) -> Sequence[Array]:
         raise NotImplementedError(
             f"DeepLIFT has no complete rule for the operation {name} of {number} value(s) that "
             'depend on the image: use rules="captum", or another method'
         )
-    return gradient
+
+    return pull
 
 
 def _rescaled(of: Pair, to: Pair, gradient: Pull, eps: float) -> Pull:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import DeepLift, IntegratedGradients
+from flax import linen
 from scipy import stats
 
 from jaxvit import explain
@@ -81,6 +82,22 @@ def test_deep_lift_with_rules_for_all_operations_is_complete(request, which):
         case.model, case.variables, *args[1:], baselines=case.baselines, rules="captum"
     )
     assert np.abs(explain.convergence_delta(*args, captums, case.baselines)).max() > 0.02
+
+
+class WithSort(linen.Module):
+    """An operation that has no rule."""
+
+    @linen.compact
+    def __call__(self, x, deterministic=True):
+        return jnp.sort(linen.Dense(8)(x.reshape(len(x), -1)), axis=1)
+
+
+def test_an_operation_without_a_rule_is_refused_by_name():
+    model, images = WithSort(), np.ones((1, 2, 2, 1), np.float32)
+    variables = model.init(jax.random.key(0), images)
+    with pytest.raises(NotImplementedError, match="no complete rule for the operation sort of 1"):
+        explain.deep_lift(model, variables, images, 3)
+    assert np.isfinite(explain.deep_lift(model, variables, images, 3, rules="captum")).all()
 
 
 def test_on_a_vit_captums_deep_lift_is_the_gradient(vit):

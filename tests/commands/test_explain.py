@@ -51,6 +51,8 @@ def test_all_methods_are_of_the_run_the_photo_and_both_classes(explained, photo)
     image = ((read_pixels(photo) / 255 - MEAN) / STD).astype(np.float32)[None]
     function = explain.logits_fn(run.model, variables_of(run.params))
     inside = (run.model, variables_of(run.params), image)
+    key, of_baselines = jax.random.split(jax.random.key(5))
+    baselines = 0.2 * jax.random.normal(of_baselines, (10, 12, 12, 3))
     for index in classes:
         outside = (function, image, index)
         expected = {
@@ -58,6 +60,9 @@ def test_all_methods_are_of_the_run_the_photo_and_both_classes(explained, photo)
             "input_times_gradient": explain.input_times_gradient(*outside),
             "integrated_gradients": explain.integrated_gradients(*outside, steps=50),
             "deep_lift": explain.deep_lift(*inside, index),
+            "gradient_shap": explain.gradient_shap(
+                *outside, baselines=baselines, key=key, samples=50, stdevs=0.02
+            ),
             "occlusion": explain.occlusion(*outside, window=2, strides=1),
             "grad_cam": explain.grad_cam(*inside, index),
             "attention_map": explain.attention_map(*inside)[:, -1],
@@ -73,6 +78,7 @@ def test_all_methods_are_of_the_run_the_photo_and_both_classes(explained, photo)
             np.testing.assert_allclose(
                 arrays[f"{name}/{CLASSES[index]}"], values[0], rtol=1e-3, atol=1e-5, err_msg=name
             )
+        assert expected.keys() == set(methods.METHODS)
     assert (out / "01.png").stat().st_size > 10_000
 
 
