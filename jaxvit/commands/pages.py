@@ -30,6 +30,7 @@ from jaxvit.paths import legible, one_line
 from jaxvit.presets import PRESETS
 from jaxvit.runs.directory import OUTPUTS, read_metrics
 from jaxvit.runtime.distributed import is_main
+from jaxvit.runtime.interrupt import say_when_stopped
 from jaxvit.runtime.machine import describe_machine
 
 NAME = "report.html"
@@ -86,12 +87,14 @@ def write_run_page(path: Path) -> Path:
 
 def try_run_page(path: Path, say: Callable[[str], None]) -> None:
     """The page of a run that has just finished; what goes wrong is said and costs nothing."""
+    again = f"python -m jaxvit report {path}"
+    say_when_stopped(f"stopped: the run is finished, but not its {NAME}: {again} writes it")
     try:
         if is_main():
             write_run_page(path)
     except Exception as error:  # the run is finished, whatever happens here
         reason = one_line(str(error)) or type(error).__name__
-        say(f"{NAME} could not be written ({reason}): python -m jaxvit report {path} tries again")
+        say(f"{NAME} could not be written ({reason}): {again} tries again")
 
 
 def write_evaluation_page(

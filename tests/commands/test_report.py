@@ -18,6 +18,7 @@ from jaxvit.explain.attention_rollout import attention_rollout
 from jaxvit.interop.saved_run import load_run
 from jaxvit.models.variables import variables_of
 from jaxvit.pages import page as page_room
+from jaxvit.runtime import interrupt
 from tests.commands.conftest import command, true_probabilities
 from tests.test_end_to_end import CLASSES, MEAN, STD, read_pixels
 
@@ -153,13 +154,25 @@ def test_training_asks_for_a_page_when_the_run_is_finished(runs, tmp_path, monke
     assert asked == [(tmp_path / "run", True)]
 
 
-def test_a_page_that_cannot_be_written_costs_nothing(runs, tmp_path):
+def test_a_page_that_cannot_be_written_costs_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(interrupt, "_last_line", interrupt.STOPPED)
     said = []
     try_run_page(tmp_path / "nothing", said.append)
     assert len(said) == 1
     assert said[0].startswith("report.html could not be written (")
     assert f"python -m jaxvit report {tmp_path / 'nothing'} tries again" in said[0]
     assert "\n" not in said[0]
+
+
+def test_a_signal_during_the_page_says_that_the_run_is_finished(runs, monkeypatch):
+    monkeypatch.setattr(interrupt, "_last_line", interrupt.STOPPED)
+    seen = []
+    monkeypatch.setattr(pages, "write_run_page", lambda path: seen.append(interrupt._last_line))
+    try_run_page(runs.first, print)
+    assert seen == [
+        f"stopped: the run is finished, but not its report.html: python -m jaxvit report "
+        f"{runs.first} writes it"
+    ]
 
 
 def test_the_command_writes_it_once_more(runs, page, capsys):
