@@ -34,4 +34,16 @@ OBJECTIVES = listed("jaxvit.objectives", (
         ("rare classes count less", "targets",
          "counts.sum() / (len(counts) * counts)", "len(counts) * counts / counts.sum()"),
     )),
+    ("parity_tests/instance_discrimination/test_contrastive.py", (
+        ("contrastive: the positive twice among the negatives", "contrastive",
+         "- jnp.diagonal(s)", "- jnp.diagonal(s) + jnp.log1p(jnp.exp(jnp.diagonal(s) - 20))"),
+        ("contrastive: no negatives", "contrastive", "counts = itself | (index[:, None] != index[None, :])", "counts = itself"),
+        ("contrastive: the positive left out of the sum", "contrastive", "counts = itself | (", "counts = ("),
+        ("contrastive: duplicates as negatives", "contrastive", "(index[:, None] != index[None, :])", "~itself"),
+        ("contrastive: features of any length", "contrastive", "a, b = unit_length(z_a), unit_length(z_b)", "a, b = z_a.astype(jnp.float32), z_b.astype(jnp.float32)"),
+        ("contrastive: softmax over the wrong view", "contrastive", "-jnp.inf), axis=1)", "-jnp.inf), axis=0)"),
+        ("contrastive: the temperature multiplied", "contrastive", "precision=jax.lax.Precision.HIGHEST) / temperature", "precision=jax.lax.Precision.HIGHEST) * temperature"),
+        ("contrastive: an overflow", "contrastive",
+         "jax.nn.logsumexp(jnp.where(counts, s, -jnp.inf), axis=1)", "jnp.log(jnp.where(counts, jnp.exp(s), 0).sum(axis=1))"),
+    )),
 ))  # fmt: skip

@@ -1,0 +1,1 @@
+"""Instance discrimination with few images, in PyTorch. See README.md."""
