@@ -97,8 +97,8 @@ def test_layers_come_in_their_order():
 def cam_of(case: cases.Case, layer, dtype, transform) -> np.ndarray:
     """pytorch-grad-cam's map before it scales it to [0, 1] and to the size of the image."""
     twin = cases.in_torch(case, dtype)
-    # With gradients of the weights too, torch 2.15 ended the process with a segmentation fault, here
-    # or at exit, for this narrow network at 96 pixels.
+    # With gradients of the weights too, torch 2.15 ended the process with a segmentation fault,
+    # here or at exit, for this narrow network at 96 pixels.
     twin.model.requires_grad_(False)
     targets = [ClassifierOutputTarget(int(each)) for each in twin.targets]
     with GradCAM(twin.model, [layer(twin.model)], reshape_transform=transform) as cam:
