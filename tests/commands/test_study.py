@@ -249,7 +249,7 @@ def test_a_study_without_a_finished_run_has_no_table(done, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (("nope",), "unknown study 'nope': choose one of smoothing, smoothing-pets, or give a .py"),
+        (("nope",), "unknown study 'nope': choose one of smoothing, smoothing-pets, "),
         (("smoothing", "--seeds", "0"), "--seeds 0 is too small"),
         (("smoothing", "--dry-run", "--report"), "give one of them"),
         (("smoothing-pets",), "needs pretrained weights: give --init.weights PATH"),
