@@ -7,7 +7,7 @@ from jaxvit.errors import UserError
 from jaxvit.interop.load import Pretrained, load_pretrained
 
 # Of ModelConfig: what the weights decide.
-OF_ANY = ("name", "stem", "in_channels")
+OF_ANY = ("name", "stem", "width", "in_channels")
 OF_VIT = (
     "patch_size", "embed_dim", "num_heads", "num_layers", "mlp_ratio", "norm_eps", "gelu",
     "layer_scale", "register_tokens", "qkv_bias",
