@@ -9,8 +9,9 @@ from jaxvit.commands import arguments as cli
 from jaxvit.config import count, option, require, within
 from jaxvit.data.photos import find_photos
 from jaxvit.errors import UserError
+from jaxvit.explain.attention_map import has_attention
 from jaxvit.explain.methods import choose
-from jaxvit.explain.photos import explain_files, find_class, has_attention
+from jaxvit.explain.photos import explain_files, find_class
 from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.predictions import make_classifier
 from jaxvit.paths import check_writable, user_path

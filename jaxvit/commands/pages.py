@@ -15,9 +15,9 @@ from jaxvit.augment.normalize import normalize
 from jaxvit.config import Config, as_json, flat
 from jaxvit.data.datasets import load_dataset
 from jaxvit.errors import UnreadableImage, UserError
+from jaxvit.explain.attention_map import has_attention
 from jaxvit.explain.attention_rollout import attention_rollout
 from jaxvit.explain.grad_cam import grad_cam
-from jaxvit.explain.photos import has_attention
 from jaxvit.interop.evaluation import Evaluated
 from jaxvit.interop.labelled import Labelled
 from jaxvit.interop.predictions import Usable
@@ -147,7 +147,8 @@ def overlay_of(model) -> str:
 def make_overlays(source: Usable, scored: Scored) -> dict[int, np.ndarray]:
     """A map of what the model looked at, for each of the worst errors."""
     rows = worst_rows(scored)
-    weights, mean, std = variables_of(source.params), *_mean_and_std(source)
+    weights = variables_of(source.params)
+    mean, std = source.preprocessing.mean, source.preprocessing.std
     found: dict[int, np.ndarray] = {}
     for first in range(0, len(rows), BATCH_SIZE):
         part = rows[first : first + BATCH_SIZE]
@@ -159,10 +160,6 @@ def make_overlays(source: Usable, scored: Scored) -> dict[int, np.ndarray]:
             maps = grad_cam(source.model, weights, images, scored.predicted[padded])
         found |= zip(part.tolist(), jax.device_get(maps), strict=False)
     return found
-
-
-def _mean_and_std(source: Usable) -> tuple:
-    return source.preprocessing.mean, source.preprocessing.std
 
 
 def training_command(preset: str, config: Config) -> str:

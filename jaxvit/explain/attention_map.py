@@ -1,5 +1,7 @@
 """Attention maps: how much the class token attends to each patch, layer by layer."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -41,12 +43,7 @@ def attention_weights(
     Raises:
       ValueError: the model has none.
     """
-    _, sown = jax.jit(
-        lambda variables, images: model.apply(
-            variables, images, deterministic=True, mutable=["intermediates"]
-        )
-    )(variables, images)
-    flat = flatten_dict(sown.get("intermediates", {}))
+    flat = flatten_dict(_sown(model, variables, images).get("intermediates", {}))
     found = {path: value for path, value in flat.items() if path[-1] == NAME}
     if not found:
         raise ValueError(
@@ -54,6 +51,16 @@ def attention_weights(
             "such as integrated_gradients, occlusion or grad_cam"
         )
     return [found[path][0] for path in sorted(found, key=_number)]
+
+
+@partial(jax.jit, static_argnames="model")
+def _sown(model: nn.Module, variables: dict, images: Array) -> dict:
+    return model.apply(variables, images, deterministic=True, mutable=["intermediates"])[1]
+
+
+def has_attention(model: nn.Module) -> bool:
+    """Whether a model has attention weights."""
+    return hasattr(model, "num_heads")
 
 
 def _number(path: tuple[str, ...]) -> int:

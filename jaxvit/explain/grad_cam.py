@@ -42,9 +42,8 @@ def grad_cam(
     """
     _, targets = check(logits_of(model, variables), images, targets)
     layer = layer or default_layer(model)
-    shape = jax.eval_shape(partial(_output, model, layer), variables, images)
-    maps, slopes = _at(model, layer)(variables, images, targets, jnp.zeros(shape.shape))
-    if shape.ndim == 3:
+    maps, slopes = _maps_and_slopes(model, layer, variables, images, targets)
+    if maps.ndim == 3:
         maps, slopes = (
             as_grid(each.swapaxes(1, 2), leading_tokens(model)).transpose(0, 2, 3, 1)
             for each in (maps, slopes)
@@ -66,20 +65,18 @@ def default_layer(model: nn.Module) -> str:
     return f"backbone/{last}" if hasattr(model, "attention") else last
 
 
-def _at(model: nn.Module, layer: str):
+@partial(jax.jit, static_argnames=("model", "layer"))
+def _maps_and_slopes(model: nn.Module, layer: str, variables: dict, images: Array, targets: Array):
     """The layer's output, and the gradient of the scores with respect to it."""
+    shape = jax.eval_shape(partial(_output, model, layer), variables, images)
 
-    @jax.jit
-    def function(variables, images, targets, zeros):
-        def score(shift):
-            seen = []
-            logits = _apply(model, layer, shift, seen, variables, images)
-            return jnp.take_along_axis(logits, targets[:, None], axis=1).sum(), seen[-1]
+    def score(shift: Array) -> tuple[Array, Array]:
+        seen = []
+        logits = _apply(model, layer, shift, seen, variables, images)
+        return jnp.take_along_axis(logits, targets[:, None], axis=1).sum(), seen[-1]
 
-        slopes, output = jax.grad(score, has_aux=True)(zeros)
-        return output, slopes
-
-    return function
+    slopes, output = jax.grad(score, has_aux=True)(jnp.zeros(shape.shape))
+    return output, slopes
 
 
 def _output(model: nn.Module, layer: str, variables: dict, images: Array) -> Array:

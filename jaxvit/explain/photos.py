@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import linen as nn
 
 from jaxvit.augment.normalize import normalize
 from jaxvit.data.cache import Track
@@ -21,11 +20,6 @@ from jaxvit.paths import legible, one_line
 from jaxvit.pictures.explanation import ClassMaps, plot_explanation
 
 TOP = 5
-
-
-def has_attention(model: nn.Module) -> bool:
-    """Whether a model has attention weights."""
-    return hasattr(model, "num_heads")
 
 
 def find_class(asked: str, labels: Sequence[str]) -> int:
@@ -85,9 +79,9 @@ def explain_files(
             warn(f"left out: {error}")
             continue
         probabilities = np.asarray(jax.nn.softmax(classifier.logits(pixels[None]))[0])
-        explained = list(dict.fromkeys((int(probabilities.argmax()), target)))
+        best = int(probabilities.argmax())
         found: dict[int, dict[str, Attribution]] = {}
-        for index in filter(lambda each: each is not None, explained):
+        for index in [best] if target in (None, best) else [best, target]:
             setting = Setting(
                 source.model, weights, normalize(pixels[None], mean, std), index,
                 jax.random.key(seed), batch_size,

@@ -48,6 +48,10 @@ def _apply(variables, images: Array, *, model: Static) -> Array:
     return model.value.apply(variables, images, deterministic=True)
 
 
+# Its shapes are traced once for a model, not once for each call of a method.
+_call = jax.jit(lambda function, images: function(images))
+
+
 def as_pytree(function: Callable) -> Partial:
     """The function as an argument that a compiled function may take."""
     return function if isinstance(function, Partial) else Partial(function)
@@ -63,7 +67,7 @@ def check(function: LogitsFn, images: Array, targets: Targets) -> tuple[Partial,
     function = as_pytree(function)
     if images.ndim != 4:
         raise ValueError(f"images of shape {images.shape}: give a batch (B, H, W, C)")
-    logits = jax.eval_shape(function, images)
+    logits = _call.eval_shape(function, images)
     if logits.ndim != 2 or logits.shape[0] != images.shape[0]:
         raise ValueError(
             f"logits_fn gives an array {logits.shape} for {images.shape[0]} image(s): it has to "

@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxvit.pages.charts import Chart, Series, make_chart, metric_charts
 from jaxvit.pages.thumbnails import data_uri, within
-from jaxvit.pictures.overlays import enlarge, normalize_attributions, overlay
+from jaxvit.pictures.explanation import scaled
+from jaxvit.pictures.overlays import overlay
 
 SIDE, ERROR_SIDE = 64, 128  # pixels of thumbnails, and of the worst errors
 BUDGET = 3_000_000  # characters of all thumbnails
@@ -126,7 +127,7 @@ def _error(scored: Scored, row: int, class_names, overlays: Mapping[int, np.ndar
     image = scored.images(np.array([row]))[0]
     looked = None
     if row in overlays:
-        shown = normalize_attributions(enlarge(overlays[row], image.shape[0]))
+        shown = scaled(overlays[row], False, image.shape[0])
         laid = overlay(np.atleast_3d(image) / 255, shown, 0.5)
         looked = data_uri((np.clip(laid, 0, 1) * 255).astype(np.uint8), ERROR_SIDE)
     return {

@@ -89,8 +89,8 @@ EXPLAIN = listed("jaxvit.explain", (
         ("the least important pixel looked for", "trust", "flat.argmax(axis=1)", "flat.argmin(axis=1)"),
     )),
     (COMMAND, (
-        ("the second class explained for the first", "photos", "int(probabilities.argmax()), target", "int(probabilities.argsort()[-2]), target"),
-        ("the target not explained", "photos", "dict.fromkeys((int(probabilities.argmax()), target))", "dict.fromkeys((int(probabilities.argmax()),))"),
+        ("the second class explained for the first", "photos", "best = int(probabilities.argmax())", "best = int(probabilities.argsort()[-2])"),
+        ("the target not explained", "photos", "[best] if target in (None, best) else [best, target]", "[best]"),
         ("pixels that are not normalised explained", "photos", "normalize(pixels[None], mean, std)", "normalize(pixels[None], [0.5] * len(mean), [0.5] * len(std))"),
         ("the same seed for all runs of explain", "photos", "jax.random.key(seed)", "jax.random.key(0)"),
         ("results of another photo's name", "photos", "while name in used", "while False"),
