@@ -18,6 +18,7 @@ from jaxvit.interop.predictions import (
     in_batches,
     leave_out,
 )
+from jaxvit.objectives.confusions import surest_errors
 from jaxvit.objectives.metrics import Counts, Prediction, compute_metrics, count, predict
 from jaxvit.shapes import Array
 
@@ -123,8 +124,7 @@ class Error(NamedTuple):
 def worst_errors(evaluated: Evaluated, number: int) -> list[Error]:
     """The wrong predictions of the highest confidence, the highest first."""
     found = evaluated.predicted
-    wrong = np.flatnonzero(found.label != evaluated.labels)
-    wrong = wrong[np.argsort(-found.confidence[wrong], kind="stable")][:number]
+    wrong = surest_errors(evaluated.labels, found.label, found.confidence, number)
     return [
         Error(
             evaluated.names[row],
@@ -135,20 +135,6 @@ def worst_errors(evaluated: Evaluated, number: int) -> list[Error]:
         )
         for row in wrong
     ]
-
-
-def frequent_confusions(confusion: np.ndarray, number: int) -> list[tuple[int, int, int]]:
-    """(class, predicted class, images), the most frequent first; of equals, in the classes' order.
-
-    Example:
-      >>> frequent_confusions(np.array([[5, 1, 0], [3, 9, 0], [0, 0, 2]]), 10)
-      [(1, 0, 3), (0, 1, 1)]
-    """
-    off = np.array(confusion)
-    np.fill_diagonal(off, 0)
-    pairs = np.argwhere(off)
-    order = np.argsort(-off[tuple(pairs.T)], kind="stable")[:number]
-    return [(int(i), int(j), int(off[i, j])) for i, j in pairs[order]]
 
 
 def per_class(confusion: np.ndarray, labels: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -6,10 +6,10 @@ from typing import Any
 from jaxvit.data.preprocessing import Preprocessing
 from jaxvit.interop.evaluation import (
     Evaluated,
-    frequent_confusions,
     per_class,
     worst_errors,
 )
+from jaxvit.objectives.confusions import frequent_confusions
 from jaxvit.paths import one_line
 
 SHOWN = 10  # confusions, and errors

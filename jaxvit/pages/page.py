@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxvit.objectives.confusions import frequent_confusions, surest_errors
 from jaxvit.pages.charts import Chart, Series, make_chart, metric_charts
 from jaxvit.pages.thumbnails import data_uri, within
 from jaxvit.pictures.explanation import scaled
@@ -64,8 +65,7 @@ class About(NamedTuple):
 
 def worst_rows(scored: Scored, number: int = ERRORS) -> np.ndarray:
     """Of the wrong predictions of the highest confidence, the highest first."""
-    wrong = np.flatnonzero(scored.predicted != scored.labels)
-    return wrong[np.argsort(-scored.confidence[wrong], kind="stable")][:number]
+    return surest_errors(scored.labels, scored.predicted, scored.confidence, number)
 
 
 def render_page(
@@ -106,7 +106,7 @@ def render_page(
         reliability=reliability_chart(scored.bins),
         class_names=class_names,
         matrix=scored.confusion.tolist() if len(class_names) <= MATRIX else None,
-        confusions=_confusions(scored.confusion, class_names),
+        confusions=frequent_confusions(scored.confusion, LISTED),
         per_class=per_class_rows(scored.confusion, class_names),
         errors=[
             _error(scored, row, class_names, overlays or {}) for row in worst_rows(scored).tolist()
@@ -159,13 +159,6 @@ def per_class_rows(confusion: np.ndarray, class_names: Sequence[str]) -> list[di
                 }
             )  # fmt: skip
     return rows
-
-
-def _confusions(confusion: np.ndarray, class_names: Sequence[str]) -> list[tuple[str, str, int]]:
-    off = confusion - np.diag(np.diag(confusion))
-    order = np.argsort(-off, axis=None, kind="stable")[:LISTED]
-    pairs = [divmod(int(each), len(off)) for each in order]
-    return [(class_names[i], class_names[j], int(off[i, j])) for i, j in pairs if off[i, j]]
 
 
 def reliability_chart(bins: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Chart | None:

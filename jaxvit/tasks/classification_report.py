@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxvit.config import Config
 from jaxvit.data.datasets import Dataset
+from jaxvit.objectives.confusions import surest_errors
 from jaxvit.pictures.confusion import plot_confusion_matrix
 from jaxvit.pictures.curves import Curve, plot_curves
 from jaxvit.pictures.grids import plot_augmented, plot_mistakes
@@ -27,8 +28,7 @@ def draw_report(results: Results, config: Config, data: Dataset) -> dict[str, An
         Curve("accuracy", chance=float(shares.max()), limits=(0, 1), interval=True),
         Curve("learning_rate", limits=(0, None)),
     )
-    wrong = np.flatnonzero(predicted.label != test.labels)
-    wrong = wrong[np.argsort(-predicted.confidence[wrong], kind="stable")][:MAX_MISTAKES]
+    wrong = surest_errors(test.labels, predicted.label, predicted.confidence, MAX_MISTAKES)
     figures = {
         "curves": plot_curves(results.lines, curves, results.best_step),
         "confusion_matrix": plot_confusion_matrix(

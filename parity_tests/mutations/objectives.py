@@ -46,4 +46,9 @@ OBJECTIVES = listed("jaxvit.objectives", (
         ("contrastive: an overflow", "contrastive",
          "jax.nn.logsumexp(jnp.where(counts, s, -jnp.inf), axis=1)", "jnp.log(jnp.where(counts, jnp.exp(s), 0).sum(axis=1))"),
     )),
+    ("tests/commands/test_evaluate.py", (
+        ("the worst of the right predictions", "confusions", "predicted != labels", "predicted == labels"),
+        ("the least confident errors listed", "confusions", "np.argsort(-confidence[wrong]", "np.argsort(confidence[wrong]"),
+        ("the rarest confusion first", "confusions", "np.argsort(-off[", "np.argsort(off["),
+    )),
 ))  # fmt: skip

@@ -8,8 +8,8 @@ REPORT = "tests/commands/test_report.py"
 PAGES = listed("jaxvit", (
     (PAGE, (
         ("names on a page as markup", "pages.page", "autoescape=True", "autoescape=False"),
-        ("the least sure errors first", "pages.page", "wrong[np.argsort(-scored.confidence[wrong]", "wrong[np.argsort(scored.confidence[wrong]"),
-        ("right answers among the errors", "pages.page", "np.flatnonzero(scored.predicted != scored.labels)", "np.flatnonzero(scored.predicted >= 0)"),
+        ("the least sure errors first", "pages.page", "scored.confidence, number)", "-scored.confidence, number)"),
+        ("right answers among the errors", "pages.page", "surest_errors(scored.labels, ", "surest_errors(scored.labels - 99, "),
         ("the class for the answer", "pages.page", '"predicted": class_names[scored.predicted[row]]', '"predicted": class_names[scored.labels[row]]'),
         ("the answer's probability for the class's", "pages.page", '"label_probability": float(scored.label_probability[row])', '"label_probability": float(scored.confidence[row])'),
         ("an overlay of another error", "pages.page", "if row in overlays:", "if overlays:"),

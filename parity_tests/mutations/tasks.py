@@ -48,7 +48,7 @@ TASKS = listed("jaxvit.tasks", (
         ("a confusion matrix drawn the other way round", "classification_report",
          "counts.confusion,", "counts.confusion.T,"),
         ("the least confident mistakes", "classification_report",
-         "np.argsort(-predicted.confidence[wrong]", "np.argsort(predicted.confidence[wrong]"),
+         "predicted.confidence, MAX_MISTAKES", "-predicted.confidence, MAX_MISTAKES"),
         ("confidence and correctness swapped in reliability", "classification_report",
          "counts.bin_confidence, counts.bin_correct", "counts.bin_correct, counts.bin_confidence"),
         ("every class that smoothing leaves named", "classification_report",

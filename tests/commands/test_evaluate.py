@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support
 
-from jaxvit.interop.evaluation import frequent_confusions
+from jaxvit.objectives.confusions import frequent_confusions
 from tests.commands.conftest import command, true_probabilities
 from tests.test_end_to_end import CLASSES, MEAN, STD, read_pixels
 
