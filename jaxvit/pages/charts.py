@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 WIDTH, HEIGHT = 360, 220
 LEFT, RIGHT, TOP, BOTTOM = 52, 10, 12, 34
+# What the template needs of it.
+FRAME = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT}
 MOST_POINTS = 200  # of a line that is drawn
 
 

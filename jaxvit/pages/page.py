@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxvit.objectives.confusions import frequent_confusions, surest_errors
-from jaxvit.pages.charts import Chart, Series, make_chart, metric_charts
+from jaxvit.pages.charts import FRAME, Chart, Series, make_chart, metric_charts
 from jaxvit.pages.thumbnails import data_uri, within
 from jaxvit.pictures.explanation import scaled
 from jaxvit.pictures.overlays import overlay
@@ -99,6 +99,7 @@ def render_page(
     }  # fmt: skip
     return _template().render(
         about=about,
+        frame=FRAME,
         metrics=scored.metrics,
         n=n,
         right=int(scored.confusion.trace()),
