@@ -47,12 +47,12 @@ def batch(size: int, number: int) -> tuple[np.ndarray, np.ndarray]:
 def with_jax(size: int, number: int, stem: str, sharded: bool) -> dict[str, list[float]]:
     import jax
     import optax
-    from jax.sharding import NamedSharding, PartitionSpec
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
     from jaxvit.models.resnet import make_resnet
 
     jax.config.update("jax_num_cpu_devices", CORES if sharded else 1)
-    mesh = jax.make_mesh((jax.device_count(),), ("data",))
+    mesh = Mesh(jax.devices(), ("data",))
     whole, split = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("data",)))
     model = make_resnet("resnet18", CLASSES, img_size=size, stem=stem)
     images, labels = jax.device_put(batch(size, number), split)

@@ -11,6 +11,7 @@ from jaxvit.config import (
     AugmentConfig,
     Config,
     DataConfig,
+    InstanceConfig,
     ModelConfig,
     OptimConfig,
     without_foreign_options,
@@ -42,9 +43,11 @@ FOLLOWS_WEIGHTS = DataConfig(
 PRETRAINED = ModelConfig(
     name=None, stem=None, width=None, img_size=None, patch_size=None, in_channels=None,
     embed_dim=None, num_heads=None, num_layers=None, mlp_ratio=None, norm_eps=None, gelu=None,
-    layer_scale=None, register_tokens=None, qkv_bias=None, pool=None, dropout=0.0, init="vit",
+    layer_scale=None, register_tokens=None, qkv_bias=None, patch_norm=None, pool=None, dropout=0.0,
+    init="vit",
 )  # fmt: skip
 PETS = DataConfig(name="oxford_iiit_pet", mean=None, std=None)
+FLOWERS17 = DataConfig(name="flowers17", mean=None, std=None)
 SMALL = ModelConfig(
     img_size=64,
     patch_size=8,
@@ -89,6 +92,8 @@ ABOUT = {
     "cifar10-resnet18": "ResNet-18 on CIFAR-10 by SGD: for a GPU",
     "cifar10-graph": "the same with a block of graph attention for a head",
     "cifar10-classic": "the same with a block of classic attention for a head",
+    "flowers17-idmm": "features of flowers from photos without labels",
+    "flowers17-idmm-blog": "the same with the blog's numbers: for a GPU",
     "pets-small": "a small ViT on Oxford-IIIT Pet at 64 pixels: minutes",
     "pets-b16-384": "ViT-B/16 at 384 on Oxford-IIIT Pet by SGD: for a GPU",
     "pets-lab": "the lab's numbers: ViT-B/16 at 224 on Oxford-IIIT Pet",
@@ -184,6 +189,63 @@ PRESETS: dict[str, Config] = {
     "cifar10-classic": replace(
         CIFAR10, out="runs/cifar10-classic", model=replace(RESNET, attention="classic", **BLOCK)
     ),
+    # Cao and Wu 2022, at a size that two cores can train.
+    "flowers17-idmm": Config(
+        method="instance_discrimination",
+        out="runs/flowers17-idmm",
+        epochs=120,
+        batch_size=64,
+        val_every_epochs=10,
+        label_smoothing=0.1,
+        select="last",
+        keep_memory=True,
+        data=replace(FLOWERS17, stored_scale=1.5),
+        model=replace(SMALL, embed_dim=192, num_heads=3, num_layers=6, patch_size=16),
+        augment=AugmentConfig(
+            crop_scale=(0.14, 1.0),
+            flip_p=0.5,
+            brightness=0.8,
+            contrast=0.8,
+            saturation=0.8,
+            hue=0.2,
+            jitter_p=0.8,
+            grey_p=0.2,
+            blur_p=0.5,
+            cutmix_alpha=0.5,
+            cutmix_p=1.0,
+        ),
+        instance=InstanceConfig(views=2, small_views=4, small_scale=(0.05, 0.4)),
+        optim=OptimConfig(lr=5e-4, weight_decay=1e-3, schedule="cosine", warmup=0.01),
+    ),
+    # Of the blog only the training part of 1,224 photos is used to train: the rest validates.
+    "flowers17-idmm-blog": Config(
+        method="instance_discrimination",
+        out="runs/flowers17-idmm-blog",
+        epochs=12,
+        batch_size=64,
+        val_every_epochs=3,
+        label_smoothing=0.0,
+        select="last",
+        keep_memory=True,
+        data=FLOWERS17,
+        model=ModelConfig(
+            patch_size=32,
+            in_channels=None,
+            embed_dim=1024,
+            num_heads=16,
+            num_layers=6,
+            mlp_ratio=2.0,
+            dropout=0.1,
+            attention_dropout=0.1,
+            projection_dropout=0.1,
+            embedding_dropout=0.1,
+            qkv_bias=False,
+            patch_norm=True,
+        ),
+        augment=AugmentConfig(rotate=35.0, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
+        instance=InstanceConfig(views=2, z_dim=10, contrastive_weight=1.0),
+        optim=OptimConfig(lr=1e-3, weight_decay=0.01),
+    ),
     "pets-small": Config(
         out="runs/pets-small",
         epochs=40,
@@ -231,6 +293,7 @@ PRESETS: dict[str, Config] = {
 FOR_DATA = {
     "digits": "digits",
     "cifar10": "cifar10-resnet18",
+    "flowers17": "flowers17-idmm",
     "folder": "folder",
     "oxford_iiit_pet": "pets-small",
 }

@@ -46,12 +46,14 @@ class Foreign(NamedTuple):
       write: writes its weights into an empty directory; returns what load_pretrained is given.
       layer: name of the module of layer {i}.
       options: for load_pretrained.
+      residual: whether the layer's output is that of the module plus its input.
     """
 
     model: torch.nn.Module
     write: Callable[[Path], Path]
     layer: str
     options: dict[str, Any]
+    residual: bool = False
 
 
 def perturbed(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -131,6 +133,25 @@ def lukemelas() -> Foreign:
         lambda path: write_safetensors(model, path / "x.safetensors"),
         "transformer.blocks.{i}",
         OPTIONS,
+    )
+
+
+def vit_pytorch() -> Foreign:
+    from vit_pytorch import ViT
+
+    torch.manual_seed(0)
+    model = perturbed(
+        ViT(
+            image_size=IMG, patch_size=PATCH, num_classes=CLASSES, dim=WIDTH, depth=LAYERS,
+            heads=HEADS, dim_head=WIDTH // HEADS, mlp_dim=HIDDEN,
+        )
+    )  # fmt: skip
+    return Foreign(
+        model,
+        lambda path: write_safetensors(model, path / "x.safetensors"),
+        "transformer.layers.{i}.1",
+        OPTIONS,
+        residual=True,
     )
 
 
@@ -243,6 +264,7 @@ FOREIGN: dict[str, Callable[[], Foreign]] = {
         "params/", big_vision=True, stacked=True, slot=False
     ),
     "lukemelas": lukemelas,
+    "vit-pytorch": vit_pytorch,
     "torchvision": torchvision,
     "torchvision, names of old files": lambda: torchvision(old_names=True),
 }
@@ -272,8 +294,9 @@ def torch_results(foreign: Foreign, images: torch.Tensor, num_layers: int) -> di
     model, found = foreign.model, {}
 
     def keep(name: str) -> Callable:
-        def hook(_module: Any, _args: Any, out: Any) -> None:
-            found[name] = (out[0] if isinstance(out, tuple) else out).detach().numpy()
+        def hook(_module: Any, args: Any, out: Any) -> None:
+            out = out[0] if isinstance(out, tuple) else out
+            found[name] = (out + args[0] if foreign.residual else out).detach().numpy()
 
         return hook
 

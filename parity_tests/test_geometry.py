@@ -15,6 +15,7 @@ from jaxvit.augment.geometry import (
     apply_random_resized_crop,
     draw_flip,
     draw_random_resized_crop,
+    resized,
 )
 from jaxvit.augment.normalize import normalize
 from parity_tests.comparison import REPLAY, max_difference, to_nchw, to_nhwc
@@ -108,3 +109,11 @@ def test_normalize_equals_torchvisions_to_tensor_then_normalize():
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(mean, std)])
     expected = torch.stack([transform(image) for image in pixels])
     assert max_difference(to_nchw(normalize(jnp.asarray(pixels), mean, std)), expected) < REPLAY
+
+
+def test_whole_images_are_resized_as_torchvision_resizes_tensors():
+    torch.manual_seed(0)
+    images = torch.rand(3, 3, 18, 18)
+    for size in (12, 18, 30):
+        expected = functional.resize(images.double(), [size, size], antialias=True)
+        assert max_difference(to_nchw(resized(to_nhwc(images), size)), expected) < REPLAY

@@ -324,6 +324,7 @@ def test_a_configuration_is_the_same_after_json():
         {"crop_scale": (0.5, 1.0)}, {"flip_p": 0.5}, {"pad": 2}, {"rotate": 5.0}, {"trivial": True},
         {"rand_ops": 1}, {"brightness": 0.1}, {"contrast": 0.1}, {"saturation": 0.1}, {"hue": 0.1},
         {"grey_p": 0.1}, {"cutout_holes": 1}, {"mixup_alpha": 0.1}, {"cutmix_alpha": 0.1},
+        {"blur_p": 0.1},
     ],
     ids=lambda option: next(iter(option)),
 )  # fmt: skip

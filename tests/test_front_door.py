@@ -22,8 +22,13 @@ from jaxvit.interop.saved_run import classify, load_run
 from jaxvit.runs.directory import RunDirectory
 from jaxvit.runs.progress import TrainingProgress, announce
 from jaxvit.runtime.interrupt import StopSignals
+from jaxvit.tasks.instance_discrimination import HEADLINE, WITHOUT_LABELS
 from jaxvit.training.fit import Plan
 from tests.runs.test_resume import outcome, stop_at
+
+HEADLINES = (
+    (("loss", ".3f"), ("accuracy", ".2%"), ("ece", ".3f")), HEADLINE, WITHOUT_LABELS,
+)  # fmt: skip
 
 
 def split(labels: list[int]) -> Split:
@@ -60,11 +65,12 @@ def test_a_run_without_problems_gives_no_warning():
     assert "left out" not in shown
 
 
-def test_progress_fits_80_columns():
+@pytest.mark.parametrize("headline", HEADLINES)
+def test_progress_fits_80_columns(headline):
     console = Console(record=True, width=80, file=open(os.devnull, "w"))  # noqa: SIM115
-    headline = (("loss", ".3f"), ("accuracy", ".2%"), ("ece", ".3f"))
     with TrainingProgress(console, 123_456, 1000, headline) as progress:
-        metrics = {"val/loss": 12.345, "val/accuracy": 1.0, "val/ece": 0.123}
+        values = {"loss": 12.345, "ece": 0.123, "uniformity": -3.9}
+        metrics = {f"val/{name}": values.get(name, 1.0) for name, _ in headline}
         progress.step(123_000, 999, {"train/loss": 12.345, "images_per_sec": 12_345.0})
         progress.epoch(999, 123_000, metrics, best=True)
     lines = console.export_text().splitlines()

@@ -127,6 +127,7 @@ class VisionTransformer(nn.Module):
             two side by side.
         register_tokens: how many; the lab has none.
         embedding_dropout: rate of the dropout before the encoder.
+        patch_norm: see PatchEmbedding.
 
     Raises:
         ValueError: patch_size does not divide img_size, num_heads does not divide embed_dim, or
@@ -150,11 +151,14 @@ class VisionTransformer(nn.Module):
         register_tokens: int = 0,
         embedding_dropout: float = 0.0,
         norm_eps: float = 1e-5,
+        patch_norm: bool = False,
         **options,
     ):
         super().__init__()
         self.pool, self.register_tokens = pool, register_tokens
-        self.patch_embedding = PatchEmbedding(img_size, patch_size, in_channels, embed_dim)
+        self.patch_embedding = PatchEmbedding(
+            img_size, patch_size, in_channels, embed_dim, patch_norm, norm_eps
+        )
         num_tokens = self.patch_embedding.num_patches + 1
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.positional_embedding = nn.Parameter(torch.zeros(1, num_tokens, embed_dim))

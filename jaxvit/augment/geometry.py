@@ -135,6 +135,16 @@ def apply_random_resized_crop(
     return jnp.einsum("bow,bhwc->bhoc", columns, images, precision=precise), targets
 
 
+def resized(images: Float[Array, "B H W C"], size: int) -> Float[Array, "B S S C"]:
+    """Whole images at another size, by the same interpolation; images of that size stay."""
+    batch, height, width, _ = images.shape
+    if height == width == size:
+        return images
+    start = jnp.zeros(batch, jnp.int32)
+    whole = CropDraw(start, start, start + height, start + width)
+    return apply_random_resized_crop(images, jnp.zeros((batch, 1)), whole, size)[0]
+
+
 def resize_weights(
     start: Int[Array, "B"], length: Int[Array, "B"], inputs: int, outputs: int
 ) -> Array:

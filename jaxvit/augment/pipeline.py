@@ -6,6 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from jaxvit.augment.blur import apply_blur, draw_blur
 from jaxvit.augment.boxes import Box
 from jaxvit.augment.colour import apply_colour_jitter, apply_grey, draw_colour_jitter, draw_grey
 from jaxvit.augment.cutmix import CutmixDraw, apply_cutmix, draw_cutmix
@@ -15,6 +16,7 @@ from jaxvit.augment.geometry import (
     apply_random_resized_crop,
     draw_flip,
     draw_random_resized_crop,
+    resized,
 )
 from jaxvit.augment.mixup import MixupDraw, apply_mixup, draw_mixup
 from jaxvit.augment.normalize import from_bytes, normalize, standardize, to_bytes
@@ -37,9 +39,10 @@ def make_augment(
     """Composes the augmentations of a config into one function of a key and a batch.
 
     The order is fixed, that of torchvision's recipes: resized crop, shift, flip, rotation,
-    TrivialAugment or RandAugment, colour jitter, grey, normalise, Cutout, Mixup, CutMix. Cutout
-    comes after normalisation, so a hole has the mean colour. If Mixup and CutMix are both on, each
-    batch gets one of them: see choose_one. An augmentation that is off is not in the compiled step.
+    TrivialAugment or RandAugment, colour jitter, grey, blur, normalise, Cutout, Mixup, CutMix.
+    Cutout comes after normalisation, so a hole has the mean colour. If Mixup and CutMix are both
+    on, each batch gets one of them: see choose_one. An augmentation that is off is not in the
+    compiled step.
 
     What comes between the crop and Cutout is torchvision's of pixels in [0, 1] or of bytes, to
     which a resized crop is rounded there. Where only crops and flips do, images are normalised
@@ -48,8 +51,8 @@ def make_augment(
     Args:
       config: see AugmentConfig.
       mean, std: see normalize.
-      size: S, to which crops are resized; None for that of the images, which without a crop is the
-        only one.
+      size: S, to which crops, or without them whole images, are resized; None for that of the
+        images.
 
     Returns:
       augment(key, images, targets) -> (images, targets), with images uint8 (B, H, W, C) before and
@@ -67,8 +70,8 @@ def make_augment(
         # Each augmentation has its own key, so switching one off does not change other draws.
         key_crop, key_flip, key_cutout, key_mixup, key_cutmix, key_share = jax.random.split(key, 6)
         # fold_in of a number below 6 is one of those six.
-        key_pad, key_rotate, key_operations, key_jitter, key_grey = (
-            jax.random.fold_in(key, number) for number in range(6, 11)
+        key_pad, key_rotate, key_operations, key_jitter, key_grey, key_blur = (
+            jax.random.fold_in(key, number) for number in range(6, 12)
         )
         scaled = from_bytes(images) if config.on_pixels else normalize(images, mean, std)
         batch = scaled, targets
@@ -78,6 +81,9 @@ def make_augment(
             )
             batch = apply_random_resized_crop(*batch, crop, size)
             height, width = batch[0].shape[1:3]
+        elif size is not None:
+            batch = resized(batch[0], size), targets
+            height = width = size
         black = jnp.zeros(images.shape[-1])
         if config.pad > 0:
             shift = draw_shift(key_pad, batch_size, config.pad)
@@ -103,6 +109,9 @@ def make_augment(
             batch = apply_colour_jitter(*batch, jitter)
         if config.grey_p > 0:
             batch = apply_grey(*batch, draw_grey(key_grey, batch_size, config.grey_p))
+        if config.blur_p > 0:
+            blur = draw_blur(key_blur, batch_size, config.blur_sigma, config.blur_p)
+            batch = apply_blur(*batch, blur, config.blur_kernel)
         if config.on_pixels:
             batch = standardize(batch[0], mean, std), targets
         if config.cutout_holes > 0:

@@ -15,7 +15,7 @@ from jaxvit.interop.soup import (
     selected_weights,
     write_run,
 )
-from jaxvit.objectives.metrics import monitor_by
+from jaxvit.objectives.monitors import monitor_of
 from jaxvit.paths import check_writable, user_path
 
 
@@ -57,7 +57,8 @@ def run(options: Options) -> int:
     splits = load_splits(first, options.data_dir, cli.show_progress())
     run = load_run(first)
     score = make_scorer(run, splits, options.batch_size, cli.show_progress())
-    soup = make_soup(candidates, options.greedy, score, monitor_by(run.config.monitor))
+    monitor = monitor_of(run.config.method, run.config.monitor)
+    soup = make_soup(candidates, options.greedy, score, monitor)
     write_run(Path(out), soup, options.greedy)
     averaged = {each[:2] for each in soup.averaged}
     for each, metrics in soup.candidates:

@@ -21,7 +21,8 @@ class Options:
     # What is written: a file (.safetensors; .npz for google), or a directory, which hf and timm
     # fill with the files that their programs read by themselves.
     destination: Annotated[Positional[str], arg(metavar="DST")]
-    to: Literal["timm", "hf", "google", "lukemelas", "torchvision", "lab"]  # The layout.
+    # The layout.
+    to: Literal["timm", "hf", "google", "lukemelas", "vit_pytorch", "torchvision", "lab"]
     overwrite: cli.Flag = False  # Replace what is there under the same names.
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from jaxvit.augment.normalize import normalize
-from jaxvit.config import Config, as_json, flat
+from jaxvit.config import Config, as_json, flat, is_flag
 from jaxvit.data.datasets import load_dataset
 from jaxvit.errors import UnreadableImage, UserError
 from jaxvit.explain.attention_map import has_attention
@@ -21,10 +21,12 @@ from jaxvit.explain.grad_cam import grad_cam
 from jaxvit.interop.evaluation import Evaluated
 from jaxvit.interop.labelled import Labelled
 from jaxvit.interop.predictions import Usable
-from jaxvit.interop.saved_run import load_run
+from jaxvit.interop.saved_run import SavedRun, load_run
 from jaxvit.interop.tables import write_text
 from jaxvit.models.variables import variables_of
-from jaxvit.pages.page import SIDE, About, Scored, render_page, worst_rows
+from jaxvit.pages.about import About
+from jaxvit.pages.features import render_features_page
+from jaxvit.pages.page import SIDE, Scored, render_page, worst_rows
 from jaxvit.pages.thumbnails import reduced
 from jaxvit.paths import legible, one_line
 from jaxvit.presets import PRESETS
@@ -34,6 +36,10 @@ from jaxvit.runtime.interrupt import say_when_stopped
 from jaxvit.runtime.machine import describe_machine
 
 NAME = "report.html"
+PLOTS = {
+    "feature_map": "Test images by their features", "neighbours": "Nearest neighbours",
+    "views": "Views of training images", "small_views": "Their smaller views",
+}  # fmt: skip
 BATCH_SIZE = 8  # images whose overlays are computed together
 RESULT = (
     "scored_step", "epochs", "steps", "stopped_early", "parameters", "params_sha256",
@@ -42,14 +48,20 @@ RESULT = (
 
 
 def write_run_page(path: Path) -> Path:
-    """RUN/report.html, from what the run has saved and from its images.
+    """RUN/report.html, from what the run has saved and, for a classifier, from its images.
 
     Raises:
-      UserError: it is no finished run of a classifier, or its images are not there.
+      UserError: it is no finished run, or its images are not there.
     """
     run = load_run(path, warn=lambda line: None)
-    summary, found = _read_summary(path), _read_outputs(path)
-    config, data = run.config, run.config.data
+    summary = _read_summary(path)
+    page = _classifier_page if run.config.has_head else _features_page
+    write_text(path / NAME, page(path, run, summary))
+    return path / NAME
+
+
+def _classifier_page(path: Path, run: SavedRun, summary: Mapping[str, Any]) -> str:
+    found, data = _read_outputs(path), run.config.data
     test = load_dataset(data, run.model.img_size, data.channels).test
     scored = Scored(
         tuple(map(legible, test.names)),
@@ -58,7 +70,7 @@ def write_run_page(path: Path) -> Path:
         found["outputs/confidence"],
         found["outputs/label_probability"],
         test.images,
-        {name[5:]: value for name, value in summary.items() if name.startswith("test/")},
+        _test_metrics(summary),
         found["counts/confusion"],
         tuple(found[f"counts/bin_{name}"] for name in ("count", "confidence", "correct")),
     )
@@ -67,22 +79,39 @@ def write_run_page(path: Path) -> Path:
             f"{path} scored {len(scored.predicted)} test images and there are {len(test)} now: "
             "restore them"
         )
-    about = About(
-        f"{path.name}: {len(test):,} test images",
+    about = _about(path, run.config, summary)._replace(
+        augmented=_picture(path / "plots" / "augmented_images.png"), overlay=overlay_of(run.model)
+    )
+    return render_page(about, scored, run.class_names, make_overlays(run, scored))
+
+
+def _features_page(path: Path, run: SavedRun, summary: Mapping[str, Any]) -> str:
+    pictures = [(title, _picture(path / "plots" / f"{name}.png")) for name, title in PLOTS.items()]
+    return render_features_page(
+        _about(path, run.config, summary),
+        _test_metrics(summary),
+        summary["images"]["test"],
+        [(title, picture) for title, picture in pictures if picture is not None],
+    )
+
+
+def _test_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
+    return {name[5:]: value for name, value in summary.items() if name.startswith("test/")}
+
+
+def _about(path: Path, config: Config, summary: Mapping[str, Any]) -> About:
+    images = summary["images"]
+    return About(
+        f"{path.name}: {images['test']:,} test images",
         {
-            "Data": [(split, f"{number:,} images") for split, number in summary["images"].items()],
+            "Data": [(split, f"{number:,} images") for split, number in images.items()],
             "Result": [(name, summary[name]) for name in RESULT if name in summary],
             "Configuration": sorted(flat(as_json(config)).items()),
             "Hardware and versions": _machine(summary),
         },
         training_command(summary["preset"], config),
         read_metrics(path),
-        _picture(path / "plots" / "augmented_images.png"),
-        overlay_of(run.model),
     )
-    page = render_page(about, scored, run.class_names, make_overlays(run, scored))
-    write_text(path / NAME, page)
-    return path / NAME
 
 
 def try_run_page(path: Path, say: Callable[[str], None]) -> None:
@@ -168,8 +197,12 @@ def training_command(preset: str, config: Config) -> str:
     before = flat(as_json(PRESETS[preset])) if preset in PRESETS else {}
     for name, value in flat(as_json(config)).items():
         if name in before and before[name] != value and value is not None:
+            group, dot, last = name.replace("_", "-").rpartition(".")
+            if is_flag(name):
+                words.append(f"--{group}{dot}{'' if value else 'no-'}{last}")
+                continue
             values = value if isinstance(value, list) else [value]
-            words += [f"--{name.replace('_', '-')}", *map(str, values)]
+            words += [f"--{group}{dot}{last}", *map(str, values)]
     return shlex.join(words)
 
 

@@ -24,6 +24,7 @@ from jaxvit.config.data import (
 )
 from jaxvit.config.distributed import DistributedConfig
 from jaxvit.config.init import InitConfig
+from jaxvit.config.instance import InstanceConfig
 from jaxvit.config.model import (
     OF_BLOCK,
     ModelConfig,
@@ -37,7 +38,7 @@ from jaxvit.config.parallel import ParallelConfig
 from jaxvit.config.run import Config
 from jaxvit.config.stop import StopConfig
 from jaxvit.config.track import TrackConfig
-from jaxvit.config.tree import as_json, check, config_from_dict, flat, may_change
+from jaxvit.config.tree import as_json, check, config_from_dict, flat, is_flag, may_change
 
 __all__ = [
     "AugmentConfig",
@@ -50,6 +51,7 @@ __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "InitConfig",
+    "InstanceConfig",
     "ModelConfig",
     "OF_BLOCK",
     "OptimConfig",
@@ -63,6 +65,7 @@ __all__ = [
     "directory",
     "flat",
     "foreign_options",
+    "is_flag",
     "frozen_layers",
     "map_channels",
     "map_size",

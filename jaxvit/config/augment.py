@@ -36,6 +36,10 @@ class AugmentConfig:
     hue: float = option(0.0, within(0, 0.5))
     jitter_p: float = option(1.0, within(0, 1))  # Probability of colour jitter for an image.
     grey_p: float = option(0.0, within(0, 1))  # Probability that an image is made grey.
+    blur_p: float = option(0.0, within(0, 1))  # Probability of a Gaussian blur of an image.
+    # Its standard deviation, in pixels: drawn from this range.
+    blur_sigma: tuple[float, float] = option((0.1, 2.0), span(0, 1000, " of pixels"))
+    blur_kernel: int = option(9, count(3, 999))  # Its width, in pixels; odd.
     # Cutout: squares in each image that are filled with the mean colour; 0 disables it.
     cutout_holes: int = option(0, count(0, 1000))
     cutout_length: int = option(16, count(1, 4096))  # Side of such a square, in pixels.
@@ -58,7 +62,7 @@ class AugmentConfig:
     def on_pixels(self) -> bool:
         """Whether an augmentation is enabled that works on pixels before normalisation."""
         return self.jitters or any(
-            (self.pad, self.rotate, self.trivial, self.rand_ops, self.grey_p)
+            (self.pad, self.rotate, self.trivial, self.rand_ops, self.grey_p, self.blur_p)
         )
 
     @property
@@ -75,6 +79,10 @@ class AugmentConfig:
         )
 
     def check(self) -> None:
+        require(
+            self.blur_kernel % 2 == 1,
+            f"--augment.blur-kernel {self.blur_kernel} has no middle: give an odd number",
+        )
         require(
             not (self.trivial and self.rand_ops),
             f"--augment.trivial and --augment.rand-ops {self.rand_ops} draw from the same "

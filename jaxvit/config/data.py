@@ -16,18 +16,22 @@ CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 class DataConfig:
     """Where the images come from."""
 
-    # digits (embedded), cifar10 and oxford_iiit_pet (the original files or TFDS), folder
-    # (DIR/<class>/*.jpg).
-    name: Literal["digits", "cifar10", "oxford_iiit_pet", "folder"] = "digits"
+    # digits (embedded), cifar10 and oxford_iiit_pet (the original files or TFDS), flowers17 (the
+    # original files), folder (DIR/<class>/*.jpg).
+    name: Literal["digits", "cifar10", "oxford_iiit_pet", "flowers17", "folder"] = "digits"
     # The data set's directory; without one, cifar10 and oxford_iiit_pet use TFDS's own. A resumed
     # run compares the images, not the directory's name.
     dir: str | None = option(None, directory, may_change=True)
     # Cache of decoded images (memory-mapped, one directory for each source and size) and of
     # compiled programs.
     cache_dir: str = option("~/.cache/jaxvit", directory, may_change=True)
+    # Whether the folders of --data.name folder are classes. False: every image below DIR, at any
+    # depth, for a method that learns without labels.
+    labels: bool = True
     # Share of each class held out for validation where the source has no validation split.
     val_fraction: float = option(0.1, within(0, 1, closed=False), positive)
-    # Seed of the train/validation split; separate from --seed, so that all seeds share one split.
+    # Seed of the train/validation split, and of flowers17's test split; separate from --seed, so
+    # that all seeds share one split.
     split_seed: int = option(0, within(0, 2**32 - 1))
     # Per-channel mean of pixels in [0, 1]; None means the data set's.
     mean: tuple[float, ...] | None = IMAGENET_MEAN
@@ -74,6 +78,10 @@ class DataConfig:
         require(
             self.name != "folder" or self.dir is not None,
             "--data.name folder needs --data.dir DIR, a directory with one folder for each class",
+        )
+        require(
+            self.labels or self.name == "folder",
+            f"--data.no-labels is for --data.name folder, and this is {self.name}: leave it out",
         )
 
     @property

@@ -15,4 +15,6 @@ class InitConfig:
     # weights, not the name.
     weights: str | None = option(None, not_empty, may_change=True)
     # How the tensors of the file are named; None recognises it.
-    layout: Literal["timm", "hf", "google", "lukemelas", "torchvision", "lab"] | None = None
+    layout: (
+        Literal["timm", "hf", "google", "lukemelas", "vit_pytorch", "torchvision", "lab"] | None
+    ) = None

@@ -65,6 +65,8 @@ class ModelConfig:
     # Register tokens beside the class token.
     register_tokens: int | None = option(0, count(0, 1000))
     qkv_bias: bool | None = True  # Whether q, k and v have a bias.
+    # Whether the values of a patch, and its token, are normalised, as in vit-pytorch.
+    patch_norm: bool | None = False
     # What the head sees: the class token, the mean of the patches, or both side by side.
     pool: Literal["cls", "mean", "both"] | None = "cls"
     # Type of the matmuls; all else stays float32. On a recent NVIDIA GPU, float32 matmuls run in

@@ -9,6 +9,8 @@ from jaxvit.config.checks import count, directory, not_empty, option, require, w
 from jaxvit.config.data import DataConfig
 from jaxvit.config.distributed import DistributedConfig
 from jaxvit.config.init import InitConfig
+from jaxvit.config.instance import InstanceConfig
+from jaxvit.config.method import check_method
 from jaxvit.config.model import ModelConfig
 from jaxvit.config.optim import OptimConfig, frozen_layers
 from jaxvit.config.parallel import ParallelConfig
@@ -21,6 +23,9 @@ from jaxvit.paths import user_path
 class Config:
     """Train a Vision Transformer or a ResNet."""
 
+    # What is learnt. classification: the classes of the images. instance_discrimination: to tell
+    # each training image from all others by its views, without labels; for features.
+    method: Literal["classification", "instance_discrimination"] = "classification"
     # Determines initialisation, order, augmentation and dropout.
     seed: int = option(0, within(0, 2**32 - 1))
     # Passes over the training split; None chooses by the number of images.
@@ -42,7 +47,8 @@ class Config:
     # None chooses by the number of validation images: the best of a few is mostly chance.
     select: Literal["best", "last"] | None = "best"
     # The validation metric by which states are compared: which is best, when training ends early,
-    # and when the rate of a plateau drops. None is the method's own: accuracy for classification.
+    # and when the rate of a plateau drops. None is the method's own: accuracy for classification,
+    # knn_accuracy for instance discrimination.
     monitor: str | None = option(None, not_empty)
     # Look for a learning rate to begin with, and do not train: 100 steps at rising rates.
     find_lr: bool = option(False, may_change=True)
@@ -68,6 +74,8 @@ class Config:
     init: InitConfig = field(default_factory=InitConfig)
     # Augmentation in the compiled step.
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    # Views and losses of instance discrimination.
+    instance: InstanceConfig = field(default_factory=InstanceConfig)
     # The optimiser, its schedule, and what it trains.
     optim: OptimConfig = field(default_factory=OptimConfig)
     # When training ends before its last epoch.
@@ -89,7 +97,13 @@ class Config:
         of_run = (self.epochs, self.batch_size, self.val_every_epochs, self.select, optim.decay)
         return None in (*of_run, *of_model)
 
+    @property
+    def has_head(self) -> bool:
+        """Whether the run leaves a classifier; otherwise it leaves features."""
+        return self.method == "classification"
+
     def check(self) -> None:
+        check_method(self)
         require(
             self.model.in_channels in (None, self.data.channels),
             f"--model.in-channels {self.model.in_channels} does not fit --data.name "
@@ -102,10 +116,17 @@ class Config:
             "--augment.crop-scale LOW HIGH too, or leave it out",
         )
         augment, size = self.augment, self.model.img_size
+        if size is not None and self.instance.small_views:
+            size = min(size, self.instance.small_size or size)
         require(
             size is None or augment.pad < size,
             f"--augment.pad {augment.pad} can move the whole image out of sight: it must be less "
-            f"than --model.img-size {size}",
+            f"than the images' side of {size} pixels",
+        )
+        require(
+            size is None or augment.blur_p == 0 or augment.blur_kernel // 2 < size,
+            f"--augment.blur-kernel {augment.blur_kernel} is wider than two images: it must be "
+            f"less than twice their side of {size} pixels",
         )
         for name in ("saturation", "hue", "grey_p"):
             value = getattr(augment, name)

@@ -40,6 +40,13 @@ def may_change(name: str, cls: type = Config) -> bool:
     return False
 
 
+def is_flag(name: str, cls: type = Config) -> bool:
+    """Whether an option is given as --name or --no-name, without a value."""
+    first, _, rest = name.partition(".")
+    kind = next(each.type for each in fields(cls) if each.name == first)
+    return is_flag(rest, kind) if rest else kind is bool
+
+
 def as_json(config: Config) -> dict:
     """Nested dicts by field name, as config.json holds them: tuples become lists."""
     return json.loads(json.dumps(asdict(config)))

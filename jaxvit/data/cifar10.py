@@ -6,25 +6,23 @@ The pickles of the Python version are not read: a pickle can run code.
 """
 
 import hashlib
-import shutil
-import tarfile
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from PIL import Image
 
-from jaxvit.cleanup import removed_on_exit, whole_file
+from jaxvit.data.archives import Archive, fetch
 from jaxvit.data.examples import Examples, Source
 from jaxvit.data.preprocessing import Geometry
 from jaxvit.data.tfds import load_tfds
 from jaxvit.errors import UserError
 
-URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
-MD5 = "c32a1d4ab5d03f1284b67883e8d13530"  # as its page gives it
-FOLDER, ARCHIVE = "cifar-10-batches-bin", "cifar-10-binary.tar.gz"
+ARCHIVE = Archive(
+    title="CIFAR-10",
+    url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    md5="c32a1d4ab5d03f1284b67883e8d13530",  # as its page gives it
+    folder="cifar-10-batches-bin",
+)
 FILES = {
     "train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
     "test": ("test_batch.bin",),
@@ -52,66 +50,10 @@ def load_cifar10(directory: Path | None) -> Source:
     """
     if directory is None or (directory / TFDS_NAME).is_dir():
         return load_tfds(TFDS_NAME, directory, upright=False, file_name="id")
-    for root in (directory, directory / FOLDER):
+    for root in (directory, directory / ARCHIVE.folder):
         if (root / NAMES).is_file():
             return _from_binary(root)
-    if not (directory / ARCHIVE).is_file():
-        if directory.exists() and not _is_empty(directory):
-            raise UserError(
-                f"--data.dir {directory} holds no CIFAR-10 ({FOLDER}/, {ARCHIVE} or a TFDS set): "
-                "give an empty directory to download it there, or add --data.name folder for one "
-                "folder of images for each class"
-            )
-        _download(directory)
-    _unpack(directory)
-    return _from_binary(directory / FOLDER)
-
-
-def _is_empty(directory: Path) -> bool:
-    """Whether it is a directory that holds nothing but hidden files, such as our own locks."""
-    return directory.is_dir() and all(path.name.startswith(".") for path in directory.iterdir())
-
-
-def _download(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with FileLock(directory / f".{ARCHIVE}.lock"), whole_file(directory / ARCHIVE) as partial:
-            with urllib.request.urlopen(URL, timeout=60) as answer, partial.open("wb") as file:
-                shutil.copyfileobj(answer, file)
-            _check_archive(partial)
-    except (OSError, urllib.error.URLError) as error:
-        raise UserError(
-            f"{URL} cannot be downloaded to {directory} ({error}): download it yourself, and give "
-            "its directory with --data.dir"
-        ) from error
-
-
-def _check_archive(path: Path) -> None:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
-    if found != MD5:
-        raise UserError(
-            f"{path.parent / ARCHIVE} has the MD5 {found}, and CIFAR-10's binary version {MD5}: "
-            "download it again"
-        )
-
-
-def _unpack(directory: Path) -> None:
-    """cifar-10-batches-bin/ out of the archive, there whole or not at all."""
-    archive, staging = directory / ARCHIVE, directory / f".{FOLDER}.partial"
-    _check_archive(archive)
-    with FileLock(directory / f".{ARCHIVE}.lock"):
-        if (directory / FOLDER).is_dir():  # by another process, while this one waited
-            return
-        shutil.rmtree(staging, ignore_errors=True)
-        try:
-            with removed_on_exit(staging), tarfile.open(archive) as tar:
-                tar.extractall(staging, filter="data")
-                (staging / FOLDER).rename(directory / FOLDER)
-        except (OSError, tarfile.TarError) as error:
-            raise UserError(f"{archive} cannot be unpacked ({error}): download it again") from error
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+    return _from_binary(fetch(ARCHIVE, directory))
 
 
 def _from_binary(root: Path) -> Source:

@@ -12,6 +12,7 @@ from jaxvit.data.cache import Track, load_pixels, no_tracking
 from jaxvit.data.cifar10 import load_cifar10
 from jaxvit.data.digits import load_digits
 from jaxvit.data.examples import Source, check_labels
+from jaxvit.data.flowers17 import load_flowers17
 from jaxvit.data.folder import load_folder
 from jaxvit.data.oxford_iiit_pet import load_oxford_iiit_pet
 from jaxvit.data.preprocessing import Geometry
@@ -109,8 +110,9 @@ def load_dataset(
 
     Raises:
       UserError: the source is missing or wrong (see load_folder, load_cifar10,
-        load_oxford_iiit_pet), a label is out of range, a split would be empty, a class would have
-        no training image, or an image cannot be read and config.on_error is "stop".
+        load_oxford_iiit_pet, load_flowers17), a label is out of range, a split would be empty, a
+        class would have no training image, or an image cannot be read and config.on_error is
+        "stop".
     """
     cache_dir = user_path("data.cache-dir", config.cache_dir)
     source = find_source(config)
@@ -175,8 +177,10 @@ def find_source(config: DataConfig) -> Source:
         source = load_cifar10(directory)
     elif config.name == "oxford_iiit_pet":
         source = load_oxford_iiit_pet(directory, bool(config.exif))
+    elif config.name == "flowers17":
+        source = load_flowers17(directory, config.split_seed, bool(config.exif))
     else:
-        source = load_folder(directory, config.exif is not False)
+        source = load_folder(directory, config.exif is not False, config.labels)
     for examples in source.splits.values():
         check_labels(examples, source.class_names)
     return source

@@ -19,8 +19,10 @@ OTHER_SUFFIXES = {
 # Folder names, in any case, that are taken for a split and not for a class; besides train/.
 SPLIT_LIKE = {"training", "val", "valid", "validation", "test", "testing"}
 
+UNLABELLED = "image"  # the class of images without labels
 
-def load_folder(root: Path, upright: bool = True) -> Source:
+
+def load_folder(root: Path, upright: bool = True, labelled: bool = True) -> Source:
     """DIR/<class>/*.jpg, or DIR/{train,val,test}/<class>/*.jpg where DIR/train exists.
 
     Image files end in one of SUFFIXES, in any case and at any depth below the class. Symbolic links
@@ -30,13 +32,18 @@ def load_folder(root: Path, upright: bool = True) -> Source:
     Args:
       root: DIR.
       upright: whether photos are rotated by their EXIF orientation.
+      labelled: whether folders are classes; otherwise every image below DIR, or below DIR/train,
+        is of one class.
 
     Raises:
-      UserError: the directory is missing, has fewer than two classes, a class without a training
-        image or a class that only another split has, or a folder cannot be listed.
+      UserError: the directory is missing, has no image, has fewer than two classes, a class
+        without a training image or a class that only another split has, or a folder cannot be
+        listed.
     """
     if not root.is_dir():
         raise UserError(f"--data.dir {root} is not a directory: give one with a folder per class")
+    if not labelled:
+        return _unlabelled(root, upright)
     if not (root / "train").is_dir():
         for path in root.iterdir():
             if path.is_dir() and path.name.lower() in SPLIT_LIKE:
@@ -69,12 +76,32 @@ def load_folder(root: Path, upright: bool = True) -> Source:
     return Source(_labels(class_names), splits, passed_over)
 
 
+def _unlabelled(root: Path, upright: bool) -> Source:
+    """DIR at any depth, or DIR/train, DIR/val and DIR/test, as images of one class."""
+    passed_over: Counter[str] = Counter()
+    places = {split: root / split for split in ("train", "val", "test")}
+    places = {split: place for split, place in places.items() if place.is_dir()}
+    if "train" not in places:
+        places = {"train": root}
+    splits = {
+        split: _examples(place, (".",), upright, passed_over, needs_all=False)
+        for split, place in places.items()
+    }
+    if not len(splits["train"].labels):
+        raise UserError(
+            f"{places['train']} has no image ({', '.join(sorted(SUFFIXES))}), at any depth: give "
+            "the directory that holds your photos"
+        )
+    return Source((UNLABELLED,), splits, passed_over)
+
+
 def _folders(root: Path, least: int = 2) -> tuple[str, ...]:
     names = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     if len(names) < least:
         raise UserError(
             f"{root} has {len(names)} class folder(s), but at least {least} must be there: "
-            "put the images of each class in a folder of its own"
+            "put the images of each class in a folder of its own, or, for --method "
+            "instance_discrimination, give --data.no-labels"
         )
     return tuple(names)
 

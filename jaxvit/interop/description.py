@@ -13,12 +13,16 @@ from jaxvit.runtime.digest import sha256
 
 NAMES_SHOWN = 8
 HIGHLIGHTS = (  # of config.json, where a run has them
-    "data.name", "data.dir", "epochs", "batch_size", "seed", "select", "label_smoothing",
+    "method", "data.name", "data.dir", "epochs", "batch_size", "seed", "select", "label_smoothing",
     "init.weights", "optim.name", "optim.lr", "optim.schedule", "optim.weight_decay",
     "optim.ema_decay", "optim.freeze", "augment.crop_scale", "augment.mixup_alpha",
     "augment.cutmix_alpha",
 )  # fmt: skip
-SCORES = ("test/accuracy", "test/accuracy_low", "test/accuracy_high", "test/loss", "test/ece")
+SCORES = (
+    "test/accuracy", "test/accuracy_low", "test/accuracy_high", "test/loss", "test/ece",
+    "test/knn_accuracy", "test/linear_accuracy", "test/retrieval_accuracy", "test/uniformity",
+)  # fmt: skip
+VALIDATED = ("val/accuracy", "val/loss", "val/knn_accuracy", "val/retrieval_accuracy")
 
 
 def describe_pretrained(pretrained: Pretrained, path: str | Path) -> Iterator[str]:
@@ -65,7 +69,8 @@ def _of_model(config: ModelConfig) -> Iterator[str]:
     yield (
         f"options        eps {config.norm_eps:g}, gelu {config.gelu}, pool {config.pool}, "
         f"mlp ratio {config.mlp_ratio:g}, layer scale {'yes' if config.layer_scale else 'no'}, "
-        f"{config.register_tokens} registers, qkv bias {'yes' if config.qkv_bias else 'no'}"
+        f"{config.register_tokens} registers, qkv bias {'yes' if config.qkv_bias else 'no'}, "
+        f"patch norm {'yes' if config.patch_norm else 'no'}"
     )
 
 
@@ -95,7 +100,7 @@ def _of_run(run: Path) -> Iterator[str]:
     best = summary.get("best")
     best = best if isinstance(best, dict) else {}
     scores = {name: value for name, value in best.items() if name.startswith("val/")}
-    scores = {name: scores[name] for name in ("val/accuracy", "val/loss") if name in scores}
+    scores = {name: scores[name] for name in VALIDATED if name in scores}
     scores |= {name: summary[name] for name in SCORES if name in summary}
     numbers = {name: value for name, value in scores.items() if isinstance(value, (int, float))}
     yield "scores         " + ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())

@@ -16,7 +16,7 @@ LAYER = "transformer_encoder/layers_{i}/"
 CONV_TO_OURS, CONV_TO_THEIRS = (2, 3, 1, 0), (3, 2, 0, 1)  # OIHW to HWIO and back
 
 # Parts of a model that some have and others do not.
-Part = Literal["core", "head", "layer_scale", "registers", "qkv_bias"]
+Part = Literal["core", "head", "layer_scale", "registers", "qkv_bias", "patch_norm"]
 
 
 class Transform(NamedTuple):
@@ -38,11 +38,13 @@ class Entry(NamedTuple):
       ours: our name.
       theirs: their name, or the three of q, k and v.
       transform: see Transform.
+      axes: of their array; None for as many as ours has.
     """
 
     ours: str
     theirs: tuple[str, ...]
     transform: Transform
+    axes: int | None = None
 
     @property
     def part(self) -> Part:
@@ -51,6 +53,8 @@ class Entry(NamedTuple):
             return "head"
         if self.ours == "registers":
             return "registers"
+        if self.ours.startswith("patch_embedding/norm"):
+            return "patch_norm"
         if "/ls" in self.ours:
             return "layer_scale"
         return "qkv_bias" if self.ours.endswith("qkv/bias") else "core"
@@ -90,7 +94,7 @@ class Layout(NamedTuple):
     """One ecosystem's way to store a model.
 
     Attributes:
-      name: "timm", "hf", "google", "lukemelas", "torchvision" or "lab".
+      name: "timm", "hf", "google", "lukemelas", "vit_pytorch", "torchvision" or "lab".
       title: for people.
       entries: the table, under the layout's principal names.
       signature: a principal name that every file of the layout has and no other layout's.
@@ -100,7 +104,7 @@ class Layout(NamedTuple):
         another one.
       habits: what its programs assume.
       positions: (number of registers) -> the method by which it resizes positions.
-      parts: what it can express of "layer_scale", "registers" and "no_qkv_bias".
+      parts: what it can express of "layer_scale", "registers", "no_qkv_bias" and "patch_norm".
       pools: the poolings that it can express; without a head, that of the class token too.
       heads: number of attention heads, where the shapes tell it.
       obstacle: what else it cannot express of a model.

@@ -176,7 +176,7 @@ def _load_run(path: Path, layout: str | None, options: Mapping[str, Any] | None)
         config,
         run.num_classes,
         run.preprocessing,
-        run.class_names,
+        run.class_names or None,
         RUN,
         report,
         run.upright,
@@ -220,6 +220,7 @@ def _build(reading: Reading, settings: Settings, source: str, keep_head: bool) -
         layer_scale=GAMMA if shape.layer_scale else 0.0,
         register_tokens=shape.registers,
         qkv_bias=shape.qkv_bias,
+        patch_norm=shape.patch_norm,
         pool=pool,
     )
     check(config, "model.")

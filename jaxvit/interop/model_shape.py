@@ -29,6 +29,7 @@ class Shape(NamedTuple):
     registers: int
     layer_scale: bool
     qkv_bias: bool
+    patch_norm: bool
     num_classes: int
     features: int
 
@@ -55,10 +56,11 @@ def measure_shape(named: Mapping[str, Named], layout: Layout, source: str) -> Sh
     def theirs(ours: str, axes: int) -> np.ndarray:
         entry = by_ours[ours].at(0)
         part = take(named, entry.theirs[0], entry, source)
-        if part.array.ndim != axes:
+        expected = axes if entry.axes is None else entry.axes
+        if part.array.ndim != expected:
             raise UserError(
-                f"{part.original} of {source} has the shape {part.array.shape}, but {axes} axes "
-                "are expected: is the file damaged?"
+                f"{part.original} of {source} has the shape {part.array.shape}, but {expected} "
+                "axes are expected: is the file damaged?"
             )
         return entry.transform.to_ours([part.array])
 
@@ -116,6 +118,7 @@ def measure_shape(named: Mapping[str, Named], layout: Layout, source: str) -> Sh
         registers=registers,
         layer_scale=has("layer_scale"),
         qkv_bias=has("qkv_bias"),
+        patch_norm=has("patch_norm"),
         num_classes=num_classes,
         features=features,
     )
@@ -143,4 +146,8 @@ def our_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
         found |= {f"{name}/kernel": dims, f"{name}/bias": dims[-1:]}
     for name in (LAYER + "norm1", LAYER + "norm2", "norm"):
         found |= {f"{name}/scale": (width,), f"{name}/bias": (width,)}
+    values = shape.in_channels * shape.patch_size**2
+    for name, dim in {"norm_patch": values, "norm": width}.items():
+        name = f"patch_embedding/{name}"
+        found |= {f"{name}/scale": (dim,), f"{name}/bias": (dim,)}
     return found

@@ -28,7 +28,7 @@ class Pretrained(NamedTuple):
       num_classes: of the head; 0 without one.
       preprocessing: between an image file and the model's input.
       class_names: in the order of the logits, or None where nobody says them.
-      layout: "timm", "hf", "google", "lukemelas", "torchvision", "lab", or "run" for a run of ours.
+      layout: one of jaxvit.interop.reading.NAMES, or "run" for a run of ours.
       report: what became of each tensor, and where the settings come from.
       upright: whether photos are rotated by their EXIF orientation before they are used.
     """

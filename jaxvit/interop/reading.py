@@ -6,7 +6,16 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxvit.errors import UserError
-from jaxvit.interop import google, hugging_face, lab, lukemelas, resnet, timm, torchvision
+from jaxvit.interop import (
+    google,
+    hugging_face,
+    lab,
+    lukemelas,
+    resnet,
+    timm,
+    torchvision,
+    vit_pytorch,
+)
 from jaxvit.interop.layout import PRE_LOGITS, Entry, Layout, Tensors
 from jaxvit.interop.model_shape import Shape, measure_shape, our_shapes
 from jaxvit.interop.report import Row
@@ -15,7 +24,7 @@ from jaxvit.interop.tensors import check_numbers, check_refused, take
 # In this order, because an unprefixed Dinov2 also has the names by which ViT is recognised.
 LAYOUTS = (
     timm.LAYOUT, hugging_face.DINOV2, hugging_face.VIT, google.LAYOUT, lukemelas.LAYOUT,
-    torchvision.LAYOUT, resnet.LAYOUT, lab.LAYOUT,
+    torchvision.LAYOUT, vit_pytorch.LAYOUT, resnet.LAYOUT, lab.LAYOUT,
 )  # fmt: skip
 NAMES = tuple(dict.fromkeys(layout.name for layout in LAYOUTS))
 
@@ -122,6 +131,7 @@ def _has(shape: Shape, entry: Entry) -> bool:
     return {
         "core": True, "head": shape.num_classes > 0, "layer_scale": shape.layer_scale,
         "registers": shape.registers > 0, "qkv_bias": shape.qkv_bias,
+        "patch_norm": shape.patch_norm,
     }[entry.part]  # fmt: skip
 
 
@@ -137,6 +147,7 @@ def _same_token(entry: Entry, array: np.ndarray, dims: tuple[int, ...]) -> bool:
     if entry.ours not in ("cls_token", "registers", "positional_embedding") or array.ndim > 3:
         return False
     found = (1,) * (3 - array.ndim) + array.shape
+    dims = (1,) * (3 - len(dims)) + dims
     if entry.ours == "positional_embedding" and found[1] == dims[1] - 1:
         found = (found[0], dims[1], found[2])
     return found == dims

@@ -29,7 +29,7 @@ def save_pretrained(pretrained: Pretrained, path: str | Path, to: str) -> list[s
       pretrained: of load_pretrained.
       path: a name ending in .safetensors, or .npz for google: a file alone. Otherwise a directory,
         in the form that transformers ("hf") or timm reads by itself.
-      to: "timm", "hf", "google", "lukemelas", "torchvision" or "lab".
+      to: "timm", "hf", "google", "lukemelas", "vit_pytorch", "torchvision" or "lab".
 
     Returns:
       Warnings: what readers of the layout assume that is not so for this model.
@@ -137,6 +137,8 @@ def obstacle(config: ModelConfig, num_classes: int, layout: Layout) -> str | Non
         return "it has register tokens"
     if not config.qkv_bias and "no_qkv_bias" not in layout.parts:
         return "its q, k and v have no bias"
+    if config.patch_norm and "patch_norm" not in layout.parts:
+        return "its patches are normalised"
     pools = layout.pools if num_classes else layout.pools | {"cls"}
     if config.pool not in pools:
         return f"its head sees {POOLS[config.pool]}, not {' or '.join(POOLS[p] for p in pools)}"

@@ -29,8 +29,9 @@ from jaxvit.interop.predictions import (
     top,
 )
 from jaxvit.models.configured import make_model
+from jaxvit.models.instance_classifier import backbone_of
 from jaxvit.models.variables import count_params, init_variables, joined
-from jaxvit.objectives.metrics import monitor_by
+from jaxvit.objectives.monitors import monitor_of
 from jaxvit.runs.saved_items import read_weights
 from jaxvit.shapes import Array
 
@@ -43,7 +44,7 @@ class SavedRun(NamedTuple):
 
     Attributes:
       config: of the run.
-      class_names: K names; logits are in their order.
+      class_names: K names; logits are in their order. () for a model without a head.
       model: called as model.apply(variables_of(params), images, deterministic=True), with
         jaxvit.models.variables.
       params: the weights of the best state, or of the last where config.select says so (their
@@ -123,12 +124,14 @@ def load_run(
     """
     path = Path(path)
     config = read_config(path)
-    class_names = read_class_names(path)
+    class_names = read_class_names(path) if config.has_head else ()
     model = make_model(config.model, len(class_names))
-    monitor = None if config.select == "last" else monitor_by(config.monitor)
+    own = monitor_of(config.method, config.monitor, config.data.labels)
+    monitor = None if config.select == "last" else own
     step, weights = read_weights(path / "checkpoints", monitor, warn)
     if "extra" in weights:  # no running average was kept
-        weights = joined(**weights)
+        params = weights["params"] if config.has_head else backbone_of(weights["params"])
+        weights = joined(params, weights["extra"])
     params = jax.tree.map(jnp.asarray, weights)
     _check_shapes(path, model, params)
     return SavedRun(config, class_names, model, params, step)

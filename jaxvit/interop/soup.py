@@ -18,7 +18,8 @@ from jaxvit.interop.evaluation import evaluate_images
 from jaxvit.interop.labelled import SPLITS, Labelled, described, labelled_split
 from jaxvit.interop.predictions import make_classifier
 from jaxvit.interop.saved_run import SavedRun, load_run, read_config
-from jaxvit.objectives.metrics import MONITOR, monitor_by
+from jaxvit.objectives.metrics import MONITOR
+from jaxvit.objectives.monitors import monitor_of
 from jaxvit.optim.averaging import average_weights, greedy_soup
 from jaxvit.runs.checkpoint import Checkpoints
 from jaxvit.runs.saved_items import Monitor, make_rank, ranked_weights
@@ -69,8 +70,8 @@ def best_checkpoints(run: str, number: int, warn: Callable[[str], None]) -> list
       UserError: it is no run, or fewer than two whole ones are validated.
     """
     config = read_config(Path(run))
-    _refuse_statistics(run, config)
-    monitor = monitor_by(config.monitor)
+    _refuse_others(run, config)
+    monitor = monitor_of(config.method, config.monitor)
     found = []
     for each in ranked_weights(Path(run) / "checkpoints", monitor, warn):
         if each.scores is not None:
@@ -97,7 +98,7 @@ def selected_weights(runs: Sequence[str]) -> list[Candidate]:
     """
     loaded = {run: load_run(run) for run in runs}
     for run, each in loaded.items():
-        _refuse_statistics(run, each.config)
+        _refuse_others(run, each.config)
     first = loaded[runs[0]]
     for run, other in loaded.items():
         for what, of in (
@@ -114,7 +115,12 @@ def selected_weights(runs: Sequence[str]) -> list[Candidate]:
     return [Candidate(run, each.step, _params(each.params)) for run, each in loaded.items()]
 
 
-def _refuse_statistics(run: str, config: Config) -> None:
+def _refuse_others(run: str, config: Config) -> None:
+    if not config.has_head:
+        raise UserError(
+            f"{run} is of --method {config.method}, which leaves no classifier that could be "
+            "scored: fine-tune from it with --init.weights, and average those runs"
+        )
     if not config.model.is_vit:
         raise UserError(
             f"{run} is of a {config.model.name}, whose batch statistics are not those of an "
@@ -238,7 +244,9 @@ def write_run(path: Path, soup: Soup, greedy: bool) -> None:
             shutil.copyfile(Path(first.run) / "split.json", staging / "split.json")
             state = TrainState(jnp.asarray(step, jnp.int32), soup.params, {}, (), None)
             validated = {name: value for name, value in soup.after.items() if name[:4] == "val/"}
-            with Checkpoints(staging / "checkpoints", monitor_by(config.monitor)) as checkpoints:
+            with Checkpoints(
+                staging / "checkpoints", monitor_of(config.method, config.monitor)
+            ) as checkpoints:
                 checkpoints.save(state, validated)
             line = {"step": step, "epoch": config.epochs, **validated}
             (staging / "metrics.jsonl").write_text(json.dumps(line) + "\n")

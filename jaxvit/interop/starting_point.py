@@ -1,16 +1,20 @@
 """The configuration of a run that starts from pretrained weights: the model is theirs."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from jaxvit.config import OF_BLOCK, Config, ModelConfig, without_foreign_options
+from jaxvit.data.datasets import Dataset
 from jaxvit.errors import UserError
-from jaxvit.interop.load import Pretrained, load_pretrained
+from jaxvit.interop.hub import HUB
+from jaxvit.interop.labelled import described
+from jaxvit.interop.load import Pretrained, is_run, load_pretrained
 
 # Of ModelConfig: what the weights decide.
 OF_ANY = ("name", "stem", "width", "in_channels")
 OF_VIT = (
     "patch_size", "embed_dim", "num_heads", "num_layers", "mlp_ratio", "norm_eps", "gelu",
-    "layer_scale", "register_tokens", "qkv_bias",
+    "layer_scale", "register_tokens", "qkv_bias", "patch_norm",
 )  # fmt: skip
 LARGEST = 224  # pixels, of images where --model.img-size is not given: twice the side is 4 times
 
@@ -19,6 +23,28 @@ def load_backbone(config: Config, img_size: int | None = None) -> Pretrained:
     """The weights that config.init names, without their head."""
     init = config.init
     return load_pretrained(init.weights, num_classes=0, img_size=img_size, layout=init.layout)
+
+
+def seen_before(config: Config, data: Dataset) -> str | None:
+    """A warning where the run that training starts from was trained on images scored now, by name.
+
+    Args:
+      config: whose init.weights is a run, or other weights, of which nothing is known.
+      data: its splits.
+    """
+    path = Path(config.init.weights).expanduser()
+    if config.init.weights.startswith(HUB) or not is_run(path):
+        return None
+    trained = described(path, "train")
+    for split in ("test", "val"):
+        names = getattr(data, split).names
+        if seen := sum(name in trained for name in names):
+            return (
+                f"warning: {seen} of the {len(names)} {split} images have names of images that "
+                f"{config.init.weights} was trained on, so their score is too good: use one "
+                "--data.split-seed, or train/, val/ and test/ folders"
+            )
+    return None
 
 
 def follow_weights(config: Config) -> Config:
@@ -97,7 +123,7 @@ def _refuse_nothing_to_follow(config: Config) -> None:
             ".safetensors file, a run, or hf://OWNER/NAME (docs/finetune.md says where from)"
         )
     of_vit = ("num_layers", "mlp_ratio", "norm_eps", "gelu", "layer_scale", "register_tokens",
-              "qkv_bias", "pool")  # fmt: skip
+              "qkv_bias", "patch_norm", "pool")  # fmt: skip
     of_model = of_vit if config.model.is_vit else ("stem",)
     values = {f"model.{name}": getattr(config.model, name) for name in of_model}
     for name in ("resize", "crop_share", "interpolation"):

@@ -25,7 +25,7 @@ Params = dict[str, Any]  # nested, with arrays at the leaves
 PARTS = {
     "cls_token", "positional_embedding", "patch_embedding", "proj", "transformer_encoder", "layers",
     "norm1", "attn", "qkv", "fc_out", "norm2", "mlp", "norm", "head", "weight", "bias", "ls1",
-    "ls2", "gamma", "registers",
+    "ls2", "gamma", "registers", "norm_patch",
 }  # fmt: skip
 CONV_TO_FLAX = (2, 3, 1, 0)
 CONV_TO_TORCH = (3, 2, 0, 1)

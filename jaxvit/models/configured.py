@@ -11,7 +11,7 @@ from jaxvit.models.transformer import VisionTransformer
 OF_VIT = (
     *OF_BLOCK, "num_layers", "activation_dropout", "attention_dropout", "projection_dropout",
     "embedding_dropout", "drop_path", "norm_eps", "gelu", "layer_scale", "register_tokens",
-    "qkv_bias", "pool", "remat",
+    "qkv_bias", "pool", "remat", "patch_norm",
 )  # fmt: skip
 
 

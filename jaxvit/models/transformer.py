@@ -145,6 +145,7 @@ class VisionTransformer(LayerOptions):
         patches (B, D), "both" the two side by side (B, 2 D).
       register_tokens: how many.
       embedding_dropout: rate of the dropout before the encoder, in [0, 1).
+      patch_norm: see PatchEmbedding.
       others: see LayerOptions.
 
     Raises:
@@ -176,6 +177,7 @@ class VisionTransformer(LayerOptions):
     pool: Literal["cls", "mean", "both"] = "cls"
     register_tokens: int = 0
     embedding_dropout: float = 0.0
+    patch_norm: bool = False
 
     def setup(self):
         self.patch_embedding = PatchEmbedding(
@@ -185,6 +187,8 @@ class VisionTransformer(LayerOptions):
             self.embed_dim,
             self.dtype,
             self.init_scheme,
+            self.patch_norm,
+            self.norm_eps,
         )
         self.cls_token = self.param("cls_token", token_init, (1, 1, self.embed_dim))
         self.positional_embedding = self.param(

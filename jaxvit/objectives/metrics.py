@@ -24,13 +24,6 @@ RISES = {
 NUM_BINS = 15  # bins of confidence for the calibration error, M
 
 
-def monitor_by(metric: str | None) -> tuple[tuple[str, bool], ...]:
-    """MONITOR, with a metric of RISES in its first place; None leaves it as it is."""
-    if metric is None:
-        return MONITOR
-    return (metric, RISES[metric]), *(pair for pair in MONITOR if pair[0] != metric)
-
-
 class Counts(NamedTuple):
     """Sums over examples; K classes and M = 15 bins of confidence.
 

@@ -9,6 +9,7 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 10, 12, 34
 # What the template needs of it.
 FRAME = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT}
 MOST_POINTS = 200  # of a line that is drawn
+SIGNED = ("uniformity",)  # metrics whose axis does not begin at 0
 
 
 class Series(NamedTuple):
@@ -97,10 +98,14 @@ def make_chart(
     return Chart(title, xlabel, tuple(lines), horizontal.ticks(), vertical.ticks())
 
 
-def metric_charts(lines: Sequence[Mapping[str, float]]) -> list[Chart]:
-    """Loss, accuracy and learning rate by step, of metrics.jsonl."""
+def metric_charts(
+    lines: Sequence[Mapping[str, float]],
+    names: Sequence[str] = ("loss", "accuracy", "learning_rate"),
+) -> list[Chart]:
+    """These metrics of training and validation by step, of metrics.jsonl."""
     charts = []
-    for name, limits in (("loss", (0, None)), ("accuracy", (0, 1)), ("learning_rate", (0, None))):
+    for name in names:
+        limits = (None, None) if name in SIGNED else (0, 1 if name.endswith("accuracy") else None)
         series = [
             Series(
                 split,

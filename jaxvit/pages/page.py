@@ -1,13 +1,14 @@
 """The page of a classifier's results: one HTML file without any reference to another."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxvit.objectives.confusions import frequent_confusions, surest_errors
+from jaxvit.pages.about import About
 from jaxvit.pages.charts import FRAME, Chart, Series, make_chart, metric_charts
+from jaxvit.pages.templates import template
 from jaxvit.pages.thumbnails import data_uri, within
 from jaxvit.pictures.explanation import scaled
 from jaxvit.pictures.overlays import overlay
@@ -41,26 +42,6 @@ class Scored(NamedTuple):
     metrics: Mapping[str, float]
     confusion: np.ndarray
     bins: tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-class About(NamedTuple):
-    """What the page says besides.
-
-    Attributes:
-      title: of the page.
-      facts: heading -> rows of (name, value).
-      command: that repeats it.
-      lines: of metrics.jsonl; none for an evaluation.
-      augmented: uint8 image of augmented training examples, or None.
-      overlay: what the overlays of the worst errors show.
-    """
-
-    title: str
-    facts: Mapping[str, Sequence[tuple[str, Any]]]
-    command: str
-    lines: Sequence[Mapping[str, float]] = ()
-    augmented: np.ndarray | None = None
-    overlay: str = ""
 
 
 def worst_rows(scored: Scored, number: int = ERRORS) -> np.ndarray:
@@ -97,7 +78,7 @@ def render_page(
             for row in sorted(thumbnails)
         ],
     }  # fmt: skip
-    return _template().render(
+    return template("page.html").render(
         about=about,
         frame=FRAME,
         metrics=scored.metrics,
@@ -172,17 +153,3 @@ def reliability_chart(bins: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Chart 
         return None
     series = [Series("grey", [(0, 0), (1, 1)]), Series("validation", points, marked=True)]
     return make_chart("accuracy by confidence", "confidence", series, (0, 1))
-
-
-@cache
-def _template():
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("jaxvit", "pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html")

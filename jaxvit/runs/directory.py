@@ -13,9 +13,16 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from jaxvit.cleanup import removed_on_exit, whole_file
-from jaxvit.config import Config, as_json, flat, may_change
+from jaxvit.config import Config, as_json
 from jaxvit.errors import UserError
 from jaxvit.paths import user_path
+from jaxvit.runs.comparison import (
+    differences_of,
+    first_difference,
+    list_differences,
+    read_run_config,
+    weights_of,
+)
 
 OUTPUTS = "test_outputs.npz"
 MADE_BY_A_RUN = {
@@ -111,7 +118,7 @@ class RunDirectory:
     def _look(self) -> None:
         path, config = self.path, self._config
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            written = _read_run(path)
+            written = read_run_config(path)
             if written is None:
                 raise UserError(
                     f"--out {path} exists and is not a run directory: choose another name"
@@ -128,7 +135,7 @@ class RunDirectory:
             raise UserError(f"--out {path} cannot be written: choose another place")
 
     def _check_same(self, written: dict) -> None:
-        differ = _differences(written, self._config)
+        differ = differences_of(written, self._config)
         finished = self._finished(written["epochs"])
         if self._config.extend and self._averaged():
             raise UserError(
@@ -196,12 +203,12 @@ class RunDirectory:
                 raise UserError(
                     f"{path} cannot be read ({error}): restore it, or start again with --overwrite"
                 ) from error
-            if _weights_of(before) != _weights_of(split):
+            if weights_of(before) != weights_of(split):
                 raise UserError(
                     "--init.weights: the weights are not those that the run in "
                     f"{self.path} began with: restore them, or start again with --overwrite"
                 )
-            difference = _first_difference(before, split)
+            difference = first_difference(before, split)
             if difference is not None:
                 raise UserError(
                     f"the images are not those that the run in {self.path} began with "
@@ -306,24 +313,6 @@ def read_metrics(run: Path) -> list[dict[str, float]]:
     return [x for x in lines if isinstance(x, dict) and isinstance(x.get("step"), int)]
 
 
-Differences = dict[str, tuple[Any, Any]]  # option -> (before, now)
-
-
-def differences(path: Path, config: Config) -> Differences | None:
-    """What a run directory's configuration and another differ in, where a result depends on it.
-
-    Returns:
-      Options that a resumed run may not change, with both values; None if no run is there.
-    """
-    written = _read_run(path)
-    return None if written is None else _differences(written, config)
-
-
-def list_differences(differ: Differences) -> str:
-    """As in a message: "epochs 70 -> 2, seed 0 -> 1"."""
-    return ", ".join(f"{name} {before} -> {now}" for name, (before, now) in differ.items())
-
-
 def is_in_use(path: Path) -> bool:
     """Whether a process is training in a run directory now."""
     lock = _lock_of(path.resolve())
@@ -341,15 +330,6 @@ def _lock_of(path: Path) -> FileLock:
     return FileLock(path.with_name(f".{path.name}.lock"), blocking=False)
 
 
-def _differences(written: dict, config: Config) -> Differences:
-    before, now = flat(written), flat(as_json(config))
-    return {
-        name: (before.get(name), now.get(name))
-        for name in sorted(before.keys() | now.keys())
-        if not may_change(name) and before.get(name) != now.get(name)
-    }
-
-
 def _replace(path: Path, text: str) -> None:
     """Writes a file that is there whole or not at all."""
     with whole_file(path) as partial:
@@ -361,36 +341,3 @@ def _made_by_a_run(name: str) -> bool:
         return True
     whole = name.removeprefix(".").partition(".partial")[0]  # of what cleanup.whole_file leaves
     return whole in MADE_BY_A_RUN or name.startswith("events.out.tfevents.")
-
-
-def _read_run(path: Path) -> dict | None:
-    """config.json of one of our own runs, or None: many programs write a file of that name."""
-    try:
-        written = json.loads((path / "config.json").read_text())
-    except (OSError, ValueError):
-        return None
-    ours = isinstance(written, dict) and {"epochs", "data", "model", "optim"} <= written.keys()
-    return written if ours else None
-
-
-def _weights_of(split: Any) -> str | None:
-    return split.get("pretrained_sha256") if isinstance(split, dict) else None
-
-
-def _first_difference(before: Any, now: dict[str, Any]) -> str | None:
-    if not isinstance(before, dict) or before.get("class_names") != now["class_names"]:
-        return "other classes"
-    for split in ("train", "val", "test"):
-        kept, found = before.get(split), now[split]
-        if not isinstance(kept, dict):
-            return f"its split.json has no {split}"
-        for name in found | kept:
-            if name not in kept:
-                return f"{name} is new in {split}"
-            if name not in found:
-                return f"{name} is gone from {split}"
-            if kept[name] != found[name]:
-                return f"{name} has other pixels"
-        if list(kept) != list(found):
-            return f"the order of {split}"
-    return None

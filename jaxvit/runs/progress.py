@@ -142,11 +142,15 @@ def announce(
         say(note)
     counts = np.bincount(data.train.labels, minlength=len(data.class_names))
     smallest = int(counts.argmin())
+    labelled = len(data.class_names) > 1
     say(
-        f"{len(data.class_names)} classes: {len(data.train):,} images to train on, "
-        f"{len(data.val):,} for validation, {len(data.test):,} for the test"
+        (f"{len(data.class_names)} classes: " if labelled else "no classes: ")
+        + f"{len(data.train):,} images to train on, {len(data.val):,} for validation, "
+        f"{len(data.test):,} for the test"
     )
-    say(f"smallest class to train on: {data.class_names[smallest]!r} with {counts[smallest]:,}")
+    if labelled:
+        name = data.class_names[smallest]
+        say(f"smallest class to train on: {name!r} with {counts[smallest]:,}")
     if data.skipped:
         say(f"left out {len(data.skipped)} image(s); the first: {data.skipped[0]}")
     if data.passed_over:

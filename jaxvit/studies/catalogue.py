@@ -4,6 +4,7 @@ from pathlib import Path
 
 from jaxvit.errors import UserError
 from jaxvit.studies.attention import ATTENTION_BLOCKS, ATTENTION_BLOCKS_IMAGENET
+from jaxvit.studies.instances import INSTANCES
 from jaxvit.studies.smoothing import SMOOTHING, SMOOTHING_PETS
 from jaxvit.studies.study import Study, read_study
 from jaxvit.studies.tricks import TRICKS
@@ -17,6 +18,7 @@ STUDIES = (
     TRICKS,
     ATTENTION_BLOCKS,
     ATTENTION_BLOCKS_IMAGENET,
+    INSTANCES,
 )
 
 

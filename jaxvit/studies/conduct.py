@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from jaxvit.runs.directory import differences
+from jaxvit.runs.comparison import differences
 from jaxvit.runs.progress import say_on
 from jaxvit.runtime.interrupt import StopSignals
 from jaxvit.studies.launch import check_signals, train, wait_for_others
@@ -99,8 +99,11 @@ def duration(seconds: float) -> str:
 
 def _figures(run: Run, metrics: Sequence[Metric]) -> str:
     summary: Mapping[str, Any] = read_summary(run) or {}
-    values = (f"{each.title} {each.read(summary, run.path):{each.form}}" for each in metrics)
-    return f"{run}: {', '.join(values)}; {duration(summary['wall_sec'])}"
+    values = {each: each.read(summary, run.path) for each in metrics}
+    shown = (
+        f"{each.title} {value:{each.form}}" for each, value in values.items() if value is not None
+    )
+    return f"{run}: {', '.join(shown)}; {duration(summary['wall_sec'])}"
 
 
 def _bar(console: Console) -> Progress:

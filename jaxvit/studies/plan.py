@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from jaxvit.config import Config, require
 from jaxvit.errors import UserError
-from jaxvit.runs.directory import differences, list_differences
+from jaxvit.runs.comparison import differences, list_differences
 from jaxvit.studies.study import Study, reference
 
 # Options of train_jax.py that a study sets itself, and what to give instead.
@@ -76,7 +76,8 @@ def plan_runs(study: Study, seeds: int, out: Path, extra: Sequence[str], parse: 
             path = _place(out, label, seed)
             needs = {arg: _place(out, of, seed) for arg in args if (of := reference(arg))}
             args = tuple(str(needs.get(arg, arg)) for arg in args)
-            args = (*args, *extra, "--seed", str(seed), "--out", str(path))
+            seeded = [word for name in study.follow_seed for word in (name, str(seed))]
+            args = (*args, *seeded, *extra, "--seed", str(seed), "--out", str(path))
             run = Run(label, seed, path, args, None, tuple(needs.values()))
             if can_begin(run):
                 try:
@@ -152,18 +153,25 @@ def check_unchanged(runs: Sequence[Run]) -> None:
 
 
 def check_same_data(runs: Sequence[Run]) -> None:
-    """Raises UserError unless all these finished runs were scored on the same test images."""
-    first = None
+    """Raises UserError unless these finished runs were scored on the same test images.
+
+    Where the split follows the seed, that holds for runs of one seed. Pixels are compared between
+    runs of one image size, and names between all.
+    """
+    first: dict[Any, tuple[Run, Any]] = {}
     for run in runs:
         path = run.path / "split.json"
         try:
             split = json.loads(path.read_text())
-            test = (split["class_names"], split["test"])
+            names = (split["class_names"], list(split["test"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} cannot be read ({error}): restore it") from error
-        first = first or (run, test)
-        require(
-            test == first[1],
-            f"{run.path} was scored on other test images than {first[0].path}: their scores cannot "
-            "be compared; choose another --out",
-        )
+        seed = run.config and run.config.data.split_seed
+        size = run.config and run.config.model.img_size
+        for of, test in ((seed, names), ((seed, size), split["test"])):
+            other, expected = first.setdefault(of, (run, test))
+            require(
+                test == expected,
+                f"{run.path} was scored on other test images than {other.path}: their scores "
+                "cannot be compared; choose another --out",
+            )

@@ -132,7 +132,7 @@ def as_values(results: Results) -> dict[str, Any]:
         "baseline": study.baseline,
         "seeds": results.seeds,
         "extra_arguments": results.extra,
-        "notes": notes(results.rows, results.seeds),
+        "notes": notes(results.rows, results.seeds, results.study.follow_seed),
         "failed": {str(run): reason for run, reason in results.failures.items()},
         "table": [
             {"metric": row.metric, "label": row.label, "mean": _as_dict(row.mean),
@@ -148,8 +148,11 @@ def as_markdown(results: Results) -> str:
     study = results.study
     lines = [f"## {study.question}", "", "| " + " | ".join(COLUMNS) + " |"]
     lines += ["|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(row.cells()) + " |" for row in results.rows]
-    lines += ["", *(f"- {note}" for note in notes(results.rows, results.seeds))]
+    lines += ["| " + " | ".join(row.cells()) + " |" for row in results.rows if not row.lacks]
+    lines += [
+        "",
+        *(f"- {note}" for note in notes(results.rows, results.seeds, results.study.follow_seed)),
+    ]
     lines += [f"- Failed: {run}: {reason}" for run, reason in results.failures.items()]
     extra = ("--", *results.extra) if results.extra else ()
     options = shlex.join((results.asked, "--seeds", str(results.seeds), *extra))
@@ -186,10 +189,10 @@ def show(results: Results, console: Console) -> None:
         table.add_section()
         table.add_row(metric, style="bold")
         for row in results.rows:
-            if row.metric == metric:
+            if row.metric == metric and not row.lacks:
                 table.add_row(*row.cells()[1:])
     console.print(table)
-    for note in notes(results.rows, results.seeds):
+    for note in notes(results.rows, results.seeds, results.study.follow_seed):
         console.print(note, highlight=False)
 
 

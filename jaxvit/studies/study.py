@@ -20,14 +20,16 @@ class Metric(NamedTuple):
         "best/val/accuracy".
       title: in the table and the figure.
       form: its format. A percentage makes the figure's axis one.
+      optional: whether a run may be without it, as one of another method.
     """
 
     path: str
     title: str
     form: str = ".4f"
+    optional: bool = False
 
-    def read(self, summary: Mapping[str, Any], where: Path) -> float:
-        """Its value in a finished run's summary.
+    def read(self, summary: Mapping[str, Any], where: Path) -> float | None:
+        """Its value in a finished run's summary; None where it is optional and not there.
 
         Args:
           summary: of summary.json.
@@ -41,6 +43,8 @@ class Metric(NamedTuple):
             name = rest if rest in found else rest.partition("/")[0]
             found, rest = found.get(name), rest[len(name) + 1 :]
         if rest or isinstance(found, bool) or not isinstance(found, (int, float)):
+            if self.optional:
+                return None
             numbers = [name for name, value in summary.items() if isinstance(value, (int, float))]
             raise UserError(
                 f"{where}/summary.json has no number {self.path!r}: name another metric, such as "
@@ -70,6 +74,7 @@ class Study(NamedTuple):
       baseline: the label that the others are compared with.
       seeds: how many, counted from 0.
       metrics: its table, from summary.json.
+      follow_seed: options of train_jax.py that get the number of the seed, besides --seed.
       reliability: whether the figure also shows accuracy against confidence on the test split.
     """
 
@@ -80,6 +85,7 @@ class Study(NamedTuple):
     seeds: int = 5
     metrics: tuple[Metric, ...] = TEST_METRICS
     reliability: bool = False
+    follow_seed: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raises UserError for a study that cannot be run."""

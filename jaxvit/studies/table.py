@@ -20,6 +20,7 @@ class Row(NamedTuple):
       mean: over these seeds.
       difference: to the baseline, paired by seed; None for the baseline itself.
       form: format of the metric.
+      lacks: whether the configuration's runs are without this metric, which is optional.
     """
 
     metric: str
@@ -28,6 +29,7 @@ class Row(NamedTuple):
     mean: Interval
     difference: Interval | None
     form: str
+    lacks: bool = False
 
     def cells(self) -> tuple[str, ...]:
         """Of COLUMNS. An asterisk marks a difference whose interval excludes 0."""
@@ -64,26 +66,35 @@ def tabulate(study: Study, summaries: Mapping[Run, Mapping[str, Any]]) -> list[R
     for metric in study.metrics:
         values: dict[str, dict[int, float]] = {label: {} for label in study.configurations}
         for run, summary in summaries.items():
-            values[run.label][run.seed] = metric.read(summary, run.path)
+            value = metric.read(summary, run.path)
+            if value is not None:
+                values[run.label][run.seed] = value
         base = values[study.baseline]
         for label, found in values.items():
             mean = mean_interval(list(found.values()))
             difference = None if label == study.baseline else paired_difference(found, base)
-            rows.append(Row(metric.title, label, found, mean, difference, metric.form))
+            lacks = metric.optional and not found
+            rows.append(Row(metric.title, label, found, mean, difference, metric.form, lacks))
     return rows
 
 
-def notes(rows: Sequence[Row], seeds: int) -> list[str]:
+def notes(rows: Sequence[Row], seeds: int, follow_seed: Sequence[str] = ()) -> list[str]:
     """What a reader has to know about these intervals.
 
     Args:
       rows: of tabulate.
       seeds: of each configuration.
+      follow_seed: options that follow the seed; see Study.
     """
     compared = [row.difference for row in rows if row.difference and row.difference.n > 1]
     lines = [
         "Intervals are t intervals over seeds, which draw initial weights, order and augmentation. "
-        "All runs are scored on the same test images: what other images would give is not in them.",
+        + (
+            f"They also set {', '.join(follow_seed)}: see what that changes."
+            if follow_seed
+            else "All runs are scored on the same test images: what other images would give is not "
+            "in them."
+        ),
         "Differences are paired by seed; those of percentages are in points.",
     ]
     if compared:
@@ -92,7 +103,9 @@ def notes(rows: Sequence[Row], seeds: int) -> list[str]:
             f"{marked} of {len(compared)} differences have an interval that excludes 0 (*). "
             f"Without any effect {len(compared) / 20:.1f} would, by chance."
         )
-    missing = [f"{row.label} ({row.mean.n})" for row in rows if row.mean.n < seeds]
+    missing = [
+        f"{row.label} ({row.mean.n})" for row in rows if row.mean.n < seeds and not row.lacks
+    ]
     if missing:
         lines.append(
             f"Fewer than {seeds} runs are finished of: {', '.join(dict.fromkeys(missing))}."

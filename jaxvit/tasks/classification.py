@@ -12,7 +12,8 @@ from jaxvit.config import Config
 from jaxvit.models.batch_norm import MOMENTUM
 from jaxvit.models.variables import init_variables, joined, split
 from jaxvit.objectives.losses import soft_target_cross_entropy
-from jaxvit.objectives.metrics import compute_metrics, count, monitor_by, predict
+from jaxvit.objectives.metrics import compute_metrics, count, predict
+from jaxvit.objectives.monitors import monitor_of
 from jaxvit.objectives.targets import smooth_labels
 from jaxvit.optim.groups import trained_paths
 from jaxvit.training.task import Extra, Inputs, Metrics, Params, Phase, Task, Weights
@@ -109,7 +110,7 @@ def make_classification(
         weights=joined,
         score=score,
         metrics=compute_metrics,
-        monitor=monitor_by(config.monitor),
+        monitor=monitor_of(config.method, config.monitor),
         headline=(("loss", ".3f"), ("accuracy", ".2%"), ("ece", ".3f")),
         couples=bool(carried) and not frozen,
         axis=axis,

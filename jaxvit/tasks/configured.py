@@ -5,19 +5,21 @@ from fractions import Fraction
 
 import numpy as np
 
-from jaxvit.config import Config, ModelConfig
+from jaxvit.config import Config
 from jaxvit.data.datasets import Dataset
 from jaxvit.errors import UserError
-from jaxvit.interop.starting_point import load_backbone
+from jaxvit.interop.starting_point import load_backbone, seen_before
 from jaxvit.models.configured import make_model
 from jaxvit.models.variables import split
-from jaxvit.objectives.metrics import RISES
+from jaxvit.objectives.monitors import comparable
 from jaxvit.objectives.targets import balanced_weights
 from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.runtime.digest import sha256
 from jaxvit.tasks.classification import make_classification
 from jaxvit.tasks.classification_report import draw_report
 from jaxvit.tasks.head_sweep import sweep_decay
+from jaxvit.tasks.instance_discrimination import make_instance_discrimination
+from jaxvit.tasks.representation_report import draw_representation
 from jaxvit.training.task import Task
 
 
@@ -33,14 +35,28 @@ def make_task(config: Config, data: Dataset, total_steps: int, axis: str | None)
     Raises:
       UserError: the pretrained weights cannot be read, or --monitor is no metric of the task.
     """
-    if config.monitor is not None and config.monitor not in RISES:
+    metrics = comparable(config.method, config.data.labels)
+    if config.monitor is not None and config.monitor not in metrics:
         raise UserError(
-            f"--monitor {config.monitor} is no metric that compares classifiers: give one of "
-            f"{', '.join(RISES)}"
+            f"--monitor {config.monitor} is no metric that compares states of this method: give "
+            f"one of {', '.join(metrics)}"
         )
+    make = _classification if config.has_head else _instance_discrimination
+    task = make(config, data, total_steps, axis)
+    if config.init.weights is None:
+        return task
+    found = load_backbone(config, config.model.img_size)
+    return task._replace(
+        pretrained=_as_backbone(split(found.params), config),
+        pretrained_sha256=sha256(found.params),
+        notes=(*found.report.brief(), *task.notes, *filter(None, [seen_before(config, data)])),
+    )
+
+
+def _classification(config: Config, data: Dataset, total_steps: int, axis: str | None) -> Task:
     frozen = config.optim.freeze == "backbone"
     model = make_model(config.model, len(data.class_names), axis, frozen)
-    steps_per_epoch = Fraction(len(data.train), config.batch_size)
+    steps_per_epoch = _steps_per_epoch(config, data)
     weights, notes, facts = None, (), {}
     if config.class_balanced:
         counts = np.bincount(data.train.labels, minlength=len(data.class_names))
@@ -50,21 +66,28 @@ def make_task(config: Config, data: Dataset, total_steps: int, axis: str | None)
         config = replace(config, optim=replace(config.optim, weight_decay=sweep.decay))
         notes, facts = (str(sweep),), {"chosen_weight_decay": sweep.decay}
     tx, schedule = make_optimizer(config.optim, total_steps, steps_per_epoch)
-    task = make_classification(model, tx, schedule, config, weights, axis)
-    task = task._replace(draw=lambda results: draw_report(results, config, data), facts=facts)
-    if config.init.weights is None:
-        return task
-    found = load_backbone(config, config.model.img_size)
-    return task._replace(
-        pretrained=_as_backbone(split(found.params), config.model),
-        pretrained_sha256=sha256(found.params),
-        notes=(*found.report.brief(), *notes),
+    return make_classification(model, tx, schedule, config, weights, axis)._replace(
+        draw=lambda results: draw_report(results, config, data), facts=facts, notes=notes
     )
 
 
-def _as_backbone(weights: tuple[dict, dict], config: ModelConfig) -> tuple[dict, dict]:
-    """(params, extra) under the names that they have where an attention block is behind them."""
-    if config.attention == "none":
+def _instance_discrimination(
+    config: Config, data: Dataset, total_steps: int, axis: str | None
+) -> Task:
+    backbone = make_model(config.model, config.instance.z_dim)
+    tx, schedule = make_optimizer(config.optim, total_steps, _steps_per_epoch(config, data))
+    return make_instance_discrimination(backbone, tx, schedule, config, data, axis)._replace(
+        draw=lambda results: draw_representation(results, config, data)
+    )
+
+
+def _steps_per_epoch(config: Config, data: Dataset) -> Fraction:
+    return Fraction(len(data.train), config.batch_size)
+
+
+def _as_backbone(weights: tuple[dict, dict], config: Config) -> tuple[dict, dict]:
+    """(params, extra) under the names that they have where another part is behind them."""
+    if config.has_head and config.model.attention == "none":
         return weights
     params, extra = weights
     return {"backbone": params}, {name: {"backbone": part} for name, part in extra.items()}

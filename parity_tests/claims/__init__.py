@@ -6,5 +6,5 @@ With `quick`, sizes and samples are small enough to measure all claims in about 
 CLAIMS = (
     "forward", "gradients", "dropout", "optimiser", "augmentation", "initialisation", "losses",
     "pixels", "training_run", "round_trips", "bfloat16", "layouts", "fine_tuning",
-    "schedules", "resnet_and_attention", "explanations",
+    "schedules", "resnet_and_attention", "explanations", "instance_discrimination",
 )  # fmt: skip

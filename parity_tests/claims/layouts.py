@@ -37,7 +37,7 @@ TITLE = "Layouts: weights of other libraries, read and written"
 
 # With `quick`, one of each library; the parity tests have all.
 QUICK = ("timm, LayerScale", "HF ViT", "HF Dinov2", "Google, big_vision stacked", "lukemelas",
-         "torchvision")  # fmt: skip
+         "vit-pytorch", "torchvision")  # fmt: skip
 # Bicubic weights and their sums over 16 values of order one, in float32.
 RESIZED = 1e-6
 DEIT = "deit_tiny_patch16_224.safetensors"
@@ -47,6 +47,7 @@ MODELS = {
     "LayerScale, both pooled": {"layer_scale": 0.1, "pool": "both", "mlp_ratio": 3.0},
     "LayerScale and registers": {"layer_scale": 0.1, "register_tokens": 4, "num_classes": 0,
                                  "mlp_ratio": 3.0},
+    "normalised patches, no bias of q, k and v": {"patch_norm": True, "qkv_bias": False},
 }  # fmt: skip
 
 

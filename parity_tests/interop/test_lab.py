@@ -15,6 +15,7 @@ MODELS = [
     {"layer_scale": 0.1, "register_tokens": 4, "pool": "both"},
     {"pool": "mean", "qkv_bias": False, "gelu": "tanh"},
     {"num_classes": 0},
+    {"patch_norm": True},
 ]
 
 

@@ -37,7 +37,7 @@ DATA = listed("jaxvit.data", (
          "root / split, _folders(root / split, 1), upright, passed_over, needs_all=False"),
         ("a file's time of change ignored", "files", "\\0{found.st_mtime_ns}", "\\0"),
         ("EXIF not part of a cache's name", "files", "b\"upright\\n\" if upright else b\"\"", 'b""'),
-        ("Pets turned upright", "datasets", "bool(config.exif)", "config.exif is not False"),
+        ("Pets turned upright", "datasets", "load_oxford_iiit_pet(directory, bool(config.exif))", "load_oxford_iiit_pet(directory, config.exif is not False)"),
         ("--data.exif ignored in a folder", "datasets", "config.exif is not False", "True"),
         ("images that are passed over not counted", "folder",
          "        passed_over.update(", "        Counter().update("),

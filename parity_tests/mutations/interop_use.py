@@ -5,9 +5,9 @@ from parity_tests.mutation import listed
 INTEROP_USE = listed("jaxvit.interop", (
     ("tests/test_end_to_end.py", (
         ("a loaded run always of the best state", "saved_run",
-         'None if config.select == "last" else monitor_by', "monitor_by"),
+         'None if config.select == "last" else own', "own"),
         ("a loaded run always of the last state", "saved_run",
-         'None if config.select == "last" else monitor_by(config.monitor)', "None"),
+         'None if config.select == "last" else own', "None"),
         ("ImageNet's mean and std in classify", "predictions",
          "normalize(images, mean, std)", "normalize(images, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))"),
         ("class names in another order in a loaded run", "saved_run",
@@ -132,7 +132,7 @@ INTEROP_USE = listed("jaxvit.interop", (
          "replace(reading.config, img_size=said.value) if said else reading.config", "reading.config"),
         ("ResNets averaged with the statistics of one", "soup", "if not config.model.is_vit:", "if False:"),
         ("statistics left out of a loaded run", "saved_run",
-         "        weights = joined(**weights)\n", '        weights = weights["params"]\n'),
+         'weights = joined(params, weights["extra"])', "weights = params"),
         ("a ResNet written in any layout", "save",
          "        return None if fits else", "        return None if True else"),
     )),

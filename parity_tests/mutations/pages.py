@@ -7,7 +7,7 @@ REPORT = "tests/commands/test_report.py"
 
 PAGES = listed("jaxvit", (
     (PAGE, (
-        ("names on a page as markup", "pages.page", "autoescape=True", "autoescape=False"),
+        ("names on a page as markup", "pages.templates", "autoescape=True", "autoescape=False"),
         ("the least sure errors first", "pages.page", "scored.confidence, number)", "-scored.confidence, number)"),
         ("right answers among the errors", "pages.page", "surest_errors(scored.labels, ", "surest_errors(scored.labels - 99, "),
         ("the class for the answer", "pages.page", '"predicted": class_names[scored.predicted[row]]', '"predicted": class_names[scored.labels[row]]'),
@@ -31,6 +31,7 @@ PAGES = listed("jaxvit", (
         ("confidences for labels on a run's page", "commands.pages", 'found["outputs/label"],', 'found["outputs/confidence"].astype(int),'),
         ("validation images on a run's page", "commands.pages", "data.channels).test", "data.channels).val"),
         ("validation metrics on a run's page", "commands.pages", 'if name.startswith("test/")', 'if name.startswith("val/ ")'),
+        ("flags repeated with a value", "commands.pages", "if is_flag(name):", "if False:"),
         ("a page's command without options", "commands.pages", "before[name] != value and value is not None", "False"),
         ("overlays in another order", "commands.pages", "zip(part.tolist(), jax.device_get(maps), strict=False)", "zip(part.tolist(), jax.device_get(maps)[::-1], strict=False)"),
         ("overlays of images that are not normalised", "commands.pages", "normalize(np.stack(scored.images(padded)), mean, std)", "normalize(np.stack(scored.images(padded)), [0.5] * len(mean), [0.5] * len(std))"),

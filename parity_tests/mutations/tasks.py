@@ -37,11 +37,11 @@ TASKS = listed("jaxvit.tasks", (
         ("decays scored on the training split", "head_sweep",
          'loss(params["head"], val_features, val_labels,', 'loss(params["head"], features, labels,'),
         ("the chosen decay not used", "configured", "weight_decay=sweep.decay", "weight_decay=0.01"),
-        ("pretrained weights not used", "configured", "pretrained=_as_backbone(split(found.params), config.model)", "pretrained=None"),
+        ("pretrained weights not used", "configured", "pretrained=_as_backbone(split(found.params), config)", "pretrained=None"),
         ("the positions of another size", "configured",
          "load_backbone(config, config.model.img_size)", "load_backbone(config)"),
         ("weights of classes ignored", "classification", "losses * (targets @ class_weights)", "losses"),
-        ("training without notes", "configured", "(*found.report.brief(), *notes)", "notes"),
+        ("training without notes", "configured", "*found.report.brief(), *task.notes", "*task.notes"),
         ("a diverged decay chosen", "head_sweep", "float(x) if np.isfinite(x) else math.inf", "float(x)"),
     )),
     ("tests/test_train_jax.py", (
@@ -64,8 +64,8 @@ TASKS = listed("jaxvit.tasks", (
         ("decoding in silence", "features", "config.model.in_channels, track)", "config.model.in_channels)"),
     )),
     ("tests/training/test_early_stopping.py", (
-        ("--monitor ignored", "classification", "monitor=monitor_by(config.monitor)", "monitor=monitor_by(None)"),
-        ("any metric monitored", "configured", "config.monitor not in RISES", "False"),
+        ("--monitor ignored", "classification", "monitor=monitor_of(config.method, config.monitor)", "monitor=monitor_of(config.method, None)"),
+        ("any metric monitored", "configured", "config.monitor not in metrics", "False"),
     )),
     ("tests/tasks/test_resnet_runs.py", (
         ("batch statistics that never move", "classification",
@@ -77,7 +77,7 @@ TASKS = listed("jaxvit.tasks", (
         ("BatchNorm not said to couple examples", "classification",
          "couples=bool(carried) and not frozen", "couples=False"),
         ("statistics of pretrained weights not used", "configured",
-         "_as_backbone(split(found.params), config.model)", "_as_backbone((split(found.params)[0], {}), config.model)"),
+         "_as_backbone(split(found.params), config)", "_as_backbone((split(found.params)[0], {}), config)"),
         ("statistics neither averaged nor saved with the weights", "classification",
          "weights=joined,", "weights=lambda params, extra: params,"),
     )),

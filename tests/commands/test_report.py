@@ -193,3 +193,21 @@ def test_what_is_no_finished_run_is_one_line(runs, tmp_path, capsys):
     assert "test_outputs.npz cannot be read" in error
     assert error.count("\n") == 1
     outputs.write_bytes(content)
+
+
+def test_flags_are_repeated_as_flags():
+    """An option that is on or off takes no value; one that may also be None does."""
+    args = ["digits", "--class-balanced", "--no-keep-programs", "--model.remat",
+            "--model.qkv-bias", "False", "--data.mean", "0.25"]  # fmt: skip
+    name, config = parse(args)
+    command = training_command(name, config)
+    assert "--class-balanced --no-keep-programs" in command
+    assert "--model.qkv-bias False" in command
+    again = command.split()[2:]
+    assert parse(again)[1] == config
+    _, config = parse(["folder", "--data.dir", "x", "--method", "instance_discrimination",
+                       "--data.no-labels", "--epochs", "1", "--batch-size", "8", "--select", "last",
+                       "--val-every-epochs", "1", "--model.embed-dim", "8", "--model.num-heads",
+                       "2", "--model.init", "vit", "--optim.decay", "all", "--augment.mixup-alpha",
+                       "0"])  # fmt: skip
+    assert " --data.no-labels " in training_command("folder", config)

@@ -36,12 +36,17 @@ def archive(contents, monkeypatch) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz") as tar:
         for name, data in contents.items():
-            info = tarfile.TarInfo(f"{cifar10.FOLDER}/{name}")
+            info = tarfile.TarInfo(f"{cifar10.ARCHIVE.folder}/{name}")
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     monkeypatch.setattr(cifar10, "RECORDS", RECORDS)
-    monkeypatch.setattr(cifar10, "MD5", hashlib.md5(out.getvalue()).hexdigest())
+    md5 = hashlib.md5(out.getvalue()).hexdigest()
+    monkeypatch.setattr(cifar10, "ARCHIVE", cifar10.ARCHIVE._replace(md5=md5))
     return out.getvalue()
+
+
+def from_server(monkeypatch, url: str) -> None:
+    monkeypatch.setattr(cifar10, "ARCHIVE", cifar10.ARCHIVE._replace(url=url))
 
 
 def check(source, contents) -> None:
@@ -63,43 +68,43 @@ def check(source, contents) -> None:
 def test_an_empty_directory_gets_the_archive(archive, contents, tmp_path, monkeypatch):
     site, home = tmp_path / "site", tmp_path / "home"
     site.mkdir()
-    (site / cifar10.ARCHIVE).write_bytes(archive)
+    (site / cifar10.ARCHIVE.file).write_bytes(archive)
     with served(site) as url:
-        monkeypatch.setattr(cifar10, "URL", f"{url}/{cifar10.ARCHIVE}")
+        from_server(monkeypatch, f"{url}/{cifar10.ARCHIVE.file}")
         check(load_cifar10(home), contents)
     # From then on without a server; and the archive may go.
     check(load_cifar10(home), contents)
-    (home / cifar10.ARCHIVE).unlink()
+    (home / cifar10.ARCHIVE.file).unlink()
     check(load_cifar10(home), contents)
-    check(load_cifar10(home / cifar10.FOLDER), contents)
+    check(load_cifar10(home / cifar10.ARCHIVE.folder), contents)
 
 
 def test_a_given_archive_is_unpacked(archive, contents, tmp_path):
-    (tmp_path / cifar10.ARCHIVE).write_bytes(archive)
+    (tmp_path / cifar10.ARCHIVE.file).write_bytes(archive)
     check(find_source(DataConfig(name="cifar10", dir=str(tmp_path))), contents)
     assert not list(tmp_path.glob(".*partial*"))
 
 
 def test_a_damaged_archive_is_refused(archive, tmp_path):
-    (tmp_path / cifar10.ARCHIVE).write_bytes(archive[:-10])
+    (tmp_path / cifar10.ARCHIVE.file).write_bytes(archive[:-10])
     with pytest.raises(UserError, match="has the MD5 .* download it again"):
         load_cifar10(tmp_path)
-    assert not (tmp_path / cifar10.FOLDER).exists()
+    assert not (tmp_path / cifar10.ARCHIVE.folder).exists()
 
 
 def test_another_archive_on_the_server_is_refused_and_not_kept(archive, tmp_path, monkeypatch):
     site, home = tmp_path / "site", tmp_path / "home"
     site.mkdir()
-    (site / cifar10.ARCHIVE).write_bytes(archive + b"x")
+    (site / cifar10.ARCHIVE.file).write_bytes(archive + b"x")
     with served(site) as url:
-        monkeypatch.setattr(cifar10, "URL", f"{url}/{cifar10.ARCHIVE}")
+        from_server(monkeypatch, f"{url}/{cifar10.ARCHIVE.file}")
         with pytest.raises(UserError, match="has the MD5"):
             load_cifar10(home)
-        assert not (home / cifar10.ARCHIVE).exists()
-        monkeypatch.setattr(cifar10, "URL", f"{url}/nothing")
+        assert not (home / cifar10.ARCHIVE.file).exists()
+        from_server(monkeypatch, f"{url}/nothing/{cifar10.ARCHIVE.file}")
         with pytest.raises(UserError, match="cannot be downloaded .*404.* download it yourself"):
             load_cifar10(home)
-    assert not (home / cifar10.ARCHIVE).exists()
+    assert not (home / cifar10.ARCHIVE.file).exists()
 
 
 def test_files_of_another_size_are_refused(archive, contents, tmp_path):

@@ -17,7 +17,8 @@ import train_jax
 from jaxvit.command_line import parse
 from jaxvit.errors import UserError
 from jaxvit.runs.checkpoint import Checkpoints
-from jaxvit.runs.directory import RunDirectory, _first_difference
+from jaxvit.runs.comparison import first_difference
+from jaxvit.runs.directory import RunDirectory
 
 ROOT = Path(train_jax.__file__).parent
 
@@ -277,13 +278,13 @@ def test_as_many_of_the_best_checkpoints_are_kept_as_asked(tiny, tmp_path):
 def test_another_order_of_the_same_images_is_a_difference():
     before = {"class_names": ["a"], "train": {"x": "1", "y": "2"}, "val": {}, "test": {}}
     now = before | {"train": {"y": "2", "x": "1"}}
-    assert _first_difference(before, before) is None
-    assert _first_difference(before, now) == "the order of train"
+    assert first_difference(before, before) is None
+    assert first_difference(before, now) == "the order of train"
 
 
 def test_other_names_of_the_classes_are_a_difference():
     before = {"class_names": ["a", "b"], "train": {"x": "1"}, "val": {}, "test": {}}
-    assert _first_difference(before, before | {"class_names": ["b", "a"]}) == "other classes"
+    assert first_difference(before, before | {"class_names": ["b", "a"]}) == "other classes"
 
 
 def test_everything_that_a_run_leaves_is_taken_for_its_own(tiny, tmp_path):

@@ -1,5 +1,8 @@
 """Runs of a study, and what is refused before any of them begins."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from jaxvit.command_line import parse
@@ -206,3 +209,29 @@ def test_a_forecast_says_what_cannot_be_tried_yet(chain, tmp_path, monkeypatch, 
     assert seconds == 20
     assert "unknown until" in said
     assert "about 20 s without second" in said
+
+
+def test_options_that_follow_the_seed_get_its_number(study, tmp_path):
+    seeded = study._replace(follow_seed=("--data.split-seed",))
+    for run in plan_runs(seeded, 3, tmp_path, (), parse):
+        assert run.config.data.split_seed == run.config.seed == run.seed
+    given = plan_runs(seeded, 2, tmp_path, ("--data.split-seed", "7"), parse)
+    assert [run.config.data.split_seed for run in given] == [7] * 4
+
+
+def test_runs_of_two_sizes_are_compared_by_the_names_of_their_images(runs):
+    """Where the split follows the seed, runs of one seed alone are compared."""
+    for run in runs[:2]:
+        pretend(run)
+    split = json.loads((runs[1].path / "split.json").read_text())
+    (runs[1].path / "split.json").write_text(json.dumps(split | {"test": {"a": "11111111"}}))
+    with pytest.raises(UserError, match="other test images"):
+        check_same_data(runs[:2])
+    larger = replace(runs[1].config, model=replace(runs[1].config.model, img_size=16))
+    other = [runs[0], runs[1]._replace(config=larger)]
+    check_same_data(other)
+    (runs[1].path / "split.json").write_text(json.dumps(split | {"test": {"b": "00000000"}}))
+    with pytest.raises(UserError, match="other test images"):
+        check_same_data(other)
+    seeded = replace(larger, data=replace(larger.data, split_seed=1))
+    check_same_data([runs[0], runs[1]._replace(config=seeded)])

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from jaxvit.errors import UserError
 from jaxvit.pictures.study import Panel, plot_study
 from jaxvit.studies.plan import read_summary
+from jaxvit.studies.study import Metric
 from jaxvit.studies.table import notes, tabulate
 from tests.studies.conftest import pretend
 
@@ -83,3 +85,23 @@ def test_the_figure_shows_every_seed_the_means_and_the_curves():
     assert np.allclose(curve.get_xdata(), [0.5, 0.9])
     assert np.allclose(curve.get_ydata(), [0.25, 1.0])
     assert figure.get_suptitle() == "Which?"
+
+
+def test_a_metric_that_other_methods_lack_may_be_optional(study, summaries):
+    metric = Metric("test/knn_accuracy", "neighbours", ".1%", optional=True)
+    wider = study._replace(metrics=(*study.metrics, metric))
+    some = {
+        run: found | ({"test/knn_accuracy": 0.5} if run.label == "much" else {})
+        for run, found in summaries.items()
+    }
+    rows = {(row.metric, row.label): row for row in tabulate(wider, some)}
+    assert rows["neighbours", "none"].lacks
+    assert not rows["neighbours", "much"].lacks
+    assert rows["neighbours", "much"].mean.mean == 0.5
+    assert not any("Fewer than" in note for note in notes(list(rows.values()), 3))
+    seeded = notes(list(rows.values()), 3, ("--data.split-seed",))
+    assert "They also set --data.split-seed" in seeded[0]
+    assert "same test images" in notes(list(rows.values()), 3)[0]
+    needed = study._replace(metrics=(metric._replace(optional=False),))
+    with pytest.raises(UserError, match="has no number 'test/knn_accuracy'"):
+        tabulate(needed, some)

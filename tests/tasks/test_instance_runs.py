@@ -1,0 +1,532 @@
+"""Runs of instance discrimination: what is reported, saved, resumed and used further."""
+
+import json
+from itertools import islice
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import train_jax
+from jaxvit.__main__ import main
+from jaxvit.augment.pipeline import make_augment
+from jaxvit.command_line import parse
+from jaxvit.data.datasets import load_dataset
+from jaxvit.data.folder import load_folder
+from jaxvit.data.loader import train_batches
+from jaxvit.errors import UserError
+from jaxvit.interop.load import load_pretrained
+from jaxvit.interop.positions import resize_positions
+from jaxvit.interop.saved_run import load_run, read_config
+from jaxvit.models.transformer import VisionTransformer
+from jaxvit.runs.recorder import Recorder
+from jaxvit.runtime.devices import AXIS, Devices
+from jaxvit.tasks.configured import make_task
+from jaxvit.tasks.instance_discrimination import _make_resize
+from jaxvit.training.state import create_state
+from jaxvit.training.steps import compile_train_step, step_keys
+
+MEAN, STD, SEED = 0.305, 0.376, 4
+ARGUMENTS = (
+    "digits", "--method", "instance_discrimination", "--epochs", "2", "--seed", str(SEED),
+    "--batch-size", "64", "--model.embed-dim", "16", "--model.num-layers", "1",
+    "--augment.mixup-alpha", "0", "--augment.rotate", "10", "--instance.small-views", "1",
+    "--instance.contrastive-weight", "0.5", "--instance.instance-weight", "0.7",
+    "--instance.z-dim", "8", "--label-smoothing", "0", "--log-every-steps", "1", "--select", "last",
+)  # fmt: skip
+
+
+def train(root, out: str, *more: str) -> dict:
+    args = [*ARGUMENTS, "--out", str(root / out), "--data.cache-dir", str(root / "cache"), *more]
+    assert train_jax.main(args) == 0
+    return json.loads((root / out / "summary.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory, _quick_compilation):
+    root = tmp_path_factory.mktemp("instances")
+    train(root, "run")
+    train(root, "raw", "--optim.ema-decay", "0", "--epochs", "1")  # no average is kept
+    return root
+
+
+def images_of(root, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Bytes and labels of a split, from scikit-learn and the names in split.json."""
+    digits = load_digits()
+    names = json.loads((root / "run" / "split.json").read_text())[split]
+    rows = [int(name.partition("/")[2]) for name in names]
+    pixels = np.round(digits.images[rows] * (255 / 16)).astype(np.uint8)[..., None]
+    return pixels, digits.target[rows]
+
+
+def features_of(root, images, run: str = "run") -> np.ndarray:
+    """Of the saved weights, without jaxvit's task, evaluation or normalisation."""
+    weights = load_run(root / run).params
+    assert set(weights) == {
+        "cls_token", "norm", "patch_embedding", "positional_embedding", "transformer_encoder"
+    }  # fmt: skip
+    model = VisionTransformer(
+        img_size=8, patch_size=2, in_channels=1, num_classes=0, embed_dim=16, num_heads=4,
+        num_layers=1,
+    )  # fmt: skip
+    images = jnp.asarray((images / 255 - MEAN) / STD, jnp.float32)
+    return np.asarray(model.apply({"params": weights}, images, deterministic=True))
+
+
+def unit(features: np.ndarray) -> np.ndarray:
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("run", ["run", "raw"])
+def test_what_a_run_reports_is_what_its_weights_give(root, run):
+    pixels, train_labels = images_of(root, "train")
+    train_features = features_of(root, pixels, run)
+    pixels, labels = images_of(root, "test")
+    features = features_of(root, pixels, run)
+    summary = json.loads((root / run / "summary.json").read_text())
+    knn = KNeighborsClassifier(20, weights=lambda d: np.exp(-d / 0.07), metric="cosine")
+    linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    for name, model in {"knn": knn, "linear": linear}.items():
+        accuracy = model.fit(train_features, train_labels).score(features, labels)
+        assert summary[f"test/{name}_accuracy"] == pytest.approx(accuracy, abs=2.5 / len(labels))
+        assert summary[f"test/{name}_accuracy_low"] < accuracy
+        assert summary[f"test/{name}_accuracy_high"] > accuracy
+    z = unit(features)
+    squares = ((z[:, None] - z[None]) ** 2).sum(-1)[np.triu_indices(len(z), 1)]
+    assert summary["test/uniformity"] == pytest.approx(
+        np.log(np.exp(-2 * squares).mean()), rel=1e-3
+    )
+    with np.load(root / run / "test_outputs.npz") as saved:
+        np.testing.assert_allclose(saved["outputs/features"], features, atol=1e-4)
+        a, b = unit(saved["outputs/view_a"]), unit(saved["outputs/view_b"])
+        assert saved["counts/images"] == len(labels)
+    assert summary["test/alignment"] == pytest.approx(((a - b) ** 2).sum(1).mean(), rel=1e-4)
+    nearest = (a @ b.T).argmax(1) == np.arange(len(a))
+    assert summary["test/retrieval_accuracy"] == pytest.approx(nearest.mean())
+    assert not any("test/accuracy" in name for name in summary)
+
+
+def test_the_two_views_that_are_scored_are_drawn_for_each_image_alone(root):
+    pixels, _ = images_of(root, "test")
+    config = read_config(root / "run")
+    augment = make_augment(config.augment, (MEAN,), (STD,), 8)
+    with np.load(root / "run" / "test_outputs.npz") as saved:
+        views = saved["outputs/view_a"], saved["outputs/view_b"]
+    for row in (0, 17, len(pixels) - 1):
+        key = jax.random.fold_in(jax.random.key(SEED), row)
+        images, _ = augment(key, jnp.asarray(pixels[[row, row]]), jnp.zeros((2, 1)))
+        found = features_of(root, (np.asarray(images) * STD + MEAN) * 255)
+        for expected, view in zip(found, views, strict=True):
+            np.testing.assert_allclose(view[row], expected, atol=2e-3)
+
+
+def test_validations_are_those_of_the_validation_split_and_instances_are_learnt(root):
+    lines = [json.loads(x) for x in (root / "run" / "metrics.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "train/loss_instance" in line]
+    number = len(images_of(root, "train")[0])
+    # Two passes of one loss each, which begin near guessing.
+    assert steps[0]["train/loss_instance"] == pytest.approx(2 * np.log(number), rel=0.1)
+    for line in steps:
+        total = 0.7 * line["train/loss_instance"] + 0.5 * line["train/loss_contrastive"]
+        assert line["train/loss"] == pytest.approx(total, rel=1e-5)
+        assert 0 <= line["train/accuracy"] <= 1
+    validated = [line for line in lines if "val/knn_accuracy" in line]
+    assert [line["epoch"] for line in validated] == [1, 2]
+    n = len(images_of(root, "val")[0])
+    for name in ("val/knn_accuracy", "val/linear_accuracy", "val/retrieval_accuracy"):
+        for line in validated:
+            assert line[name] * n == pytest.approx(round(line[name] * n), abs=1e-6)
+    summary = json.loads((root / "run" / "summary.json").read_text())
+    best = max(validated, key=lambda line: (line["val/knn_accuracy"], line["val/linear_accuracy"]))
+    assert summary["best"] == best
+
+
+def test_pictures_and_the_page(root, capsys):
+    names = {path.stem for path in (root / "run" / "plots").iterdir()}
+    assert names == {"curves", "views", "small_views", "feature_map", "neighbours"}
+    assert main(["report", str(root / "run")]) == 0
+    page = (root / "run" / "report.html").read_text()
+    summary = json.loads((root / "run" / "summary.json").read_text())
+    assert f"{100 * summary['test/knn_accuracy']:.1f} %" in page
+    assert f"of {summary['images']['test']} test images" in page
+    assert summary["images"]["test"] != summary["images"]["val"]
+    assert page.count("data:image/jpeg;base64,") == 4
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_the_same_seed_gives_the_same_hash_and_another_another(root):
+    hashes = [train(root, f"seed{seed}", "--seed", seed)["params_sha256"] for seed in ("4", "5")]
+    first = json.loads((root / "run" / "summary.json").read_text())["params_sha256"]
+    assert hashes[0] == first
+    assert hashes[1] != first
+
+
+def test_a_killed_run_resumes_to_the_same_bits(root, monkeypatch):
+    class Killed(Exception):
+        pass
+
+    log, lines = Recorder._on_log, iter(range(100))
+
+    def dies(self, step, metrics):
+        if next(lines) == 27:
+            raise Killed
+        return log(self, step, metrics)
+
+    monkeypatch.setattr(Recorder, "_on_log", dies)
+    with pytest.raises(Killed):
+        train(root, "killed", "--checkpoint.every-steps", "5")
+    monkeypatch.undo()
+    resumed = train(root, "killed", "--checkpoint.every-steps", "5", "--resume")
+    whole = json.loads((root / "run" / "summary.json").read_text())
+    for name in ("params_sha256", "test/knn_accuracy", "test/alignment"):
+        assert resumed[name] == whole[name]
+
+
+def steps_of(count: int, mode: str, shard: bool = False, number: int = 3):
+    """The losses of some steps, and the state after them."""
+    _, config = parse([*ARGUMENTS, "--augment.crop-scale", "0.6", "1"])
+    data = load_dataset(config.data, 8, 1)
+    devices = Devices(Mesh(np.asarray(jax.devices()[:count]), (AXIS,)), mode, shard)
+    task = make_task(config, data, 20, devices.axis)
+    state = devices.create(lambda: create_state(task, config.seed))
+    step = compile_train_step(task, devices, config)
+    losses = []
+    for batch in islice(train_batches(data.train, 64, config.seed, with_index=True), number):
+        state, metrics = step(state, devices.place_batch(batch))
+        losses.append([float(metrics[name]) for name in ("loss", "loss_contrastive", "grad_norm")])
+    return np.array(losses), state
+
+
+@pytest.mark.parametrize(
+    ("mode", "shard"), [("jit", False), ("jit", True), ("pmap", False)],
+    ids=["jit", "sharded", "pmap"],
+)  # fmt: skip
+def test_four_devices_are_as_one(mode, shard):
+    expected, _ = steps_of(1, "jit")
+    found, state = steps_of(4, mode, shard)
+    np.testing.assert_allclose(found, expected, rtol=2e-5)
+    if shard:  # the head of instances is split over the devices
+        kernel = state.params["instances"]["kernel"]
+        assert len({str(part.index) for part in kernel.addressable_shards}) == 4
+
+
+def test_targets_are_the_images_own_numbers(root):
+    _, config = parse([*ARGUMENTS, "--augment.cutmix-alpha", "0"])
+    data = load_dataset(config.data, 8, 1)
+    task = make_task(config, data, 20, None)
+    rows = np.array([5, 900, 0, 33])
+    inputs = task.prepare(jax.random.key(0), data.train.take(rows, with_index=True))
+    for name, views in (("targets", 2), ("small_targets", 1)):
+        assert inputs[name].shape == (4, views, len(data.train))
+        assert np.array_equal(inputs[name].argmax(-1), np.repeat(rows[:, None], views, axis=1))
+    assert np.array_equal(inputs["index"], rows)
+
+
+def test_small_views_of_another_size_see_resized_positions():
+    positions = np.random.default_rng(0).normal(size=(1, 17, 6)).astype(np.float32)
+    for grid in (2, 3, 6):
+        found = _make_resize(4, grid)(jnp.asarray(positions))
+        expected = resize_positions(positions, grid, "bicubic_antialias")
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    _, config = parse([*ARGUMENTS, "--instance.small-size", "4"])
+    data = load_dataset(config.data, 8, 1)
+    task = make_task(config, data, 20, None)
+    inputs = task.prepare(jax.random.key(0), data.train.take(np.arange(8), with_index=True))
+    assert inputs["small_images"].shape == (8, 1, 4, 4, 1)
+    params, _ = task.init(jax.random.key(1))
+    loss, _ = task.phases[0].loss(params, {}, jax.random.key(2), inputs)
+    assert np.isfinite(loss)
+
+
+def test_a_classifier_starts_from_its_weights_at_another_size(root):
+    out = root / "tuned"
+    args = ["finetune", "--data.name", "digits", "--init.weights", str(root / "run"), "--epochs",
+            "1", "--batch-size", "64", "--model.img-size", "16", "--data.stored-scale", "1",
+            "--augment.crop-scale", "1", "1", "--data.exif", "False", "--out", str(out),
+            "--data.cache-dir", str(root / "cache")]  # fmt: skip
+    assert train_jax.main(args) == 0
+    start, tuned = load_pretrained(root / "run"), load_run(out)
+    assert tuned.model.img_size == 16
+    assert start.num_classes == 0
+    assert start.class_names is None
+    assert tuned.params["positional_embedding"].shape == (1, 1 + 8 * 8, 16)
+    _, config = parse(args)
+    data = load_dataset(config.data, 16, 1)
+    params = make_task(config, data, 20, None).pretrained[0]
+    kernel = start.params["transformer_encoder"]["layers_0"]["attn"]["qkv"]["kernel"]
+    assert np.array_equal(
+        params["transformer_encoder"]["layers_0"]["attn"]["qkv"]["kernel"], kernel
+    )
+
+
+def test_it_starts_from_pretrained_weights_under_the_name_of_the_backbone(root):
+    _, config = parse([*ARGUMENTS, "--init.weights", str(root / "run")])
+    data = load_dataset(config.data, 8, 1)
+    params, extra = make_task(config, data, 20, None).pretrained
+    assert set(params) == {"backbone"}
+    assert not extra
+    assert np.array_equal(
+        params["backbone"]["cls_token"], load_run(root / "run").params["cls_token"]
+    )
+
+
+def test_commands_that_need_a_classifier_say_what_to_do(root, capsys):
+    for command in ("predict", "evaluate", "explain"):
+        assert main([command, str(root / "run"), str(root)]) != 0, command
+        said = capsys.readouterr().err
+        assert "have no head" in said, command
+        assert said.count("\n") == 1, command
+    assert main(["average", str(root / "run"), "--best", "2", "--out", str(root / "soup")]) != 0
+    assert "leaves no classifier" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("run", ["run", "raw"])
+def test_commands_that_read_weights_read_its(root, run, tmp_path, capsys):
+    assert main(["inspect", str(root / run)]) == 0
+    said = capsys.readouterr().out
+    summary = json.loads((root / run / "summary.json").read_text())
+    assert "the model gives features" in said
+    assert "method instance_discrimination" in said
+    assert f"test/knn_accuracy {summary['test/knn_accuracy']:.4g}" in said
+    assert main(["convert", str(root / run), str(tmp_path / "x.safetensors"), "--to", "lab"]) == 0
+    again, params = load_pretrained(tmp_path / "x.safetensors"), load_run(root / run).params
+    assert np.array_equal(again.params["cls_token"], params["cls_token"])
+
+
+def test_a_probe_on_its_features_is_trained_in_seconds(root, capsys):
+    args = ["probe", "--data.name", "digits", "--init.weights", str(root / "raw"), "--epochs", "3",
+            "--out", str(root / "probe"), "--data.cache-dir", str(root / "cache")]  # fmt: skip
+    assert train_jax.main(args) == 0
+    assert json.loads((root / "probe" / "summary.json").read_text())["test/accuracy"] > 0.1
+    assert "warning: " not in capsys.readouterr().out.replace("warning: 1", "")
+    other = train_jax.main([*args, "--data.split-seed", "3", "--out", str(root / "other")])
+    assert other == 0
+    assert "val images have names of images that" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Images at several depths, of no class."""
+    rng = np.random.default_rng(0)
+    for number in range(30):
+        place = tmp_path / "photos" / ("." if number % 2 else f"day {number % 3}")
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (9, 11, 3), np.uint8)
+        Image.fromarray(pixels).save(place / f"{number:02d}.png")
+    return tmp_path / "photos"
+
+
+def unlabelled(photos, out, *more: str) -> list[str]:
+    return [
+        "folder", "--method", "instance_discrimination", "--data.dir", str(photos),
+        "--data.no-labels", "--model.img-size", "16", "--epochs", "2", "--batch-size", "8",
+        "--augment.mixup-alpha", "0", "--model.num-layers", "1", "--out", str(out),
+        "--data.cache-dir", str(photos.parent / "cache"), *more,
+    ]  # fmt: skip
+
+
+def test_images_without_labels_are_told_apart(photos, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert train_jax.main(unlabelled(photos, out)) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert sum(summary["images"].values()) == 30
+    assert "test/retrieval_accuracy" in summary
+    assert not any("knn" in name or "linear" in name for name in summary)
+    assert "test retrieval_accuracy" in capsys.readouterr().out
+    assert main(["report", str(out)]) == 0
+    assert "without labels" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize("change", ["gone", "added"])
+def test_an_image_that_is_gone_or_added_is_refused_on_resuming(photos, tmp_path, capsys, change,
+                                                               monkeypatch):  # fmt: skip
+    out = tmp_path / "run"
+
+    class Killed(Exception):
+        pass
+
+    def dies(self, step, metrics):
+        raise Killed
+
+    monkeypatch.setattr(Recorder, "_on_log", dies)
+    with pytest.raises(Killed):
+        train_jax.main(unlabelled(photos, out))
+    monkeypatch.undo()
+    if change == "gone":
+        next(iter(photos.rglob("*.png"))).unlink()
+    else:
+        Image.new("RGB", (8, 8)).save(photos / "new.png")
+    assert train_jax.main(unlabelled(photos, out)) != 0
+    said = capsys.readouterr().err
+    assert "the images are not those that the run in" in said
+    assert "is gone from" in said or "is new in" in said  # the split is drawn anew
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--instance.views", "1"], "compares two views, and --instance.views is 1"),
+        (["--instance.contrastive-weight", "0", "--instance.instance-weight", "0"], "no loss"),
+        (["--augment.cutmix-alpha", "1"], "Mixup and CutMix mix several"),
+        (["--model.name", "resnet18"], "trains a Vision Transformer"),
+        (["--optim.freeze", "backbone"], "is of classification"),
+        (["--class-balanced"], "is of classification"),
+        (["--instance.small-size", "5"], "not divisible by --model.patch-size 2"),
+        (["--augment.blur-kernel", "4"], "give an odd number"),
+        (["--augment.blur-p", "0.5", "--augment.blur-kernel", "17"], "less than twice"),
+        (["--data.no-labels"], "is for --data.name folder"),
+        (["--instance.temperature", "0"], "instance.temperature"),
+        (["--instance.instance-weight", "0"], "is of no use"),
+        (["--instance.small-size", "4", "--augment.blur-p", "1"], "their side of 4 pixels"),
+        (
+            [
+                "--augment.crop-scale",
+                "0.5",
+                "1",
+                "--data.stored-scale",
+                "2",
+                "--data.crop-share",
+                "0.9",
+            ],
+            "features cannot be compared",
+        ),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(more, said):
+    with pytest.raises(UserError, match=said):
+        parse([*ARGUMENTS, *more])
+
+
+def test_options_of_views_need_the_method():
+    with pytest.raises(UserError, match="--instance options are of --method"):
+        parse(["digits", "--instance.views", "3"])
+
+
+def test_folders_of_splits_are_kept_without_labels(photos, tmp_path):
+    for split in ("train", "test"):
+        place = tmp_path / "split" / split
+        place.mkdir(parents=True)
+        for path in sorted(photos.glob("*.png"))[: 9 if split == "train" else 6]:
+            path.rename(place / path.name)
+    found = load_folder(tmp_path / "split", labelled=False).splits
+    assert set(found) == {"train", "test"}
+    assert not set(found["train"].names) & set(found["test"].names)
+    assert len(found["train"].names) + len(found["test"].names) == 15
+
+
+def test_a_directory_without_images_says_so(tmp_path):
+    with pytest.raises(UserError, match="has no image .* give the directory that holds"):
+        load_folder(tmp_path, labelled=False)
+    with pytest.raises(UserError, match="give --data.no-labels"):
+        load_folder(tmp_path)
+
+
+def test_labels_are_needed_to_classify(photos):
+    with pytest.raises(UserError, match="leaves no classes to learn"):
+        parse(["folder", "--data.dir", str(photos), "--data.no-labels"])
+
+
+def test_a_metric_of_another_method_is_refused(root):
+    _, config = parse([*ARGUMENTS, "--monitor", "accuracy"])
+    data = load_dataset(config.data, 8, 1)
+    with pytest.raises(UserError, match="is no metric that compares states of this method"):
+        make_task(config, data, 20, None)
+
+
+def test_the_draws_of_a_step_follow_seed_and_step():
+    _, config = parse([*ARGUMENTS])
+    data = load_dataset(config.data, 8, 1)
+    task = make_task(config, data, 20, None)
+    batch = data.train.take(np.arange(8), with_index=True)
+
+    def prepare(seed: int, step: int):
+        return task.prepare(step_keys(seed, jnp.int32(step))[0], batch)["images"]
+
+    first = prepare(0, 0)
+    assert np.array_equal(first, prepare(0, 0))
+    for other in (prepare(0, 1), prepare(1, 0)):
+        assert np.abs(np.asarray(first - other)).max() > 0.1
+
+
+def test_a_contrastive_loss_couples_the_images_of_a_batch():
+    for weight in ("0.5", "0"):
+        _, config = parse([*ARGUMENTS, "--instance.contrastive-weight", weight])
+        task = make_task(config, load_dataset(config.data, 8, 1), 20, None)
+        assert task.couples == (weight != "0")
+        assert task.uses_index
+
+
+def test_small_views_are_of_smaller_parts_and_have_draws_of_their_own():
+    """On a ramp the range of a view follows the part that it shows."""
+    more = ["--augment.rotate", "0", "--augment.crop-scale", "0.8", "1", "--instance.small-views",
+            "2", "--instance.small-scale", "0.1", "0.2"]  # fmt: skip
+    _, config = parse([*ARGUMENTS, *more])
+    data = load_dataset(config.data, 8, 1)
+    task = make_task(config, data, 20, None)
+    ramp = np.broadcast_to(np.linspace(0, 255, 8).astype(np.uint8)[None, :, None], (8, 8, 1))
+    batch = {"image": np.repeat(ramp[None], 16, 0), "index": np.arange(16, dtype=np.int32)}
+    inputs = task.prepare(jax.random.key(0), batch)
+    spread = {
+        name: np.ptp(np.asarray(inputs[name]), axis=(2, 3, 4)).mean()
+        for name in ("images", "small_images")
+    }
+    assert spread["small_images"] < 0.7 * spread["images"]
+    _, config = parse([*ARGUMENTS, "--instance.small-views", "2", "--instance.small-scale", "1",
+                       "1", "--augment.crop-scale", "1", "1"])  # fmt: skip
+    task = make_task(config, data, 20, None)
+    batch = data.train.take(np.arange(16), with_index=True)
+    inputs = task.prepare(jax.random.key(0), batch)
+    difference = np.abs(np.asarray(inputs["images"] - inputs["small_images"]))
+    assert (difference.max(axis=(2, 3, 4)) > 0.01).mean() > 0.3  # of angles up to 10 degrees
+
+
+def test_both_passes_have_dropout_of_their_own():
+    more = ["--model.dropout", "0.5", "--augment.rotate", "0", "--augment.crop-scale", "1", "1",
+            "--instance.small-scale", "1", "1", "--instance.small-views", "2",
+            "--instance.contrastive-weight", "0"]  # fmt: skip
+    _, config = parse([*ARGUMENTS, *more])
+    data = load_dataset(config.data, 8, 1)
+    task = make_task(config, data, 20, None)
+    params, _ = task.init(jax.random.key(0))
+    inputs = task.prepare(jax.random.key(1), data.train.take(np.arange(16), with_index=True))
+    assert np.array_equal(inputs["images"], inputs["small_images"])
+
+    def entropy(inputs):
+        return task.phases[0].loss(params, {}, jax.random.key(2), inputs)[1][1]["loss_instance"]
+
+    alone = {name: x for name, x in inputs.items() if not name.startswith("small_")}
+    _, config = parse([*ARGUMENTS, *more[:-4], "--instance.small-views", "0",
+                       "--instance.contrastive-weight", "0"])  # fmt: skip
+    one_pass = make_task(config, data, 20, None)
+    single = one_pass.phases[0].loss(params, {}, jax.random.key(2), alone)[1][1]["loss_instance"]
+    assert abs(float(entropy(inputs)) - 2 * float(single)) > 1e-5
+
+
+def test_no_part_of_the_network_begins_without_a_gradient():
+    _, config = parse([*ARGUMENTS, "--model.init", "vit", "--instance.contrastive-weight", "0"])
+    data = load_dataset(config.data, 8, 1)
+    task = make_task(config, data, 20, None)
+    params, _ = task.init(jax.random.key(0))
+    inputs = task.prepare(jax.random.key(1), data.train.take(np.arange(16), with_index=True))
+    grads = jax.grad(lambda p: task.phases[0].loss(p, {}, jax.random.key(2), inputs)[0])(params)
+    assert np.abs(np.asarray(grads["backbone"]["head"]["kernel"])).max() > 0
+    assert np.abs(np.asarray(grads["instances"]["bias"])).max() > 0
+
+
+def test_images_stored_larger_are_scored_at_the_models_size(root):
+    more = ("--data.stored-scale", "2", "--augment.crop-scale", "0.4", "1", "--epochs", "1")
+    summary = train(root, "stored", *more)
+    assert 0 <= summary["test/knn_accuracy"] <= 1
+    with np.load(root / "stored" / "test_outputs.npz") as saved:
+        features = saved["outputs/features"]
+    np.testing.assert_allclose(
+        features, features_of(root, images_of(root, "test")[0], "stored"), atol=1e-4
+    )
