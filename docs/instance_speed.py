@@ -26,7 +26,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "instance_speed.json"
 CANDIDATES = ("jax", "jax-sharded", "torch", "torch-compile")
-PROCESSES, SECONDS, CORES = 3, 40.0, os.cpu_count() or 1
+PROCESSES, SECONDS, CORES = 3, 20.0, os.cpu_count() or 1
 SIZE, STORED, PATCH, WIDTH, HEADS, LAYERS, BATCH = 64, 96, 16, 192, 3, 6, 64
 LARGE, SMALL, SCALES = 2, 4, ((0.14, 1.0), (0.05, 0.4))
 
