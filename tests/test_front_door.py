@@ -52,6 +52,9 @@ def test_data_plan_and_warnings_are_printed_before_training():
     assert "warning: 8 validation images are few to choose the best epoch by" in shown
     assert "(+-35 points): --select last scores the last" in shown
     assert "warning: 4 of 10 steps are warm-up" in shown
+    assert "--batch-size" not in shown
+    larger = " ".join(announced([], data, Plan(38, 64, 2)).split())
+    assert "warning: --batch-size 64 is more than the 38 images to train on" in larger
     assert "passed over 3 .heic" in shown
     assert "left out 1 image(s); the first: x.jpg is text" in shown
     assert "folder: 7 parameters, 10 steps in 2 epochs" in shown

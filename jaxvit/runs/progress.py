@@ -164,6 +164,11 @@ def announce(
             f"warning: {len(data.val)} validation images are few to choose the best epoch by (+-"
             f"{points:.0f} points): {so}"
         )
+    if plan.batch_size > len(data.train):
+        say(
+            f"warning: --batch-size {plan.batch_size} is more than the {len(data.train)} images to "
+            f"train on, so a step sees each several times: give at most {len(data.train)}"
+        )
     warmup = warmup_steps(config.optim, plan.total_steps)
     if 3 * warmup > plan.total_steps:
         say(
