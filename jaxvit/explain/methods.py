@@ -65,7 +65,7 @@ class Method(NamedTuple):
     Attributes:
       about: what it shows, in a few words.
       compute: Setting to attributions (1, H, W, C), or to a map (1, n, n).
-      signed: whether what speaks against the class is negative.
+      signed: whether what lowers the class is negative.
       complete: whether attributions sum to F(x) - F(0), so that a delta tells an error.
       needs_attention: whether the model has to have attention weights.
     """

@@ -52,7 +52,7 @@ def pixel_curve(
       logits_fn: normalised images (B, H, W, C) to logits (B, K).
       images: x, normalised.
       targets: in [0, K): one class, or one for each image.
-      importance: (B, H, W): what speaks most for the target comes first; signed values by their
+      importance: (B, H, W): what raises the target most comes first; signed values by their
         sign.
       kind: see above.
       baselines: what is shown in place of a pixel, normalised: 0 is the mean colour. For insertion,
