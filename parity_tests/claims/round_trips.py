@@ -52,7 +52,15 @@ def predictions(epochs: int) -> list[Row]:
         out = Path(directory) / "run"
         cache = f"{directory}/cache"
         code = train_jax.main(
-            ["--epochs", str(epochs), "--out", str(out), "--data.cache-dir", cache]
+            [
+                "--epochs",
+                str(epochs),
+                "--out",
+                str(out),
+                "--data.cache-dir",
+                cache,
+                "--no-keep-programs",
+            ]  # fmt: skip
         )
         if code != 0:
             raise RuntimeError(f"the training run exited with {code}")

@@ -2,6 +2,8 @@
 
 import copy
 import re
+from collections.abc import Callable
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -107,20 +109,28 @@ def _statistics(model: nn.Module) -> dict[str, np.ndarray]:
 def in_jax(model, variables: dict, batch: Batch) -> dict[str, np.ndarray]:
     """The same from JAX; what has no gradient at all is left out, as PyTorch leaves it out."""
     images, labels = batch
+    apply, gradients = _compiled(model)
+    others = {name: part for name, part in variables.items() if name != "params"}
+    grads, (logits, stats) = gradients(variables["params"], others, images, labels)
+    if getattr(model, "frozen_backbone", False):
+        assert not any(np.any(leaf) for leaf in jax.tree.leaves(grads.pop("backbone")))
+        stats = variables["batch_stats"]
+    found = {"evaluation": apply(variables, images), "training": logits}
+    return found | _flat("gradient", grads) | _flat("statistics", stats)
 
-    def loss(params):
+
+@cache
+def _compiled(model) -> tuple[Callable, Callable]:
+    """model.apply, and the gradients of the loss with the logits and new statistics."""
+
+    def loss(params, others, images, labels):
         logits, new = model.apply(
-            variables | {"params": params}, images, deterministic=False, mutable=["batch_stats"]
+            others | {"params": params}, images, deterministic=False, mutable=["batch_stats"]
         )
         log_p = jax.nn.log_softmax(logits)[jnp.arange(len(labels)), labels]
         return -log_p.mean(), (logits, new.get("batch_stats", {}))
 
-    grads, (logits, stats) = jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
-    if getattr(model, "frozen_backbone", False):
-        assert not any(np.any(leaf) for leaf in jax.tree.leaves(grads.pop("backbone")))
-        stats = variables["batch_stats"]
-    found = {"evaluation": jax.jit(model.apply)(variables, images), "training": logits}
-    return found | _flat("gradient", grads) | _flat("statistics", stats)
+    return jax.jit(model.apply), jax.jit(jax.grad(loss, has_aux=True))
 
 
 def _flat(part: str, tree: dict) -> dict[str, np.ndarray]:
