@@ -49,6 +49,7 @@ def test_data_plan_and_warnings_are_printed_before_training():
     shown = announced(["--optim.warmup", "0.4"], data, Plan(38, 8, 2))
     assert "2 classes: 38 images to train on, 8 for validation, 2 for the test" in shown
     assert "smallest class to train on: 'bee' with 8" in shown
+    assert "folder: 7 parameters, 10 steps in 2 epochs" in shown
     assert "warning: 8 validation images are few to choose the best epoch by" in shown
     assert "(+-35 points): --select last scores the last" in shown
     assert "warning: 4 of 10 steps are warm-up" in shown

@@ -149,8 +149,8 @@ def announce(
         f"{len(data.test):,} for the test"
     )
     if labelled:
-        name = data.class_names[smallest]
-        say(f"smallest class to train on: {name!r} with {counts[smallest]:,}")
+        fewest = data.class_names[smallest]
+        say(f"smallest class to train on: {fewest!r} with {counts[smallest]:,}")
     if data.skipped:
         say(f"left out {len(data.skipped)} image(s); the first: {data.skipped[0]}")
     if data.passed_over:
