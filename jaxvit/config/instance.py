@@ -24,7 +24,10 @@ class InstanceConfig:
     instance_weight: float = option(1.0, within(0, 1e6))
     # Weight of the contrastive loss between the first two views; 0 disables it.
     contrastive_weight: float = option(0.0, within(0, 1e6))
-    # Of the contrastive loss: what products are divided by.
+    # Whether the logits of instances are cosines of z and a vector for each image, divided by the
+    # temperature, in place of a linear layer.
+    cosine: bool = False
+    # What products are divided by, of cosines and of the contrastive loss.
     temperature: float = option(1.0, positive, within(0, 1e6))
 
     def check(self) -> None:

@@ -92,7 +92,8 @@ def _of_run(run: Path) -> Iterator[str]:
         for name, value in config.items()
         for inner, each in (value.items() if isinstance(value, dict) else [("", value)])
     }
-    shown = [f"{name} {flat[name]}" for name in HIGHLIGHTS if flat.get(name) not in (None, 0)]
+    usual = (None, 0, "classification")
+    shown = [f"{name} {flat[name]}" for name in HIGHLIGHTS if flat.get(name) not in usual]
     yield f"run            preset {summary.get('preset', 'not known')}; {', '.join(shown)}"
     if not summary:
         yield "scores         none yet: the run is not finished"

@@ -6,6 +6,7 @@ from flax import linen as nn
 
 from jaxvit.models.initializers import Init, bias_init, head_kernel_init
 from jaxvit.models.linear import Dense
+from jaxvit.objectives.contrastive import instance_logits
 from jaxvit.shapes import Array, Float
 
 HEAD = "head"  # of a backbone, which gives z and is no part of the features
@@ -17,13 +18,17 @@ def backbone_of(params: dict[str, Any]) -> dict[str, Any]:
 
 
 class InstanceClassifier(nn.Module):
-    """z = backbone(x); logits = instances(z).
+    """z = backbone(x); logits = instances(z), or cosines of z and a bank of vectors.
+
+    logits_i = z W_i + b_i, or z . w_i / (|z| |w_i| temperature), with a vector w_i for each
+    training image in `bank` (N, z_dim).
 
     Attributes:
       backbone: a model without a head, whose z are its features; or with one, of z_dim numbers.
       num_instances: N, training images.
       z_dim: numbers of z.
-      init_scheme: of the head, see jaxvit.models.initializers.
+      init_scheme: of a linear head, see jaxvit.models.initializers.
+      temperature: of cosines; None for a linear head.
 
     Its parameters are those of the backbone under "backbone", and the head "instances", whose
     kernel (z_dim, N) and bias (N,) hold N (z_dim + 1) numbers: 10,000 images and 192 numbers take
@@ -37,8 +42,14 @@ class InstanceClassifier(nn.Module):
     num_instances: int
     z_dim: int
     init_scheme: Init = "torch"
+    temperature: float | None = None
 
     def setup(self):
+        if self.temperature is not None:
+            self.bank = self.param(
+                "bank", nn.initializers.normal(), (self.num_instances, self.z_dim)
+            )
+            return
         self.instances = Dense(
             self.num_instances,
             head_kernel_init(self.init_scheme, self.z_dim),
@@ -49,4 +60,6 @@ class InstanceClassifier(nn.Module):
         self, x: Float[Array, "B H W C"], deterministic: bool = True
     ) -> tuple[Float[Array, "B Z"], Float[Array, "B N"]]:
         z = self.backbone(x, deterministic)
+        if self.temperature is not None:
+            return z, instance_logits(z, self.bank, self.temperature)
         return z, self.instances(z)

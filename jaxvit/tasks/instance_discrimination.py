@@ -80,7 +80,13 @@ def make_instance_discrimination(
     features_dim = backbone.embed_dim * (2 if backbone.pool == "both" else 1)
     # Two layers of zeros, one behind the other, would learn nothing.
     scheme = "torch" if options.z_dim else config.model.init
-    network = InstanceClassifier(backbone, instances, options.z_dim or features_dim, scheme)
+    network = InstanceClassifier(
+        backbone,
+        instances,
+        options.z_dim or features_dim,
+        scheme,
+        options.temperature if options.cosine else None,
+    )
     small_size = options.small_size or size
     augment = make_augment(config.augment, mean, std, size)
     large = make_views(augment, options.views)

@@ -12,6 +12,7 @@ from parity_tests.evidence import Evidence, Row, distance
 from parity_tests.instance_discrimination.cases import CASES, in_torch
 from parity_tests.instance_discrimination.replayed import (
     BLOG,
+    COSINE,
     PAPER,
     PROGRAMS,
     SIZE,
@@ -22,7 +23,7 @@ from parity_tests.instance_discrimination.replayed import (
 
 TITLE = "Instance discrimination: both losses, the model, and a run from the same views"
 INSTANCES, BATCH = 40, 64
-RUNS = {"blog": BLOG, "paper": PAPER}
+RUNS = {"blog": BLOG, "paper": PAPER, "paper, cosines": COSINE}
 
 
 def measure(quick: bool) -> Evidence:

@@ -61,6 +61,8 @@ PAPER = replace(
     instance=InstanceConfig(views=2, small_views=3, z_dim=Z),
 )  # fmt: skip
 
+COSINE = replace(PAPER, instance=replace(PAPER.instance, cosine=True, temperature=0.2))
+
 
 class Run(NamedTuple):
     """Losses of every step and the final parameters as one vector, by program."""
@@ -102,9 +104,14 @@ def twin_of(params, config: Config, instances: int) -> InstanceClassifier:
         tensors |= dict(zip(entry.theirs, arrays, strict=True))
     assert not flat
     backbone.load_state_dict({name: torch.tensor(np.array(x)) for name, x in tensors.items()})
-    twin = InstanceClassifier(backbone, config.instance.z_dim, instances)
-    head = jax.device_get(params["instances"])
+    options = config.instance
+    temperature = options.temperature if options.cosine else None
+    twin = InstanceClassifier(backbone, options.z_dim, instances, temperature)
     with torch.no_grad():
+        if options.cosine:
+            twin.bank.copy_(torch.tensor(np.array(params["bank"])))
+            return twin
+        head = jax.device_get(params["instances"])
         twin.instances.weight.copy_(torch.tensor(np.array(head["kernel"].T)))
         twin.instances.bias.copy_(torch.tensor(np.array(head["bias"])))
     return twin
@@ -117,6 +124,9 @@ def as_params(twin: InstanceClassifier, layers: int) -> dict:
         entry.ours: entry.transform.to_ours([state[name] for name in entry.theirs])
         for entry in LAYOUT.table(layers)
     }
+    if twin.temperature is not None:
+        bank = twin.bank.detach().numpy()
+        return {"backbone": unflatten_dict(flat, sep="/"), "bank": bank}
     head = {name: value.detach().numpy() for name, value in twin.instances.named_parameters()}
     return {
         "backbone": unflatten_dict(flat, sep="/"),

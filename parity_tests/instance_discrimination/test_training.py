@@ -9,6 +9,7 @@ from parity_tests.comparison import LOGITS, RATIO, max_difference
 from parity_tests.evidence import distance
 from parity_tests.instance_discrimination.replayed import (
     BLOG,
+    COSINE,
     PAPER,
     SIZE,
     WIDTH,
@@ -20,7 +21,7 @@ from parity_tests.instance_discrimination.replayed import (
 from torch_ref.instance_discrimination.training import features_of, knn_accuracy, loss_of
 
 
-@pytest.mark.parametrize("config", [BLOG, PAPER], ids=["blog", "paper"])
+@pytest.mark.parametrize("config", [BLOG, PAPER, COSINE], ids=["blog", "paper", "cosine"])
 def test_a_run_of_ten_steps_is_as_close_to_float64_as_torch(config):
     run = train(config, 10)
     for what in (run.losses, run.params):

@@ -23,7 +23,8 @@ def leaves(params) -> dict[str, bytes]:
 @pytest.mark.parametrize("to", NAMES)
 @pytest.mark.parametrize("form", ["file", "directory"])
 def test_every_layout_gives_every_bit_and_setting_back(to, form, tmp_path):
-    ours = pretrained(norm_eps=1e-4)
+    own = {"patch_norm": True, "qkv_bias": False} if to == "vit_pytorch" else {}
+    ours = pretrained(norm_eps=1e-4, **own)
     images = Preprocessing(
         Geometry(32, "short_side", 0.875, "bicubic"), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
     )
@@ -43,7 +44,7 @@ def test_every_layout_gives_every_bit_and_setting_back(to, form, tmp_path):
 
 def test_a_chain_through_every_layout_keeps_every_bit(tmp_path):
     first = current = pretrained()
-    for to in (*NAMES, "timm"):
+    for to in (*(name for name in NAMES if name != "vit_pytorch"), "timm"):
         save_pretrained(current, tmp_path / to, to)
         current = load_pretrained(tmp_path / to)
     assert leaves(current.params) == leaves(first.params)

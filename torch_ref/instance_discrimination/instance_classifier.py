@@ -1,25 +1,40 @@
 """vit-pytorch's Vision Transformer, which gives z, and a head of one logit for each image."""
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class InstanceClassifier(nn.Module):
-    """z = backbone(x); logits = instances(z).
+    """z = backbone(x); logits = instances(z), or cosines of z and a bank of vectors.
 
     Args:
         backbone: gives z (N, z_dim).
         z_dim: numbers of z.
         num_instances: training images.
+        temperature: by which cosines are divided; None for a linear layer.
     """
 
-    def __init__(self, backbone: nn.Module, z_dim: int, num_instances: int):
+    def __init__(
+        self,
+        backbone: nn.Module,
+        z_dim: int,
+        num_instances: int,
+        temperature: float | None = None,
+    ):
         super().__init__()
-        self.backbone = backbone
-        self.instances = nn.Linear(z_dim, num_instances)
+        self.backbone, self.temperature = backbone, temperature
+        if temperature is None:
+            self.instances = nn.Linear(z_dim, num_instances)
+        else:
+            self.bank = nn.Parameter(0.01 * torch.randn(num_instances, z_dim))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         z = self.backbone(x)
-        return z, self.instances(z)
+        if self.temperature is None:
+            return z, self.instances(z)
+        cosines = F.normalize(z, dim=1) @ F.normalize(self.bank, dim=1).T
+        return z, cosines / self.temperature
 
 
 def blog_model(num_instances: int, z_dim: int = 10, **sizes) -> InstanceClassifier:
