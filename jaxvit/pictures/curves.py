@@ -44,12 +44,16 @@ def plot_curves(lines: Sequence[Mapping[str, float]], curves: Sequence[Curve], b
 
     Args:
       lines: of metrics.jsonl.
-      curves: what to draw, from left to right.
+      curves: what to draw, from left to right; more than four in rows of three.
       best_step: the step of the best validation.
     """
-    figure, axes = make_figure(1, len(curves), 4.4 * len(curves), 4)
+    columns = len(curves) if len(curves) <= 4 else 3
+    rows = -(-len(curves) // columns)
+    figure, axes = make_figure(rows, columns, 4.4 * columns, 4 * rows)
     validated = [line for line in lines if any(name.startswith("val/") for name in line)]
-    for axis, curve in zip(axes[0], curves, strict=True):
+    for axis in axes.flat[len(curves) :]:
+        axis.remove()
+    for axis, curve in zip(axes.flat, curves, strict=False):
         train = [line for line in lines if f"train/{curve.name}" in line]
         val = [line for line in validated if f"val/{curve.name}" in line]
         if train:
