@@ -3,68 +3,84 @@
 from parity_tests.mutation import listed
 
 INSTANCE_DISCRIMINATION = listed("jaxvit", (
-    ("tests/tasks/test_instance_runs.py", (
-        ("instances of the labels", "tasks.instance_discrimination",
-         'smooth_labels(batch["index"], instances', 'smooth_labels(batch["label"], instances'),
-        ("instances off by one", "tasks.instance_discrimination",
-         'smooth_labels(batch["index"], instances', 'smooth_labels(batch["index"] + 1, instances'),
-        ("small views with the draws of the large", "tasks.instance_discrimination",
-         'small(keys[1], batch["image"], targets)', 'small(keys[0], batch["image"], targets)'),
+    ("tests/tasks/test_instance_runs.py::test_targets_are_the_images_own_numbers", (
+        ("instances of the labels", "tasks.instance_discrimination", 'smooth_labels(batch["index"], instances', 'smooth_labels(batch["label"], instances'),
+        ("instances off by one", "tasks.instance_discrimination", 'smooth_labels(batch["index"], instances', 'smooth_labels(batch["index"] + 1, instances'),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_small_views_are_of_smaller_parts_and_have_draws_of_their_own", (
+        ("small views with the draws of the large", "tasks.instance_discrimination", 'small(keys[1], batch["image"], targets)', 'small(keys[0], batch["image"], targets)'),
+        ("small views of the large crops", "tasks.instance_discrimination", "crop_scale=options.small_scale", "crop_scale=config.augment.crop_scale"),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_validations_are_those_of_the_validation_split_and_instances_are_learnt", (
         ("the small views' loss left out", "tasks.instance_discrimination", "entropy += added", "entropy += 0 * added"),
-        ("the weight of instances ignored", "tasks.instance_discrimination",
-         "options.instance_weight * entropy", "entropy"),
-        ("the contrastive weight ignored", "tasks.instance_discrimination",
-         "options.contrastive_weight * found[", "found["),
-        ("a view contrasted with itself", "tasks.instance_discrimination",
-         "(z[:, 0], z[:, 1])", "(z[:, 0], z[:, 0])"),
+        ("the weight of instances ignored", "tasks.instance_discrimination", "options.instance_weight * entropy", "entropy"),
+        ("the contrastive weight ignored", "tasks.instance_discrimination", "options.contrastive_weight * found[", "found["),
+    )),
+    ("parity_tests/instance_discrimination/test_training.py::test_a_run_of_ten_steps_is_as_close_to_float64_as_torch[blog]", (
+        ("a view contrasted with itself", "tasks.instance_discrimination", "(z[:, 0], z[:, 1])", "(z[:, 0], z[:, 0])"),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_four_devices_are_as_one[pmap]", (
         ("views not gathered under pmap", "tasks.instance_discrimination", "if axis is not None:", "if False:"),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_what_a_run_reports_is_what_its_weights_give[run]", (
         ("the head kept in the weights", "models.instance_classifier", "if name != HEAD", "if name"),
-        ("features of augmented images scored", "tasks.instance_discrimination",
-         'features_of(weights, resized(normalize(batch["image"], mean, std), size))', "features_of(weights, views[:, 0])"),
-        ("one view scored as both", "tasks.instance_discrimination",
-         "features_of(weights, views[:, 1])", "features_of(weights, views[:, 0])"),
-        ("scored views drawn for the batch", "tasks.instance_discrimination",
-         "jax.random.fold_in(key, row))(batch[\"index\"])", "key)(batch[\"index\"])"),
-        ("neighbours among the split itself", "tasks.instance_discrimination",
-         'np.asarray(outputs_of(train)["features"])', 'np.asarray(outputs_of(split)["features"])'),
-        ("the probe's accuracy as the neighbours'", "tasks.instance_discrimination",
-         'share(by_neighbours == split.labels, "knn_accuracy")', 'share(by_probe == split.labels, "knn_accuracy")'),
-        ("alignment of features and a view", "tasks.instance_discrimination",
-         'alignment(outputs["view_a"], outputs["view_b"])', 'alignment(outputs["features"], outputs["view_b"])'),
-        ("retrieval from the same view", "tasks.instance_discrimination",
-         'retrieval_accuracy(outputs["view_a"], outputs["view_b"])', 'retrieval_accuracy(outputs["view_a"], outputs["view_a"])'),
-        ("small views of the large crops", "tasks.instance_discrimination",
-         "crop_scale=options.small_scale", "crop_scale=config.augment.crop_scale"),
-        ("positions of small views not resized", "tasks.instance_discrimination",
-         "params if resize is None else _with_positions(params, resize)", "params"),
-        ("the class token's position resized too", "tasks.instance_discrimination",
-         "positions[0, 1:].reshape", "positions[0, :-1].reshape"),
-        ("a contrastive loss said not to couple", "tasks.instance_discrimination",
-         "couples=bool(options.contrastive_weight)", "couples=False"),
-        ("dropout shared by both passes", "tasks.instance_discrimination",
-         "small_network, fitting, keys[1],", "small_network, fitting, keys[0],"),
-        ("a classifier's monitor", "tasks.instance_discrimination",
-         "monitor_of(config.method, config.monitor, config.data.labels)", 'monitor_of("classification", None)'),
-        ("pretrained weights beside the backbone", "tasks.configured",
-         'if config.has_head and config.model.attention == "none":', 'if config.model.attention == "none":'),
+        ("features of augmented images scored", "tasks.instance_discrimination", 'features_of(weights, resized(normalize(batch["image"], mean, std), size))', "features_of(weights, views[:, 0])"),
+        ("neighbours among the split itself", "tasks.instance_discrimination", 'np.asarray(outputs_of(train)["features"])', 'np.asarray(outputs_of(split)["features"])'),
+        ("the probe's accuracy as the neighbours'", "tasks.instance_discrimination", 'share(by_neighbours == split.labels, "knn_accuracy")', 'share(by_probe == split.labels, "knn_accuracy")'),
+        ("alignment of features and a view", "tasks.instance_discrimination", 'alignment(outputs["view_a"], outputs["view_b"])', 'alignment(outputs["features"], outputs["view_b"])'),
+        ("retrieval from the same view", "tasks.instance_discrimination", 'retrieval_accuracy(outputs["view_a"], outputs["view_b"])', 'retrieval_accuracy(outputs["view_a"], outputs["view_a"])'),
         ("a run of features read with a head", "interop.saved_run", "if config.has_head else ()", "if True else ()"),
-        ("unlabelled images need folders", "data.folder", "if not labelled:", "if False:"),
-        ("a page for classifiers alone", "commands.pages",
-         "_classifier_page if run.config.has_head else _features_page", "_classifier_page"),
-        ("heads of zeros, one behind the other", "tasks.instance_discrimination",
-         '"torch" if options.z_dim else config.model.init', "config.model.init"),
-        ("heads left in a run without an average", "interop.saved_run", 'if config.has_head else backbone_of(weights["params"])', 'if True else {}'),
-        ("images that weights have seen not said", "interop.starting_point", 'for split in ("test", "val"):', "for split in ():"),
-        ("images stored larger scored as they are", "tasks.instance_discrimination",
-         'resized(normalize(batch["image"], mean, std), size)', 'normalize(batch["image"], mean, std)'),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_the_two_views_that_are_scored_are_drawn_for_each_image_alone", (
+        ("one view scored as both", "tasks.instance_discrimination", "features_of(weights, views[:, 1])", "features_of(weights, views[:, 0])"),
+        ("scored views drawn for the batch", "tasks.instance_discrimination", 'jax.random.fold_in(key, row))(batch["index"])', 'key)(batch["index"])'),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_small_views_of_another_size_see_resized_positions", (
+        ("positions of small views not resized", "tasks.instance_discrimination", "params if resize is None else _with_positions(params, resize)", "params"),
+        ("the class token's position resized too", "tasks.instance_discrimination", "positions[0, 1:].reshape", "positions[0, :-1].reshape"),
         ("uncropped views of the stored size", "augment.pipeline", "elif size is not None:", "elif False:"),
-        ("test folders trained on without labels", "data.folder", 'if "train" not in places:', "if True:"),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_a_contrastive_loss_couples_the_images_of_a_batch", (
+        ("a contrastive loss said not to couple", "tasks.instance_discrimination", "couples=bool(options.contrastive_weight)", "couples=False"),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_both_passes_have_dropout_of_their_own", (
+        ("dropout shared by both passes", "tasks.instance_discrimination", "small_network, fitting, keys[1],", "small_network, fitting, keys[0],"),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_images_without_labels_are_told_apart", (
+        ("a classifier's monitor", "tasks.instance_discrimination", "monitor_of(config.method, config.monitor, config.data.labels)", 'monitor_of("classification", None)'),
+        ("unlabelled images need folders", "data.folder", "if not labelled:", "if False:"),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_it_starts_from_pretrained_weights_under_the_name_of_the_backbone", (
+        ("pretrained weights beside the backbone", "tasks.configured", 'if config.has_head and config.model.attention == "none":', 'if config.model.attention == "none":'),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_pictures_and_the_page", (
+        ("a page for classifiers alone", "commands.pages", "_classifier_page if run.config.has_head else _features_page", "_classifier_page"),
         ("the linear probe as the headline", "pages.features", 'metrics[f"knn_accuracy{end}"]', 'metrics[f"linear_accuracy{end}"]'),
         ("validation images in the page's count", "commands.pages", 'summary["images"]["test"],', 'summary["images"]["val"],'),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_no_part_of_the_network_begins_without_a_gradient", (
+        ("heads of zeros, one behind the other", "tasks.instance_discrimination", '"torch" if options.z_dim else config.model.init', "config.model.init"),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_commands_that_read_weights_read_its[raw]", (
+        ("heads left in a run without an average", "interop.saved_run", 'if config.has_head else backbone_of(weights["params"])', "if True else {}"),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_a_probe_on_its_features_is_trained_in_seconds", (
+        ("images that weights have seen not said", "interop.starting_point", 'for split in ("test", "val"):', "for split in ():"),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_images_stored_larger_are_scored_at_the_models_size", (
+        ("images stored larger scored as they are", "tasks.instance_discrimination", 'resized(normalize(batch["image"], mean, std), size)', 'normalize(batch["image"], mean, std)'),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_folders_of_splits_are_kept_without_labels", (
+        ("test folders trained on without labels", "data.folder", 'if "train" not in places:', "if True:"),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_commands_that_need_a_classifier_say_what_to_do", (
         ("a soup of features", "interop.soup", "if not config.has_head:", "if False:"),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_labels_are_needed_to_classify", (
         ("one class without labels needed", "config.method", "config.data.labels,", "True,"),
-        ("mixing allowed beside the contrastive loss", "config.method",
-         "instance.contrastive_weight == 0 or not mixes", "True"),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_options_that_do_not_fit_are_refused", (
+        ("mixing allowed beside the contrastive loss", "config.method", "instance.contrastive_weight == 0 or not mixes", "True"),
     )),
     ("tests/objectives/test_representation.py", (
         ("neighbours by product", "objectives.representation", "queries, features = unit(queries), unit(features)", "queries, features = map(np.asarray, (queries, features))"),
@@ -116,6 +132,10 @@ INSTANCE_DISCRIMINATION = listed("jaxvit", (
         ("one test split for all seeds", "data.flowers17", "TEST_FRACTION, split_seed)", "TEST_FRACTION, 0)"),
         ("training flowers tested", "data.flowers17", '"test": examples(held_out)', '"test": examples(kept[: len(held_out)])'),
         ("a short list taken", "data.flowers17", "if len(set(names)) != expected or len(names) != expected or", "if"),
+    )),
+    ("parity_tests/instance_discrimination/test_training.py::test_a_run_of_ten_steps_is_as_close_to_float64_as_torch[cosine]", (
+        ("cosines that are not divided", "models.instance_classifier", "self.bank, self.temperature)", "self.bank, 1.0)"),
+        ("a linear head where cosines are asked for", "tasks.instance_discrimination", "options.temperature if options.cosine else None", "None"),
     )),
     ("parity_tests/instance_discrimination/test_instance_classifier.py", (
         ("the head on the backbone's features", "models.instance_classifier", "return z, self.instances(z)", "return z, self.instances(nn.relu(z))"),

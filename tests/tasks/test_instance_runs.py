@@ -241,6 +241,11 @@ def test_small_views_of_another_size_see_resized_positions():
     task = make_task(config, data, 20, None)
     inputs = task.prepare(jax.random.key(0), data.train.take(np.arange(8), with_index=True))
     assert inputs["small_images"].shape == (8, 1, 4, 4, 1)
+    _, whole = parse([*ARGUMENTS, "--instance.small-size", "4", "--instance.small-scale", "1", "1"])
+    shown = make_task(whole, data, 20, None).prepare(
+        jax.random.key(0), data.train.take(np.arange(8), with_index=True)
+    )
+    assert shown["small_images"].shape == (8, 1, 4, 4, 1)
     params, _ = task.init(jax.random.key(1))
     loss, _ = task.phases[0].loss(params, {}, jax.random.key(2), inputs)
     assert np.isfinite(loss)
