@@ -10,7 +10,8 @@ from jaxvit.data.datasets import load_dataset
 from jaxvit.data.images import decode_image
 from jaxvit.data.preprocessing import Geometry
 from jaxvit.data.splits import stratified_split
-from jaxvit.presets import PETS, PRESETS
+from jaxvit.presets import PRESETS
+from jaxvit.presets.lab import PETS
 from torch_ref import datasets as torch_datasets
 
 

@@ -23,7 +23,7 @@ from jaxvit.config import Config, DataConfig, OptimConfig
 from jaxvit.models import dropout, gelu, layer_norm, multi_head_attention, transformer
 from jaxvit.models.transformer import VisionTransformer
 from jaxvit.optim.optimizers import make_optimizer
-from jaxvit.presets import VARIANTS
+from jaxvit.presets.variants import VARIANTS
 from jaxvit.runtime import compiler
 from jaxvit.runtime.machine import cores, processor
 from jaxvit.runtime.memory import keep_freed_memory

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxvit.presets import VARIANTS, Variant
+from jaxvit.presets.variants import VARIANTS, Variant
 
 # Name -> size; the last one is for tests.
 MODELS = VARIANTS | {"vit-tiny-test": Variant(48, 3, 2, 8)}

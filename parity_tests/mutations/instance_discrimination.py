@@ -139,8 +139,8 @@ INSTANCE_DISCRIMINATION = listed("jaxvit", (
     )),
     ("parity_tests/instance_discrimination/test_instance_classifier.py", (
         ("the head on the backbone's features", "models.instance_classifier", "return z, self.instances(z)", "return z, self.instances(nn.relu(z))"),
-        ("the blog's rate", "presets", "optim=OptimConfig(lr=1e-3, weight_decay=0.01),", "optim=OptimConfig(lr=1e-2, weight_decay=0.01),"),
-        ("the blog's angles", "presets", "rotate=35.0", "rotate=30.0"),
+        ("the blog's rate", "presets.instance_discrimination", "optim=OptimConfig(lr=1e-3, weight_decay=0.01),", "optim=OptimConfig(lr=1e-2, weight_decay=0.01),"),
+        ("the blog's angles", "presets.instance_discrimination", "rotate=35.0", "rotate=30.0"),
     )),
     ("tests/data/test_cifar10.py", (
         ("an archive's hash not compared", "data.archives", "if found != archive.md5:", "if False:"),

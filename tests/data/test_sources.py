@@ -15,7 +15,8 @@ from jaxvit.data.datasets import describe, find_source, load_dataset
 from jaxvit.data.examples import Examples, check_labels
 from jaxvit.data.preprocessing import Geometry
 from jaxvit.errors import UserError
-from jaxvit.presets import PETS, PRESETS
+from jaxvit.presets import PRESETS
+from jaxvit.presets.lab import PETS
 
 
 def picture(path: Path, level: int, size=(20, 14)) -> None:

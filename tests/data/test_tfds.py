@@ -21,7 +21,7 @@ from jaxvit.data.images import decode_image
 from jaxvit.data.oxford_iiit_pet import load_oxford_iiit_pet
 from jaxvit.data.preprocessing import Geometry
 from jaxvit.errors import UserError
-from jaxvit.presets import PETS
+from jaxvit.presets.lab import PETS
 
 BREEDS = ("Abyssinian", "american_bulldog", "great_pyrenees")
 CLASS_IDS = {"Abyssinian": 1, "american_bulldog": 2, "great_pyrenees": 16}

@@ -1,0 +1,75 @@
+"""Features from photos without labels."""
+
+from dataclasses import replace
+
+from jaxvit.config import (
+    AugmentConfig,
+    Config,
+    DataConfig,
+    InstanceConfig,
+    ModelConfig,
+    OptimConfig,
+)
+from jaxvit.presets.lab import SMALL
+
+FLOWERS17 = DataConfig(name="flowers17", mean=None, std=None)
+
+FEATURES: dict[str, Config] = {
+    # Cao and Wu 2022, at a size that two cores can train.
+    "flowers17-idmm": Config(
+        method="instance_discrimination",
+        out="runs/flowers17-idmm",
+        epochs=120,
+        batch_size=64,
+        val_every_epochs=10,
+        label_smoothing=0.1,
+        select="last",
+        keep_memory=True,
+        data=replace(FLOWERS17, stored_scale=1.5),
+        model=replace(SMALL, embed_dim=192, num_heads=3, num_layers=6, patch_size=16),
+        augment=AugmentConfig(
+            crop_scale=(0.14, 1.0),
+            flip_p=0.5,
+            brightness=0.8,
+            contrast=0.8,
+            saturation=0.8,
+            hue=0.2,
+            jitter_p=0.8,
+            grey_p=0.2,
+            blur_p=0.5,
+            cutmix_alpha=0.5,
+            cutmix_p=1.0,
+        ),
+        instance=InstanceConfig(views=2, small_views=4, small_scale=(0.05, 0.4)),
+        optim=OptimConfig(lr=5e-4, weight_decay=1e-3, schedule="cosine", warmup=0.01),
+    ),
+    # Of the blog only the training part of 1,224 photos is used to train: the rest validates.
+    "flowers17-idmm-blog": Config(
+        method="instance_discrimination",
+        out="runs/flowers17-idmm-blog",
+        epochs=12,
+        batch_size=64,
+        val_every_epochs=3,
+        label_smoothing=0.0,
+        select="last",
+        keep_memory=True,
+        data=FLOWERS17,
+        model=ModelConfig(
+            patch_size=32,
+            in_channels=None,
+            embed_dim=1024,
+            num_heads=16,
+            num_layers=6,
+            mlp_ratio=2.0,
+            dropout=0.1,
+            attention_dropout=0.1,
+            projection_dropout=0.1,
+            embedding_dropout=0.1,
+            qkv_bias=False,
+            patch_norm=True,
+        ),
+        augment=AugmentConfig(rotate=35.0, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
+        instance=InstanceConfig(views=2, z_dim=10, contrastive_weight=1.0),
+        optim=OptimConfig(lr=1e-3, weight_decay=0.01),
+    ),
+}
