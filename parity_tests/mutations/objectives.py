@@ -51,4 +51,21 @@ OBJECTIVES = listed("jaxvit.objectives", (
         ("the least confident errors listed", "confusions", "np.argsort(-confidence[wrong]", "np.argsort(confidence[wrong]"),
         ("the rarest confusion first", "confusions", "np.argsort(-off[", "np.argsort(off["),
     )),
+    ("parity_tests/survey/test_diffusion.py", (
+        ("abar off by one", "diffusion", "bar = np.cumprod(1 - beta)\n    before", "bar = np.concatenate([[1 - 1e-6], np.cumprod(1 - beta)[:-1]])\n    before"),
+        ("the variance of another distribution", "diffusion", "np.sqrt(beta * (1 - before) / (1 - bar)),\n", "np.sqrt(beta * (1 - bar) / (1 - before + 1e-9)),\n"),
+        ("noise added to the image", "diffusion", "jnp.where(t[:, None, None, None] > 0, sigma * noise, 0)", "sigma * noise"),
+        ("the large variance for the small", "diffusion", 'schedule.small if variance == "small" else schedule.large', "schedule.large"),
+        ("posterior weights swapped", "diffusion", "_of(schedule.posterior_x0, t) * x0 + _of(schedule.posterior_xt, t) * xt", "_of(schedule.posterior_xt, t) * x0 + _of(schedule.posterior_x0, t) * xt"),
+        ("a jump that keeps the network's noise", "diffusion", "eps = (xt - _of(schedule.signal, t) * x0) / _of(schedule.noise, t)", "pass"),
+        ("eta squared", "diffusion", "noise = eta * np.sqrt(", "noise = eta**2 * np.sqrt("),
+        ("fewer steps that end less noisy", "diffusion", "scale = 1000 / steps", "scale = 1.0"),
+        ("a cosine without its offset", "diffusion", "+ 0.008) / 1.008", "+ 0.0) / 1.0"),
+        ("variances in x_t", "diffusion", "_of(schedule.signal, t) * x0 + _of(schedule.noise, t) * noise", "_of(schedule.signal, t) ** 2 * x0 + _of(schedule.noise, t) ** 2 * noise"),
+        ("a sum for the mean of the loss", "diffusion", ".mean(axis=(1, 2, 3))", ".sum(axis=(1, 2, 3))"),
+    )),
+    ("tests/objectives/test_adversarial.py", (
+        ("the generator's saturating loss", "adversarial", "return jax.nn.softplus(-fake)", "return -jax.nn.softplus(fake)"),
+        ("real and generated images swapped", "adversarial", "jax.nn.softplus(-real) + jax.nn.softplus(fake)", "jax.nn.softplus(real) + jax.nn.softplus(-fake)"),
+    )),
 ))  # fmt: skip
