@@ -116,17 +116,19 @@ class Config:
             "--augment.crop-scale LOW HIGH too, or leave it out",
         )
         augment, size = self.augment, self.model.img_size
-        if size is not None and self.instance.small_views:
-            size = min(size, self.instance.small_size or size)
+        side = f"--model.img-size {size}"
+        smaller = self.instance.small_size
+        if self.instance.small_views and smaller is not None and (size is None or smaller < size):
+            size, side = smaller, f"--instance.small-size {smaller}"
         require(
             size is None or augment.pad < size,
             f"--augment.pad {augment.pad} can move the whole image out of sight: it must be less "
-            f"than the images' side of {size} pixels",
+            f"than {side}",
         )
         require(
             size is None or augment.blur_p == 0 or augment.blur_kernel // 2 < size,
             f"--augment.blur-kernel {augment.blur_kernel} is wider than two images: it must be "
-            f"less than twice their side of {size} pixels",
+            f"less than twice {side}",
         )
         for name in ("saturation", "hue", "grey_p"):
             value = getattr(augment, name)

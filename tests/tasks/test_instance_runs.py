@@ -390,7 +390,10 @@ def test_an_image_that_is_gone_or_added_is_refused_on_resuming(photos, tmp_path,
         (["--data.no-labels"], "is for --data.name folder"),
         (["--instance.temperature", "0"], "instance.temperature"),
         (["--instance.instance-weight", "0"], "is of no use"),
-        (["--instance.small-size", "4", "--augment.blur-p", "1"], "their side of 4 pixels"),
+        (
+            ["--instance.small-size", "4", "--augment.blur-p", "1"],
+            "less than twice --instance.small-size 4",
+        ),
         (
             [
                 "--augment.crop-scale",
