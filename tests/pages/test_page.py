@@ -108,7 +108,8 @@ def test_the_worst_errors_come_first_and_with_their_overlay(page, scored):
     row = rows[0]
     said = f"said {CLASSES[scored.predicted[row]]} {scored.confidence[row]:.0%}".replace("%", " %")
     assert said in words(first)
-    assert f"is {CLASSES[scored.labels[row]]}" in words(first)
+    is_ = f"is {CLASSES[scored.labels[row]]} {scored.label_probability[row]:.0%}"
+    assert is_.replace("%", " %") in words(first)
     assert scored.names[row] in first
 
 
