@@ -8,10 +8,8 @@ import jax.numpy as jnp
 from jaxvit.augment.pipeline import Augment
 from jaxvit.shapes import Array, Float, UInt8
 
-Views = Callable[[jax.Array, Array, Array], tuple[Array, Array]]
 
-
-def make_views(augment: Augment, number: int) -> Views:
+def make_views(augment: Augment, number: int) -> Augment:
     """(key, images, targets) -> number views of each image, and their targets.
 
     The B V views are one batch to `augment`, image by image: independent draws for each, while what

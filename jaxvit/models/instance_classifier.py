@@ -44,6 +44,16 @@ class InstanceClassifier(nn.Module):
     init_scheme: Init = "torch"
     temperature: float | None = None
 
+    @property
+    def img_size(self) -> int:
+        """Height and width of its images, as init_variables asks for."""
+        return self.backbone.img_size
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of its images."""
+        return self.backbone.in_channels
+
     def setup(self):
         if self.temperature is not None:
             self.bank = self.param(

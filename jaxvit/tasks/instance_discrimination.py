@@ -17,7 +17,9 @@ from jaxvit.augment.views import make_row_views, make_views
 from jaxvit.config import Config
 from jaxvit.data.datasets import Dataset, Split
 from jaxvit.interop.positions import bicubic_antialias_matrix
+from jaxvit.interop.pretrained import features_of
 from jaxvit.models.instance_classifier import InstanceClassifier, backbone_of
+from jaxvit.models.variables import init_variables
 from jaxvit.objectives.contrastive import contrastive_loss
 from jaxvit.objectives.losses import soft_target_cross_entropy
 from jaxvit.objectives.monitors import monitor_of
@@ -77,13 +79,12 @@ def make_instance_discrimination(
     """
     mean, std, options = config.data.mean, config.data.std, config.instance
     instances, size = len(data.train), backbone.img_size
-    features_dim = backbone.embed_dim * (2 if backbone.pool == "both" else 1)
     # Two layers of zeros, one behind the other, would learn nothing.
     scheme = "torch" if options.z_dim else config.model.init
     network = InstanceClassifier(
         backbone,
         instances,
-        options.z_dim or features_dim,
+        options.z_dim or features_of(config.model),
         scheme,
         options.temperature if options.cosine else None,
     )
@@ -141,21 +142,21 @@ def make_instance_discrimination(
             total += options.contrastive_weight * found["loss_contrastive"]
         return total, (extra, found)
 
-    def features_of(weights: Weights, images: Float[Array, "B H W C"]) -> Float[Array, "B F"]:
+    def features(weights: Weights, images: Float[Array, "B H W C"]) -> Float[Array, "B F"]:
         return backbone.apply({"params": weights}, images, True, method="features")
 
     def score(weights: Weights, key: jax.Array, batch: dict) -> tuple[Counts, Outputs]:
         keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(batch["index"])
         views = two_views(keys, batch["image"])
         outputs = {
-            "features": features_of(weights, resized(normalize(batch["image"], mean, std), size)),
-            "view_a": features_of(weights, views[:, 0]),
-            "view_b": features_of(weights, views[:, 1]),
+            "features": features(weights, resized(normalize(batch["image"], mean, std), size)),
+            "view_a": features(weights, views[:, 0]),
+            "view_b": features(weights, views[:, 1]),
         }
         return {"images": batch["mask"].sum()}, outputs
 
     return Task(
-        init=lambda key: (_init(network, size, key), {}),
+        init=lambda key: init_variables(network, key),
         prepare=prepare,
         phases=(Phase(loss, tx, schedule),),
         weights=lambda params, extra: backbone_of(params),
@@ -197,11 +198,6 @@ def make_probe(train: Split, classes: int) -> Callable[..., dict[str, float]]:
         }
 
     return probe
-
-
-def _init(network: InstanceClassifier, size: int, key: jax.Array) -> Params:
-    shape = (1, size, size, network.backbone.in_channels)
-    return jax.jit(network.init)(key, jnp.zeros(shape))["params"]
 
 
 def _make_resize(grid: int, small: int) -> Callable[[Array], Array]:

@@ -24,7 +24,7 @@ INSTANCE_DISCRIMINATION = listed("jaxvit", (
     )),
     ("tests/tasks/test_instance_runs.py::test_what_a_run_reports_is_what_its_weights_give[run]", (
         ("the head kept in the weights", "models.instance_classifier", "if name != HEAD", "if name"),
-        ("features of augmented images scored", "tasks.instance_discrimination", 'features_of(weights, resized(normalize(batch["image"], mean, std), size))', "features_of(weights, views[:, 0])"),
+        ("features of augmented images scored", "tasks.instance_discrimination", 'features(weights, resized(normalize(batch["image"], mean, std), size))', "features(weights, views[:, 0])"),
         ("neighbours among the split itself", "tasks.instance_discrimination", 'np.asarray(outputs_of(train)["features"])', 'np.asarray(outputs_of(split)["features"])'),
         ("the probe's accuracy as the neighbours'", "tasks.instance_discrimination", 'share(by_neighbours == split.labels, "knn_accuracy")', 'share(by_probe == split.labels, "knn_accuracy")'),
         ("alignment of features and a view", "tasks.instance_discrimination", 'alignment(outputs["view_a"], outputs["view_b"])', 'alignment(outputs["features"], outputs["view_b"])'),
@@ -32,7 +32,7 @@ INSTANCE_DISCRIMINATION = listed("jaxvit", (
         ("a run of features read with a head", "interop.saved_run", "if config.has_head else ()", "if True else ()"),
     )),
     ("tests/tasks/test_instance_runs.py::test_the_two_views_that_are_scored_are_drawn_for_each_image_alone", (
-        ("one view scored as both", "tasks.instance_discrimination", "features_of(weights, views[:, 1])", "features_of(weights, views[:, 0])"),
+        ("one view scored as both", "tasks.instance_discrimination", "features(weights, views[:, 1])", "features(weights, views[:, 0])"),
         ("scored views drawn for the batch", "tasks.instance_discrimination", 'jax.random.fold_in(key, row))(batch["index"])', 'key)(batch["index"])'),
     )),
     ("tests/tasks/test_instance_runs.py::test_small_views_of_another_size_see_resized_positions", (
