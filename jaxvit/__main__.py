@@ -23,6 +23,8 @@ COMMANDS = {
     "convert": "weights in the layout of another program",
     "average": "one model from several checkpoints or runs",
     "report": "the page of a finished run, once more",
+    "sample": "images that a trained generator makes",
+    "quality": "how good they are, beside real ones",
     "study": "configurations compared over several seeds",
 }
 USAGE = "\n".join(

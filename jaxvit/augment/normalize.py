@@ -31,7 +31,7 @@ def from_bytes(images: UInt8[Array, "B H W C"]) -> Float[Array, "B H W C"]:
     return images.astype(jnp.float32) / 255.0
 
 
-def to_bytes(images: Float[Array, "B H W C"]) -> UInt8[Array, "B H W C"]:
+def to_bytes(images: Float[Array, "*B H W C"]) -> UInt8[Array, "*B H W C"]:
     """The whole number nearest to 255 x, for x in [0, 1]: what from_bytes was given."""
     return jnp.round(images * 255).astype(jnp.uint8)
 

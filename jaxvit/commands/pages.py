@@ -21,11 +21,12 @@ from jaxvit.explain.grad_cam import grad_cam
 from jaxvit.interop.evaluation import Evaluated
 from jaxvit.interop.labelled import Labelled
 from jaxvit.interop.predictions import Usable
-from jaxvit.interop.saved_run import SavedRun, load_run
+from jaxvit.interop.saved_run import load_run, read_config
 from jaxvit.interop.tables import write_text
 from jaxvit.models.variables import variables_of
 from jaxvit.pages.about import About
 from jaxvit.pages.features import render_features_page
+from jaxvit.pages.generation import render_generation_page
 from jaxvit.pages.page import SIDE, Scored, render_page, worst_rows
 from jaxvit.pages.thumbnails import reduced
 from jaxvit.paths import legible, one_line
@@ -39,6 +40,8 @@ NAME = "report.html"
 PLOTS = {
     "feature_map": "Test images by their features", "neighbours": "Nearest neighbours",
     "views": "Views of training images", "small_views": "Their smaller views",
+    "samples": "Images that were made", "progress": "The same noise, as training went",
+    "reverse_process": "From noise to images", "copies": "The nearest training images",
 }  # fmt: skip
 BATCH_SIZE = 8  # images whose overlays are computed together
 RESULT = (
@@ -53,15 +56,15 @@ def write_run_page(path: Path) -> Path:
     Raises:
       UserError: it is no finished run, or its images are not there.
     """
-    run = load_run(path, warn=lambda line: None)
-    summary = _read_summary(path)
-    page = _classifier_page if run.config.has_head else _features_page
-    write_text(path / NAME, page(path, run, summary))
+    config, summary = read_config(path), _read_summary(path)
+    page = _classifier_page if config.has_head else _pictures_page
+    write_text(path / NAME, page(path, config, summary))
     return path / NAME
 
 
-def _classifier_page(path: Path, run: SavedRun, summary: Mapping[str, Any]) -> str:
-    found, data = _read_outputs(path), run.config.data
+def _classifier_page(path: Path, config: Config, summary: Mapping[str, Any]) -> str:
+    run = load_run(path, warn=lambda line: None)
+    found, data = _read_outputs(path), config.data
     test = load_dataset(data, run.model.img_size, data.channels).test
     scored = Scored(
         tuple(map(legible, test.names)),
@@ -79,20 +82,23 @@ def _classifier_page(path: Path, run: SavedRun, summary: Mapping[str, Any]) -> s
             f"{path} scored {len(scored.predicted)} test images and there are {len(test)} now: "
             "restore them"
         )
-    about = _about(path, run.config, summary)._replace(
+    about = _about(path, config, summary)._replace(
         augmented=_picture(path / "plots" / "augmented_images.png"), overlay=overlay_of(run.model)
     )
     return render_page(about, scored, run.class_names, make_overlays(run, scored))
 
 
-def _features_page(path: Path, run: SavedRun, summary: Mapping[str, Any]) -> str:
-    pictures = [(title, _picture(path / "plots" / f"{name}.png")) for name, title in PLOTS.items()]
-    return render_features_page(
-        _about(path, run.config, summary),
-        _test_metrics(summary),
-        summary["images"]["test"],
-        [(title, picture) for title, picture in pictures if picture is not None],
-    )
+def _pictures_page(path: Path, config: Config, summary: Mapping[str, Any]) -> str:
+    """Of features, or of images that were made: what the run has drawn."""
+    pictures = [
+        (title, picture)
+        for name, title in PLOTS.items()
+        if (picture := _picture(path / "plots" / f"{name}.png")) is not None
+    ]
+    about, metrics = _about(path, config, summary), _test_metrics(summary)
+    if config.makes_images:
+        return render_generation_page(about, metrics, pictures)
+    return render_features_page(about, metrics, summary["images"]["test"], pictures)
 
 
 def _test_metrics(summary: Mapping[str, Any]) -> dict[str, float]:

@@ -22,11 +22,14 @@ from jaxvit.config.data import (
     IMAGENET_STD,
     DataConfig,
 )
+from jaxvit.config.diffusion import DiffusionConfig
 from jaxvit.config.distributed import DistributedConfig
 from jaxvit.config.init import InitConfig
 from jaxvit.config.instance import InstanceConfig
 from jaxvit.config.model import (
     OF_BLOCK,
+    OF_DCGAN,
+    OF_UNET,
     ModelConfig,
     foreign_options,
     map_channels,
@@ -47,6 +50,7 @@ __all__ = [
     "CheckpointConfig",
     "Config",
     "DataConfig",
+    "DiffusionConfig",
     "DistributedConfig",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
@@ -54,6 +58,8 @@ __all__ = [
     "InstanceConfig",
     "ModelConfig",
     "OF_BLOCK",
+    "OF_DCGAN",
+    "OF_UNET",
     "OptimConfig",
     "ParallelConfig",
     "StopConfig",

@@ -33,6 +33,15 @@ class DataConfig:
     # Seed of the train/validation split, and of flowers17's test split; separate from --seed, so
     # that all seeds share one split.
     split_seed: int = option(0, within(0, 2**32 - 1))
+    # Images of each class that are trained on, chosen by split_seed; validation and test stay as
+    # they are. None: all.
+    train_per_class: int | None = option(None, count(1, 10**6))
+    # Generated images that are trained on too, in equal parts where several are given: DIR/<class>/
+    # *.png, as python -m jaxvit sample writes them, or a run that makes them. Validation and test
+    # have none.
+    extra_dir: tuple[str, ...] = ()
+    # Share of the training images, in each class, that are of extra_dir.
+    extra_share: float = option(0.3, within(0, 1, closed=False), positive)
     # Per-channel mean of pixels in [0, 1]; None means the data set's.
     mean: tuple[float, ...] | None = IMAGENET_MEAN
     # Per-channel standard deviation of pixels in [0, 1]; None means the data set's.
@@ -78,6 +87,17 @@ class DataConfig:
         require(
             self.name != "folder" or self.dir is not None,
             "--data.name folder needs --data.dir DIR, a directory with one folder for each class",
+        )
+        for value in self.extra_dir:
+            directory("data.extra-dir", value)
+        require(
+            not self.extra_dir or self.labels,
+            f"--data.extra-dir {' '.join(self.extra_dir)} adds images to classes, and "
+            "--data.no-labels leaves none: give one of them",
+        )
+        require(
+            bool(self.extra_dir) or self.extra_share == DataConfig.extra_share,
+            f"--data.extra-share {self.extra_share:g} is that of --data.extra-dir: give it too",
         )
         require(
             self.labels or self.name == "folder",

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from jaxvit.config.checks import count, nearest_multiple, option, positive, require, within
 
+DCGAN_SIZES = (8, 16, 32, 64, 128)  # pixels
+
 
 def map_size(img_size: int, stem: str) -> int:
     """Height and width of a ResNet's last feature map: the image's, halved 3 or 5 times."""
@@ -20,20 +22,30 @@ def map_channels(width: int) -> int:
 class ModelConfig:
     """The model."""
 
-    # A Vision Transformer, which the options below describe, or torchvision's ResNet-18 or -34,
-    # which have img_size, in_channels, dtype, stem, width and attention alone.
-    # None means that of the weights.
-    name: Literal["vit", "resnet18", "resnet34"] | None = "vit"
+    # A Vision Transformer, which the options below describe; torchvision's ResNet-18 or -34, which
+    # have img_size, in_channels, dtype, stem, width and attention alone; or what makes images: the
+    # two networks of a DCGAN, or the U-Net of DDPM. None means that of the weights.
+    name: Literal["vit", "resnet18", "resnet34", "dcgan", "unet"] | None = "vit"
     # Of a ResNet. imagenet: a 7 x 7 convolution and a maximum, which divide the size by 4; cifar:
     # a 3 x 3 convolution, for images of about 32 pixels. None means that of the weights.
     stem: Literal["imagenet", "cifar"] | None = "imagenet"
     # Of a ResNet: channels of the first of its four stages; each has twice those of the one before.
-    # torchvision's have 64.
+    # torchvision's have 64. Of a DCGAN or a U-Net: channels of the maps next to the image.
     width: int | None = option(64, count(1, 4096))
     # Of a ResNet: a block of attention between the patches of its last feature map, in place of
     # its head; then patch_size counts positions of that map. graph: the score of two patches is a
     # function of the sum of a number of each; classic: of the product of a query and a key.
     attention: Literal["none", "classic", "graph"] = "none"
+    # Of a DCGAN: numbers that an image is made from.
+    z_dim: int | None = option(100, count(1, 2**16))
+    # Of a DCGAN or a U-Net: whether an image is made for a class.
+    conditional: bool = False
+    # Of a U-Net: channels of each level over width; each level has half the size of the one before.
+    channel_multipliers: tuple[int, ...] | None = (1, 2, 2, 2)
+    # Of a U-Net: residual blocks of each level.
+    blocks: int | None = option(2, count(1, 100))
+    # Of a U-Net: sides of the maps with attention between positions, besides the smallest map.
+    attention_sizes: tuple[int, ...] | None = (16,)
     # Height and width of the square input, in pixels.
     img_size: int | None = option(224, count(1, 4096))
     # Side of a patch, in pixels; divides img_size.
@@ -83,6 +95,11 @@ class ModelConfig:
         return self.name in (None, "vit")
 
     @property
+    def is_generator(self) -> bool:
+        """Whether it makes images."""
+        return self.name in ("dcgan", "unet")
+
+    @property
     def drops(self) -> bool:
         """Whether something is drawn at random in training."""
         return any(
@@ -101,6 +118,8 @@ class ModelConfig:
             self.attention == "none" or self.name != "vit",
             f"--model.attention {self.attention} is of a ResNet: give --model.name resnet18 too",
         )
+        if self.is_generator:
+            self._check_generator()
         if not self.is_vit and self.attention == "none":
             return
         if not self.is_vit and None not in (self.img_size, self.patch_size, self.stem):
@@ -131,10 +150,46 @@ class ModelConfig:
                 f"least {1 / self.embed_dim:g}",
             )
 
+    def _check_generator(self) -> None:
+        size, unet = self.img_size, self.name == "unet"
+        if size is not None and not unet:
+            require(
+                size in DCGAN_SIZES,
+                f"--model.img-size {size} is no size of a DCGAN, which doubles 4 pixels: give one "
+                f"of {', '.join(map(str, DCGAN_SIZES))}",
+            )
+        if not unet:
+            return
+        require(
+            self.width is None
+            or (self.width % 4 == 0 and self.width % min(32, self.width // 4) == 0),
+            f"--model.width {self.width} does not fit a U-Net, whose GroupNorm has groups of at "
+            f"least 4 channels, 32 at most: give {nearest_multiple(self.width or 4, 32)}",
+        )
+        for name in ("channel_multipliers", "attention_sizes"):
+            values = getattr(self, name) or ()
+            for value in values:
+                count(1, 4096)(f"model.{name.replace('_', '-')}", value)
+        require(
+            self.channel_multipliers != (),
+            "--model.channel-multipliers is empty: give one number for each level",
+        )
+        least = 2 ** (len(self.channel_multipliers or (1,)) - 1)
+        require(
+            size is None or size % least == 0,
+            f"--model.img-size {size} cannot be halved for each of the "
+            f"{len(self.channel_multipliers or ())} levels of --model.channel-multipliers: give a "
+            f"multiple of {least}",
+        )
 
-# What every model has; what a ResNet has besides; and what an attention block behind it has.
+
+# What every model has; what each has besides; and what an attention block behind a ResNet has.
 OF_ANY = ("name", "img_size", "in_channels", "dtype")
 OF_RESNET = ("stem", "width", "attention")
+OF_DCGAN = ("width", "z_dim", "conditional")
+OF_UNET = (
+    "width", "conditional", "channel_multipliers", "blocks", "attention_sizes", "dropout",
+)  # fmt: skip
 OF_BLOCK = ("patch_size", "embed_dim", "num_heads", "mlp_ratio", "dropout")
 
 
@@ -142,17 +197,23 @@ def foreign_options(config: ModelConfig) -> dict[str, Any]:
     """The options that the model does not have, and their values."""
     if config.name is None:  # the weights decide
         return {}
-    own = {each.name for each in fields(config)} - set(OF_RESNET)
-    if not config.is_vit:
-        own = {*OF_ANY, *OF_RESNET, *(OF_BLOCK if config.attention != "none" else ())}
     values = {each.name: getattr(config, each.name) for each in fields(config)}
+    if config.is_vit:
+        own = values.keys() - {*OF_RESNET, *OF_DCGAN, *OF_UNET} | {"dropout"}
+    elif config.is_generator:
+        own = {*OF_ANY, *(OF_DCGAN if config.name == "dcgan" else OF_UNET)}
+    else:
+        own = {*OF_ANY, *OF_RESNET, *(OF_BLOCK if config.attention != "none" else ())}
     return {name: value for name, value in values.items() if name not in own}
 
 
 def without_foreign_options(config: ModelConfig) -> ModelConfig:
-    """For a ResNet, with None for every option that it does not have, or 0 for what is drawn."""
+    """With None for every option that a model other than a Vision Transformer does not have.
+
+    What is drawn, or switched on, is 0 or off instead.
+    """
     if config.is_vit:
         return config
     rates = ("dropout", "attention_dropout", "projection_dropout", "embedding_dropout", "drop_path")
-    off = dict.fromkeys(rates, 0.0) | {"remat": False}
+    off = dict.fromkeys(rates, 0.0) | {"remat": False, "conditional": False, "attention": "none"}
     return replace(config, **{name: off.get(name) for name in foreign_options(config)})

@@ -7,6 +7,7 @@ from jaxvit.config.augment import AugmentConfig
 from jaxvit.config.checkpoint import CheckpointConfig
 from jaxvit.config.checks import count, directory, not_empty, option, require, within
 from jaxvit.config.data import DataConfig
+from jaxvit.config.diffusion import DiffusionConfig
 from jaxvit.config.distributed import DistributedConfig
 from jaxvit.config.init import InitConfig
 from jaxvit.config.instance import InstanceConfig
@@ -21,11 +22,14 @@ from jaxvit.paths import user_path
 
 @dataclass(frozen=True)
 class Config:
-    """Train a Vision Transformer or a ResNet."""
+    """Train a Vision Transformer, a ResNet, or a network that makes images."""
 
     # What is learnt. classification: the classes of the images. instance_discrimination: to tell
-    # each training image from all others by its views, without labels; for features.
-    method: Literal["classification", "instance_discrimination"] = "classification"
+    # each training image from all others by its views, without labels; for features. gan and
+    # diffusion: to make images like those of the training split.
+    method: Literal["classification", "instance_discrimination", "gan", "diffusion"] = (
+        "classification"
+    )
     # Determines initialisation, order, augmentation and dropout.
     seed: int = option(0, within(0, 2**32 - 1))
     # Passes over the training split; None chooses by the number of images.
@@ -48,7 +52,7 @@ class Config:
     select: Literal["best", "last"] | None = "best"
     # The validation metric by which states are compared: which is best, when training ends early,
     # and when the rate of a plateau drops. None is the method's own: accuracy for classification,
-    # knn_accuracy for instance discrimination.
+    # knn_accuracy for instance discrimination, kernel_distance for gan, loss for diffusion.
     monitor: str | None = option(None, not_empty)
     # Look for a learning rate to begin with, and do not train: 100 steps at rising rates.
     find_lr: bool = option(False, may_change=True)
@@ -76,6 +80,8 @@ class Config:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     # Views and losses of instance discrimination.
     instance: InstanceConfig = field(default_factory=InstanceConfig)
+    # Noise and samples of diffusion.
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     # The optimiser, its schedule, and what it trains.
     optim: OptimConfig = field(default_factory=OptimConfig)
     # When training ends before its last epoch.
@@ -99,8 +105,13 @@ class Config:
 
     @property
     def has_head(self) -> bool:
-        """Whether the run leaves a classifier; otherwise it leaves features."""
+        """Whether the run leaves a classifier; otherwise it leaves features, or makes images."""
         return self.method == "classification"
+
+    @property
+    def makes_images(self) -> bool:
+        """Whether the run leaves a network that makes images."""
+        return self.method in ("gan", "diffusion")
 
     def check(self) -> None:
         check_method(self)

@@ -13,7 +13,7 @@ from jaxvit.data.cifar10 import load_cifar10
 from jaxvit.data.digits import load_digits
 from jaxvit.data.examples import Source, check_labels
 from jaxvit.data.flowers17 import load_flowers17
-from jaxvit.data.folder import load_folder
+from jaxvit.data.folder import load_folder, load_images_of
 from jaxvit.data.oxford_iiit_pet import load_oxford_iiit_pet
 from jaxvit.data.preprocessing import Geometry
 from jaxvit.data.splits import stratified_split
@@ -27,10 +27,27 @@ NO_CHECKSUMS = np.empty(0, np.uint32)
 
 
 @dataclass(frozen=True)
+class Stacked:
+    """Images of two arrays, one behind the other, uint8 (M, H, W, C) each."""
+
+    first: "np.ndarray | Stacked"
+    second: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        later = rows >= len(self.first)
+        found = self.first[np.where(later, 0, rows)]
+        found[later] = self.second[rows[later] - len(self.first)]
+        return found
+
+
+@dataclass(frozen=True)
 class Split:
     """Decoded examples: some rows of a memory-mapped array, which splits may share."""
 
-    pixels: np.ndarray  # uint8 (M, H, W, C)
+    pixels: np.ndarray | Stacked  # uint8 (M, H, W, C)
     rows: np.ndarray  # (N,), indices into pixels
     labels: np.ndarray  # int32 (N,)
     names: tuple[str, ...]
@@ -71,6 +88,7 @@ class Dataset(NamedTuple):
       skipped: for each image that was left out, one line that says why it cannot be read.
       passed_over: suffix -> number of files with it, such as ".heic": image formats that are not
         decoded here.
+      extra: training images, the last ones, that are of config.extra_dir.
     """
 
     class_names: tuple[str, ...]
@@ -79,6 +97,7 @@ class Dataset(NamedTuple):
     test: Split
     skipped: tuple[str, ...] = ()
     passed_over: Mapping[str, int] = MappingProxyType({})
+    extra: int = 0
 
 
 def scoring_geometry(config: DataConfig, img_size: int) -> Geometry:
@@ -155,6 +174,8 @@ def load_dataset(
         tuple(sorted(skipped)),
         source.passed_over,
     )
+    if config.extra_dir:
+        data = _with_extra(data, config, trained, channels, track)
     for name in SPLITS:
         if len(getattr(data, name)) == 0:
             first = data.skipped[0]
@@ -166,6 +187,55 @@ def load_dataset(
             + (f"can be read; the first: {data.skipped[0]}" if skipped else "exists: add some")
         )
     return data
+
+
+def _with_extra(
+    data: Dataset, config: DataConfig, geometry: Geometry, channels: int, track: Track
+) -> Dataset:
+    """With images of config.extra_dir behind the training images, so many in each class."""
+    wanted = extra_images(data.train.labels, len(data.class_names), config)
+    cache_dir = user_path("data.cache-dir", config.cache_dir)
+    for place, numbers in zip(config.extra_dir, wanted, strict=True):
+        option = f"--data.extra-dir {place}"
+        root = user_path("data.extra-dir", place)
+        if not root.is_dir():
+            raise UserError(f"{option} is not a directory: python -m jaxvit sample RUN makes one")
+        examples = load_images_of(root, data.class_names, channels)
+        rng, rows = np.random.default_rng(config.split_seed), []
+        for label, number in enumerate(numbers):
+            there = np.flatnonzero(examples.labels == label)
+            if len(there) < number:
+                raise UserError(
+                    f"{option} has {len(there)} images of class {data.class_names[label]!r}, and "
+                    f"--data.extra-share {config.extra_share:g} takes {number}: make more, or "
+                    "lower the share"
+                )
+            rows += sorted(rng.permutation(there)[:number].tolist())
+        threads = config.decode_threads
+        found = load_pixels(examples, geometry, channels, cache_dir, threads, track, "stop")
+        train, taken = data.train, np.asarray(rows, int)
+        data = data._replace(
+            train=Split(
+                pixels=Stacked(train.pixels, found.pixels),
+                rows=np.concatenate([train.rows, len(train.pixels) + taken]),
+                labels=np.concatenate([train.labels, examples.labels[taken]]),
+                names=(*train.names, *(f"extra/{root.name}/{examples.names[row]}" for row in rows)),
+                crc32=np.concatenate([train.crc32, found.crc32[taken]]),
+            ),
+            extra=data.extra + len(rows),
+        )
+    return data
+
+
+def extra_images(labels: np.ndarray, classes: int, config: DataConfig) -> np.ndarray:
+    """How many images of each of config.extra_dir are taken of each class, (D, K).
+
+    Of a class with n training images round(s / (1 - s) n), for the share s, in parts that differ by
+    one at most.
+    """
+    share, places = config.extra_share, len(config.extra_dir)
+    numbers = np.round(share / (1 - share) * np.bincount(labels, minlength=classes)).astype(int)
+    return (numbers[None] + np.arange(places)[:, None]) // places
 
 
 def find_source(config: DataConfig) -> Source:
@@ -207,6 +277,8 @@ def split_source(source: Source, config: DataConfig) -> dict[str, tuple[str, np.
             kept, held_out = stratified_split(train.labels[left], names, fraction, seed)
             splits["train"] = "train", left[kept]
             splits[name] = "train", left[held_out]
+    if config.train_per_class is not None:
+        splits["train"] = "train", _so_many(source, splits["train"][1], config)
     for name, (_, chosen) in splits.items():
         if len(chosen) == 0:
             raise UserError(
@@ -216,20 +288,34 @@ def split_source(source: Source, config: DataConfig) -> dict[str, tuple[str, np.
     return splits
 
 
+def _so_many(source: Source, rows: np.ndarray, config: DataConfig) -> np.ndarray:
+    """config.train_per_class rows of each class; all of a class that has fewer."""
+    labels, names = source.splits["train"].labels, source.splits["train"].names
+    by_name = sorted(rows.tolist(), key=lambda row: names[row])
+    rng, chosen = np.random.default_rng(config.split_seed), []
+    for label in range(len(source.class_names)):
+        of_class = [row for row in by_name if labels[row] == label]
+        chosen += rng.permutation(of_class)[: config.train_per_class].tolist()
+    return np.asarray(sorted(chosen), int)
+
+
 def describe(dataset: Dataset) -> dict[str, list[str] | dict[str, str]]:
     """The classes, the examples of every split and the images that were left out.
 
     A run saves this as split.json, and compares it when it is resumed. Each split is described by
-    name -> CRC-32 of the pixels in hexadecimal, in order.
+    name -> CRC-32 of the pixels in hexadecimal, in order. Generated images are named extra/..., and
+    counted.
     """
 
     def examples(split: Split) -> dict[str, str]:
         return {name: f"{crc:08x}" for name, crc in zip(split.names, split.crc32, strict=True)}
 
+    extra = {"extra_images": dataset.extra} if dataset.extra else {}
     return {
         "class_names": list(dataset.class_names),
         "train": examples(dataset.train),
         "val": examples(dataset.val),
         "test": examples(dataset.test),
         "skipped": list(dataset.skipped),
+        **extra,
     }

@@ -17,7 +17,11 @@ from jaxvit.paths import legible
 
 
 def examples_from_files(
-    root: Path, paths: Sequence[Path], labels: Sequence[int], upright: bool = False
+    root: Path,
+    paths: Sequence[Path],
+    labels: Sequence[int],
+    upright: bool = False,
+    channels: int = 3,
 ) -> Examples:
     """One example for each file, named by its path relative to root.
 
@@ -30,6 +34,7 @@ def examples_from_files(
       paths: of the files, below root.
       labels: class indices, one for each path.
       upright: whether images are rotated by their EXIF orientation.
+      channels: 3 for RGB, 1 for grey.
 
     Raises:
       UserError: two of them are links to one file.
@@ -61,7 +66,7 @@ def examples_from_files(
         except OSError as error:
             # A later run may be able to open it, so the cache must not record it as unreadable.
             raise UserError(_reason(paths[index], error)) from error
-        return decode_image(data, geometry, legible(paths[index]), upright=upright)
+        return decode_image(data, geometry, legible(paths[index]), channels, upright)
 
     return Examples(
         names=tuple(legible(path.relative_to(root)) for path in paths),

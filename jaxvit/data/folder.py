@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jaxvit.data.examples import Examples, Source
@@ -76,6 +76,28 @@ def load_folder(root: Path, upright: bool = True, labelled: bool = True) -> Sour
     return Source(_labels(class_names), splits, passed_over)
 
 
+def load_images_of(root: Path, class_names: Sequence[str], channels: int) -> Examples:
+    """DIR/<class>/*.png of known classes, of which a folder may be missing.
+
+    Args:
+      root: DIR.
+      class_names: in the order of the labels.
+      channels: 3 for RGB, 1 for grey.
+
+    Raises:
+      UserError: a folder is no class, or there is no image.
+    """
+    folders = {legible(name): name for name in _folders(root, 1)}
+    strangers = sorted(folders.keys() - set(class_names))
+    if strangers:
+        raise UserError(
+            f"{root} has a folder {strangers[0]!r}, which is no class of the training images "
+            f"({', '.join(class_names[:5])}{', ...' if len(class_names) > 5 else ''}): remove it"
+        )
+    here = tuple(folders.get(name, name) for name in class_names)
+    return _examples(root, here, False, Counter(), needs_all=False, channels=channels)
+
+
 def _unlabelled(root: Path, upright: bool) -> Source:
     """DIR at any depth, or DIR/train, DIR/val and DIR/test, as images of one class."""
     passed_over: Counter[str] = Counter()
@@ -112,6 +134,7 @@ def _examples(
     upright: bool,
     passed_over: Counter[str],
     needs_all: bool,
+    channels: int = 3,
 ) -> Examples:
     paths, labels = [], []
     for label, name in enumerate(class_names):
@@ -126,7 +149,7 @@ def _examples(
             )
         paths += found
         labels += [label] * len(found)
-    return examples_from_files(root, paths, labels, upright)
+    return examples_from_files(root, paths, labels, upright, channels)
 
 
 def images_in(folder: Path) -> Iterator[Path]:

@@ -124,17 +124,29 @@ def load_run(
     """
     path = Path(path)
     config = read_config(path)
+    if config.makes_images:
+        raise UserError(
+            f"{path} was trained with --method {config.method}: it makes images, and is no model "
+            f"of them: python -m jaxvit sample {path} --out DIR makes some"
+        )
     class_names = read_class_names(path) if config.has_head else ()
     model = make_model(config.model, len(class_names))
-    own = monitor_of(config.method, config.monitor, config.data.labels)
-    monitor = None if config.select == "last" else own
-    step, weights = read_weights(path / "checkpoints", monitor, warn)
+    step, weights = selected_weights(path, config, warn)
     if "extra" in weights:  # no running average was kept
         params = weights["params"] if config.has_head else backbone_of(weights["params"])
         weights = joined(params, weights["extra"])
     params = jax.tree.map(jnp.asarray, weights)
-    _check_shapes(path, model, params)
+    check_shapes(path, model, params)
     return SavedRun(config, class_names, model, params, step)
+
+
+def selected_weights(path: Path, config: Config, warn: Callable[[str], None]) -> tuple[int, Any]:
+    """The step and the weights of the best state of a run, or of its last, as config.select says.
+
+    See jaxvit.runs.saved_items.ranked_weights.
+    """
+    own = monitor_of(config.method, config.monitor, config.data.labels)
+    return read_weights(path / "checkpoints", None if config.select == "last" else own, warn)
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
@@ -153,7 +165,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _check_shapes(path: Path, model: nn.Module, params: Any) -> None:
+def check_shapes(path: Path, model: nn.Module, params: Any) -> None:
     """Raises UserError where the model of config.json and split.json is not that of the weights."""
     variables = jax.eval_shape(partial(init_variables, model), jax.random.key(0))
     wanted = flatten_dict(joined(*variables), sep="/")

@@ -116,6 +116,11 @@ def selected_weights(runs: Sequence[str]) -> list[Candidate]:
 
 
 def _refuse_others(run: str, config: Config) -> None:
+    if config.makes_images:
+        raise UserError(
+            f"{run} is of --method {config.method}, which makes images: train it with "
+            "--optim.ema-decay .999, which keeps an average as it goes"
+        )
     if not config.has_head:
         raise UserError(
             f"{run} is of --method {config.method}, which leaves no classifier that could be "

@@ -125,6 +125,8 @@ def _refuse_nothing_to_follow(config: Config) -> None:
     of_vit = ("num_layers", "mlp_ratio", "norm_eps", "gelu", "layer_scale", "register_tokens",
               "qkv_bias", "patch_norm", "pool")  # fmt: skip
     of_model = of_vit if config.model.is_vit else ("stem",)
+    if config.model.is_generator:
+        of_model = ()
     values = {f"model.{name}": getattr(config.model, name) for name in of_model}
     for name in ("resize", "crop_share", "interpolation"):
         values[f"data.{name}"] = getattr(config.data, name)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxvit.models.initializers import Initializer
 from jaxvit.shapes import Array, Float
 
 MOMENTUM, EPSILON = 0.1, 1e-5  # PyTorch's defaults
@@ -26,6 +27,7 @@ class BatchNorm(nn.Module):
       axis: the pmap axis over which a batch is spread, or None. Under jit a batch is whole.
       momentum: m, in [0, 1].
       eps: added to the variance, above 0.
+      scale_init: initial `scale`.
 
     Source: Ioffe and Szegedy 2015, arXiv:1502.03167. Torch twin: torch.nn.BatchNorm2d, and
     torch.nn.SyncBatchNorm on many devices.
@@ -34,11 +36,12 @@ class BatchNorm(nn.Module):
     axis: str | None = None
     momentum: float = MOMENTUM
     eps: float = EPSILON
+    scale_init: Initializer = nn.initializers.ones
 
     @nn.compact
     def __call__(self, x: Float[Array, "B *S C"], deterministic: bool) -> Float[Array, "B *S C"]:
         channels = x.shape[-1]
-        scale = self.param("scale", nn.initializers.ones, (channels,))
+        scale = self.param("scale", self.scale_init, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
         mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
         var = self.variable("batch_stats", "var", jnp.ones, (channels,))

@@ -1,4 +1,4 @@
-"""A convolution without bias, as ResNet has it."""
+"""Convolutions whose output has the input's size, or a part of it by their stride."""
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +6,7 @@ import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from jaxvit.models.initializers import Initializer
 from jaxvit.shapes import Array, Float
 
 # He et al. 2015, with the fan-out: N(0, 2 / (k k C_out)).
@@ -14,23 +15,37 @@ FEW_POSITIONS = 4  # of a map, up to which a convolution is computed as a dense 
 
 
 class Conv(nn.Module):
-    """A convolution without bias, zero padded by (k - 1) / 2 on each side.
+    """A convolution, zero padded by (k - 1) / 2 on each side.
 
-    Parameter: `kernel` (k, k, C_in, C_out). The output is float32 whatever dtype is.
+    Parameters: `kernel` (k, k, C_in, C_out), and `bias` (C_out,) where there is a bias_init. The
+    output is float32 whatever dtype is.
 
-    Torch twin: torch.nn.Conv2d(bias=False); its weight (C_out, C_in, k, k) transposed is `kernel`.
+    Attributes:
+      features: C_out.
+      size: k, odd.
+      stride: of the output's positions.
+      dtype: of the convolution; the bias is added in float32.
+      kernel_init, bias_init: see jaxvit.models.initializers; without a bias_init there is no bias.
+
+    Torch twin: torch.nn.Conv2d; its weight (C_out, C_in, k, k) transposed is `kernel`.
     """
 
     features: int
     size: int
     stride: int = 1
     dtype: DTypeLike = jnp.float32
+    kernel_init: Initializer = conv_init
+    bias_init: Initializer | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w F"]:
-        kernel = self.param("kernel", conv_init, (self.size, self.size, x.shape[-1], self.features))
+        shape = (self.size, self.size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
         y = convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
-        return y.astype(jnp.float32)
+        y = y.astype(jnp.float32)
+        if self.bias_init is None:
+            return y
+        return y + self.param("bias", self.bias_init, (self.features,))
 
 
 def convolve(

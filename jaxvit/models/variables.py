@@ -21,14 +21,18 @@ def init_variables(model: nn.Module, key: jax.Array) -> tuple[Tree, Tree]:
     Drawn in one compiled call because separate draws are slow.
 
     Args:
-      model: has the attributes img_size and in_channels, as VisionTransformer and ResNet.
+      model: has the attributes img_size and in_channels, as VisionTransformer and ResNet; or a
+        method example_inputs, which gives what it is called with.
       key: of jax.random.
 
     Returns:
       Nested dicts of float32 arrays.
     """
-    shape = (1, model.img_size, model.img_size, model.in_channels)
-    return split(jax.jit(model.init)(key, jnp.zeros(shape)))
+    if hasattr(model, "example_inputs"):
+        inputs = model.example_inputs()
+    else:
+        inputs = (jnp.zeros((1, model.img_size, model.img_size, model.in_channels)),)
+    return split(jax.jit(model.init)(key, *inputs))
 
 
 def joined(params: Tree, extra: Mapping[str, Tree]) -> Tree:

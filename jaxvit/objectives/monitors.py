@@ -1,12 +1,14 @@
 """The metrics by which the states of a run are compared, for each method."""
 
-from jaxvit.objectives import metrics, representation
+from jaxvit.objectives import generation, metrics, representation
 
 Monitor = tuple[tuple[str, bool], ...]  # (metric, whether it rises); the next break ties
 
 OF_METHOD: dict[str, tuple[Monitor, dict[str, bool]]] = {
     "classification": (metrics.MONITOR, metrics.RISES),
     "instance_discrimination": (representation.MONITOR, representation.RISES),
+    "gan": (generation.GAN, generation.RISES),
+    "diffusion": (generation.DIFFUSION, generation.RISES | {"loss": False}),
     "instance_discrimination without labels": (
         representation.WITHOUT_LABELS,
         {name: representation.RISES[name] for name in ("retrieval_accuracy", "alignment",
@@ -35,4 +37,5 @@ def monitor_of(method: str, metric: str | None, labelled: bool = True) -> Monito
 
 
 def _of(method: str, labelled: bool) -> tuple[Monitor, dict[str, bool]]:
-    return OF_METHOD[method if labelled else f"{method} without labels"]
+    without = f"{method} without labels"
+    return OF_METHOD[without if not labelled and without in OF_METHOD else method]

@@ -6,6 +6,7 @@ data set, or the number of its images: jaxvit.completion fills it in.
 
 from jaxvit.config import Config
 from jaxvit.errors import UserError
+from jaxvit.presets.generation import GENERATORS
 from jaxvit.presets.instance_discrimination import FEATURES
 from jaxvit.presets.lab import LAB
 from jaxvit.presets.pretrained import FROM_WEIGHTS
@@ -21,12 +22,17 @@ ABOUT = {
     "cifar10-classic": "the same with a block of classic attention for a head",
     "flowers17-idmm": "features of flowers from photos without labels",
     "flowers17-idmm-blog": "the same with the blog's numbers: for a GPU",
+    "digits-dcgan": "digits made by a DCGAN: two minutes on two cores",
+    "digits-ddpm": "digits made by diffusion (DDPM): three minutes",
+    "flowers17-ddpm": "flowers of 32 pixels made by diffusion: hours",
+    "cifar10-dcgan": "a DCGAN on CIFAR-10: for a GPU",
+    "cifar10-ddpm": "DDPM on CIFAR-10 with the paper's numbers: for a GPU",
     "pets-small": "a small ViT on Oxford-IIIT Pet at 64 pixels: minutes",
     "pets-b16-384": "ViT-B/16 at 384 on Oxford-IIIT Pet by SGD: for a GPU",
     "pets-lab": "the lab's numbers: ViT-B/16 at 224 on Oxford-IIIT Pet",
 }
 
-_ALL = LAB | FROM_WEIGHTS | SURVEY | FEATURES
+_ALL = LAB | FROM_WEIGHTS | SURVEY | FEATURES | GENERATORS
 PRESETS: dict[str, Config] = {name: _ALL[name] for name in ABOUT}
 
 # The preset of a data set that is named without one.

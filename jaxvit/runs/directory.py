@@ -23,6 +23,7 @@ from jaxvit.runs.comparison import (
     read_run_config,
     weights_of,
 )
+from jaxvit.runs.sketches import FOLDER
 
 OUTPUTS = "test_outputs.npz"
 MADE_BY_A_RUN = {
@@ -37,6 +38,7 @@ MADE_BY_A_RUN = {
     "report.html",
     OUTPUTS,
     "wandb",
+    FOLDER,
 }
 
 

@@ -148,6 +148,9 @@ def announce(
         + f"{len(data.train):,} images to train on, {len(data.val):,} for validation, "
         f"{len(data.test):,} for the test"
     )
+    if data.extra:
+        places = " and ".join(config.data.extra_dir)
+        say(f"of these, {data.extra:,} training images are those of {places}")
     if labelled:
         fewest = data.class_names[smallest]
         say(f"smallest class to train on: {fewest!r} with {counts[smallest]:,}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from rich.console import Console
 
 from jaxvit.config import Config, DistributedConfig
@@ -19,9 +20,10 @@ from jaxvit.runs.decisions import Decisions
 from jaxvit.runs.directory import RunDirectory
 from jaxvit.runs.progress import TrainingProgress, say_on
 from jaxvit.runs.saved_items import make_rank
+from jaxvit.runs.sketches import read_sketches, write_sketch
 from jaxvit.runs.tracking import Trackers
 from jaxvit.runtime.devices import Devices
-from jaxvit.runtime.digest import sha256
+from jaxvit.runtime.digest import sha256, to_host
 from jaxvit.runtime.distributed import check_same, is_main, largest, wait_for_all
 from jaxvit.runtime.interrupt import StopSignals
 from jaxvit.runtime.machine import describe_machine
@@ -201,13 +203,24 @@ class Recorder:
             first_epoch = islice(self.batches(0), self._plan.end_of(1))
             state = state._replace(averages=self._refresh(state.averages, first_epoch))
         weights = weights_of(self._task, state)
-        metrics = prefixed("val", self._score(weights, self._data.val).metrics)
+        evaluation = self._score(weights, self._data.val)
+        metrics = prefixed("val", evaluation.metrics)
         self._log(step, epoch, metrics)
+        if self._task.sketch is not None:
+            self._keep(step, self._task.sketch(evaluation))
+        if line := self._task.alarm(evaluation.metrics):
+            self._say(line)
         self._decisions.add(metrics)
         state = self._decisions.with_rate(state)
         is_best = self._checkpoints.save(state, metrics)
         self._progress.epoch(epoch, step, metrics, is_best)
         return state
+
+    def _keep(self, step: int, sketches: dict[str, np.ndarray]) -> None:
+        if is_main():
+            for name, images in sketches.items():
+                write_sketch(self._run.path, name, step, images)
+            self._trackers.show(step, sketches)
 
     def _log(self, step: int, epoch: int, metrics: dict[str, float]) -> None:
         self._run.log(step, epoch, metrics)
@@ -239,8 +252,9 @@ class Recorder:
         run, task, config = self._run, self._task, self._config
         last = config.select == "last"
         scored_state = state if last else self._checkpoints.restore_best(like=state)
-        evaluation = self._score(weights_of(task, scored_state), self._data.test)
-        params_sha256 = sha256(state.params)
+        scored_weights = weights_of(task, scored_state)
+        evaluation = self._score(scored_weights, self._data.test)
+        weights, params_sha256 = to_host(scored_weights), sha256(state.params)
         if not is_main():
             return {}
         lines = run.read_metrics()
@@ -280,7 +294,15 @@ class Recorder:
             )
             self._say(f"stopped early, {summary['stopped_early']}")
         inputs = prepared_sample(task, config.seed, self._data.train)
-        results = Results(lines, best.get("step", 0), self._data.test, evaluation, inputs)
+        results = Results(
+            lines,
+            best.get("step", 0),
+            self._data.test,
+            evaluation,
+            inputs,
+            weights,
+            read_sketches(run.path, set(validated)),
+        )
         _save_figures(task.draw(results), run.plots)
         run.write_outputs(evaluation)
         self._trackers.report(summary, sorted(run.plots.glob("*.png")))

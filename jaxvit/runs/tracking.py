@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from jaxvit.config import Config
 from jaxvit.errors import UserError
 from jaxvit.runs.trackers.tensorboard import TensorBoard
@@ -18,6 +20,9 @@ class Tracker(Protocol):
 
     def log(self, line: dict[str, float]) -> None:
         """A line of metrics.jsonl: "step", "epoch", and metrics by their names there."""
+
+    def show(self, step: int, sketches: dict[str, np.ndarray]) -> None:
+        """uint8 images (N, H, W, C) of a validation, by name."""
 
     def report(self, summary: dict[str, Any], pictures: list[Path]) -> None:
         """What summary.json holds, and the pictures of the report; after the last line."""
@@ -64,6 +69,12 @@ class Trackers:
         for name, tracker in list(self._on.items()):
             with self._surviving(name):
                 tracker.log(line)
+
+    def show(self, step: int, sketches: dict[str, np.ndarray]) -> None:
+        """Hands on images of a validation."""
+        for name, tracker in list(self._on.items()):
+            with self._surviving(name):
+                tracker.show(step, sketches)
 
     def report(self, summary: dict[str, Any], pictures: list[Path]) -> None:
         """Hands on what summary.json holds, and the report's pictures."""

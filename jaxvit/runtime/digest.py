@@ -1,4 +1,4 @@
-"""A digest of a tree of arrays, independent of the devices and shards that hold them."""
+"""A tree of arrays on the host, and its digest: independent of the devices that hold it."""
 
 import hashlib
 from typing import Any
@@ -19,12 +19,21 @@ def sha256(tree: Any) -> str:
     """
     digest = hashlib.sha256()
     for path, leaf in jax.tree.leaves_with_path(tree):
-        if isinstance(leaf, jax.Array) and not (
-            leaf.is_fully_addressable or leaf.is_fully_replicated
-        ):
-            leaf = multihost_utils.process_allgather(leaf, tiled=True)
-        array = np.ascontiguousarray(jax.device_get(leaf))
+        array = np.ascontiguousarray(to_host(leaf))
         name = jax.tree_util.keystr(path)
         digest.update(f"{name}{array.shape}{array.dtype}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def to_host(tree: Any) -> Any:
+    """The same tree of NumPy arrays; as with sha256, every process must call it."""
+
+    def whole(leaf: Any) -> np.ndarray:
+        if isinstance(leaf, jax.Array) and not (
+            leaf.is_fully_addressable or leaf.is_fully_replicated
+        ):
+            leaf = multihost_utils.process_allgather(leaf, tiled=True)
+        return np.asarray(jax.device_get(leaf))
+
+    return jax.tree.map(whole, tree)

@@ -9,7 +9,7 @@ from jaxvit.config import Config
 from jaxvit.data.datasets import Dataset
 from jaxvit.errors import UserError
 from jaxvit.interop.starting_point import load_backbone, seen_before
-from jaxvit.models.configured import make_model
+from jaxvit.models.configured import make_discriminator, make_generator, make_model
 from jaxvit.models.variables import split
 from jaxvit.objectives.monitors import comparable
 from jaxvit.objectives.targets import balanced_weights
@@ -17,6 +17,9 @@ from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.runtime.digest import sha256
 from jaxvit.tasks.classification import make_classification
 from jaxvit.tasks.classification_report import draw_report
+from jaxvit.tasks.generation_diffusion import make_diffusion
+from jaxvit.tasks.generation_gan import make_gan
+from jaxvit.tasks.generation_report import draw_generation
 from jaxvit.tasks.head_sweep import sweep_decay
 from jaxvit.tasks.instance_discrimination import make_instance_discrimination
 from jaxvit.tasks.representation_report import draw_representation
@@ -41,8 +44,7 @@ def make_task(config: Config, data: Dataset, total_steps: int, axis: str | None)
             f"--monitor {config.monitor} is no metric that compares states of this method: give "
             f"one of {', '.join(metrics)}"
         )
-    make = _classification if config.has_head else _instance_discrimination
-    task = make(config, data, total_steps, axis)
+    task = MAKE[config.method](config, data, total_steps, axis)
     if config.init.weights is None:
         return task
     found = load_backbone(config, config.model.img_size)
@@ -79,6 +81,32 @@ def _instance_discrimination(
     return make_instance_discrimination(backbone, tx, schedule, config, data, axis)._replace(
         draw=lambda results: draw_representation(results, config, data)
     )
+
+
+def _gan(config: Config, data: Dataset, total_steps: int, axis: str | None) -> Task:
+    classes = len(data.class_names)
+    generator = make_generator(config.model, classes, 0, axis)
+    discriminator = make_discriminator(config.model, classes, axis)
+    tx, schedule = make_optimizer(config.optim, total_steps, _steps_per_epoch(config, data))
+    return make_gan(generator, discriminator, tx, schedule, config, axis)._replace(
+        draw=lambda results: draw_generation(results, config, data)
+    )
+
+
+def _diffusion(config: Config, data: Dataset, total_steps: int, axis: str | None) -> Task:
+    unet = make_generator(config.model, len(data.class_names), config.diffusion.steps)
+    tx, schedule = make_optimizer(config.optim, total_steps, _steps_per_epoch(config, data))
+    return make_diffusion(unet, tx, schedule, config)._replace(
+        draw=lambda results: draw_generation(results, config, data)
+    )
+
+
+MAKE = {
+    "classification": _classification,
+    "instance_discrimination": _instance_discrimination,
+    "gan": _gan,
+    "diffusion": _diffusion,
+}
 
 
 def _steps_per_epoch(config: Config, data: Dataset) -> Fraction:

@@ -22,6 +22,7 @@ from jaxvit.paths import user_path
 from jaxvit.runtime.devices import Devices
 from jaxvit.runtime.digest import sha256
 from jaxvit.runtime.distributed import is_main, largest
+from jaxvit.tasks.extra_images import with_sampled
 from jaxvit.training.evaluate import make_score
 from jaxvit.training.task import Task
 
@@ -35,7 +36,8 @@ def load_data(config: Config, devices: Devices, track: Track) -> Dataset:
     Raises:
       UserError: see jaxvit.data.datasets.load_dataset and add_features.
     """
-    data = load_dataset(config.data, config.model.img_size, config.model.in_channels, track)
+    data_config = with_sampled(config.data, track)
+    data = load_dataset(data_config, config.model.img_size, config.model.in_channels, track)
     return add_features(data, config, devices, track) if config.data.cache_features else data
 
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
 
 from jaxvit.shapes import Array
@@ -101,6 +102,8 @@ class Results(NamedTuple):
       test: the test split: len(split), split.take(rows), split.names.
       evaluation: of the test split.
       inputs: a sample of training examples as `prepare` made them.
+      weights: those that were scored, on the host.
+      sketches: name -> (step, uint8 images) of each validation, in order; see Task.sketch.
     """
 
     lines: Sequence[Mapping[str, float]]
@@ -108,6 +111,8 @@ class Results(NamedTuple):
     test: Any
     evaluation: Evaluation
     inputs: Inputs
+    weights: Weights
+    sketches: Mapping[str, Sequence[tuple[int, np.ndarray]]] = MappingProxyType({})
 
 
 class Task(NamedTuple):
@@ -139,6 +144,9 @@ class Task(NamedTuple):
         variance of each layer's inputs. An average of weights has other ones than the averaged:
         they are computed anew over the training split, and replace those in the weights, a dict.
       facts: for summary.json, by name: what was found out before training.
+      sketch: a validation -> uint8 images (N, H, W, C) by name, which a run keeps of each of its
+        validations and shows as it goes.
+      alarm: metrics of a validation -> a line to be said of them, or None.
     """
 
     init: Callable[[jax.Array], tuple[Params, Extra]]
@@ -159,3 +167,5 @@ class Task(NamedTuple):
     pretrained_sha256: str | None = None
     statistics: Callable[[Weights, Inputs], Extra] | None = None
     facts: Mapping[str, Any] = MappingProxyType({})
+    sketch: Callable[[Evaluation], dict[str, np.ndarray]] | None = None
+    alarm: Callable[[Mapping[str, float]], str | None] = lambda metrics: None

@@ -54,7 +54,7 @@ INSTANCE_DISCRIMINATION = listed("jaxvit", (
         ("pretrained weights beside the backbone", "tasks.configured", 'if config.has_head and config.model.attention == "none":', 'if config.model.attention == "none":'),
     )),
     ("tests/tasks/test_instance_runs.py::test_pictures_and_the_page", (
-        ("a page for classifiers alone", "commands.pages", "_classifier_page if run.config.has_head else _features_page", "_classifier_page"),
+        ("a page for classifiers alone", "commands.pages", "_classifier_page if config.has_head else _pictures_page", "_classifier_page"),
         ("the linear probe as the headline", "pages.features", 'metrics[f"knn_accuracy{end}"]', 'metrics[f"linear_accuracy{end}"]'),
         ("validation images in the page's count", "commands.pages", 'summary["images"]["test"],', 'summary["images"]["val"],'),
     )),

@@ -4,7 +4,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxvit.config import Config, as_json, flat
+from jaxvit.runs.sketches import tiled
 
 
 class TensorBoard:
@@ -44,6 +47,15 @@ class TensorBoard:
     def log(self, line: dict[str, float]) -> None:
         """Every metric of the line, at its step."""
         self._scalars({k: v for k, v in line.items() if k not in ("step", "epoch")}, line["step"])
+        self._writer.flush()
+
+    def show(self, step: int, sketches: dict[str, np.ndarray]) -> None:
+        """Each as one picture of rows of images, under its own name."""
+        from tensorboardX.summary import image
+
+        for name, images in sketches.items():
+            shown = image(f"val/{name}", tiled(images), dataformats="HWC")
+            self._write(step, summary=shown)
         self._writer.flush()
 
     def report(self, summary: dict[str, Any], pictures: list[Path]) -> None:

@@ -5,8 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxvit.config import Config, as_json
 from jaxvit.errors import UserError
+from jaxvit.runs.sketches import tiled
 
 UPLOAD_SEC = 300  # that an online run waits at its end; "wandb sync" uploads what is left
 
@@ -69,6 +72,17 @@ class WeightsAndBiases:
             self._run.log(
                 {name: value for name, value in line.items() if name != "step"}, step=step
             )
+
+    def show(self, step: int, sketches: dict[str, np.ndarray]) -> None:
+        """Each as one picture of rows of images, in the row of its step."""
+        import wandb
+
+        if step >= self._first:
+            pictures = {
+                f"val/{name}": wandb.Image(tiled(images).squeeze())
+                for name, images in sketches.items()
+            }
+            self._run.log(pictures, step=step)
 
     def report(self, summary: dict[str, Any], pictures: list[Path]) -> None:
         """The summary, and the pictures in the last step's row."""

@@ -1,0 +1,129 @@
+"""python -m jaxvit quality RUN --features NET: generated images beside real ones."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from jaxvit.commands import arguments as cli
+from jaxvit.config import count, option, within
+from jaxvit.data.datasets import load_dataset
+from jaxvit.errors import UserError
+from jaxvit.interop.load import load_pretrained
+from jaxvit.interop.predictions import Usable
+from jaxvit.interop.saved_generator import SavedGenerator, load_generator
+from jaxvit.interop.tables import files_to_write, write_values
+from jaxvit.objectives.generation import GROUPS, NEIGHBOURS
+from jaxvit.paths import user_path
+from jaxvit.tasks.sample_quality import Quality, accuracy_of, features_of, measure
+from jaxvit.tasks.samples import make_samples, sampling_of
+
+LEAST = 3 * GROUPS  # images, for an interval
+
+
+@dataclass(frozen=True)
+class Options:
+    """Distances of generated images to the training images, and those of the test images."""
+
+    run: cli.Run  # The directory of a run of gan or diffusion.
+    # The network whose features are compared: a run, a weights file, or hf://OWNER/NAME.
+    features: str = option()
+    # A classifier of the same classes, which says whether images are of the class that they were
+    # made for.
+    classifier: str | None = None
+    n: int | None = option(None, count(LEAST, 10**6))  # Images to make; None: as many as test ones.
+    seed: int = option(0, within(0, 2**32 - 1))  # Of the images that are made.
+    steps: int | None = option(None, count(0, 10**5))  # See python -m jaxvit sample --help.
+    eta: float = option(0.0, within(0, 1))
+    guidance: float | None = option(None, within(0, 100))
+    json: cli.Text = None  # Write all values to this file.
+    data_dir: cli.Directory = None  # Where the run's images are now, if they were moved.
+
+
+def run(options: Options) -> int:
+    """Prints a line for the images that were made, and one for the test images.
+
+    Raises:
+      UserError: a run or the weights cannot be read, or the classes are others.
+    """
+    read = (options.run, options.features)
+    (json,) = files_to_write(read, json=options.json)
+    saved = load_generator(user_path("RUN", options.run), cli.to_stderr)
+    network = load_pretrained(options.features)
+    classifier = None if options.classifier is None else _classifier(options, saved)
+    cli.cache_programs()
+    config = saved.config
+    where = {} if options.data_dir is None else {"dir": options.data_dir}
+    track = cli.show_progress()
+    data = load_dataset(
+        replace(config.data, **where), saved.model.img_size, saved.model.in_channels, track
+    )
+    if len(data.test) < LEAST:
+        raise UserError(
+            f"{options.run} has {len(data.test)} test images, and a distance with its interval "
+            f"needs {LEAST}: train it on more"
+        )
+    number = options.n or len(data.test)
+    classes = len(data.class_names) if config.model.conditional else 1
+    labels = np.arange(number, dtype=np.int32) % classes
+    sampling = sampling_of(config, options.steps, options.eta, options.guidance)
+    made = make_samples(saved, labels, options.seed, sampling, track=track)
+    images = {
+        "train": data.train.images(np.arange(len(data.train))),
+        "samples": made,
+        "test": data.test.images(np.arange(len(data.test))),
+    }
+    found = {name: features_of(network, each, track, name) for name, each in images.items()}
+    of = {name: measure(found[name], found["train"]) for name in ("samples", "test")}
+    if classifier is not None:
+        for name, truth in (("samples", labels), ("test", data.test.labels)):
+            right = accuracy_of(classifier, images[name], truth)
+            of[name] = of[name]._replace(accuracy=right)
+    print(f"features: {options.features}; beside {len(data.train):,} training images")
+    for name, quality in of.items():
+        print(_line(name, quality))
+    if json:
+        write_values(json, {name: _values(quality) for name, quality in of.items()})
+    return 0
+
+
+def _classifier(options: Options, saved: SavedGenerator) -> Usable:
+    """The classifier, of the generator's classes.
+
+    Raises:
+      UserError: the images have no classes, or others.
+    """
+    if not saved.config.model.conditional:
+        raise UserError(
+            f"--classifier {options.classifier}: {options.run} makes images without a class: leave "
+            "it out"
+        )
+    found = load_pretrained(options.classifier)
+    if found.class_names != saved.class_names:
+        raise UserError(
+            f"--classifier {options.classifier} has other classes than {options.run}: give one "
+            "that was trained on the same data"
+        )
+    return found
+
+
+def _line(name: str, quality: Quality) -> str:
+    frechet, kernel, shares = quality.frechet, quality.kernel, quality.shares
+    line = (
+        f"{name:8} {quality.number:,}: Frechet distance {frechet.value:.4g} "
+        f"({frechet.low:.4g} to {frechet.high:.4g}), kernel distance {kernel.value:.4g} "
+        f"({kernel.low:.4g} to {kernel.high:.4g}), precision {shares.precision:.1%}, recall "
+        f"{shares.recall:.1%} (of {NEIGHBOURS} neighbours)"
+    )
+    if quality.accuracy is not None:
+        value, low, high = quality.accuracy
+        line += f", of their class {value:.1%} ({low:.1%} to {high:.1%})"
+    return line
+
+
+def _values(quality: Quality) -> dict[str, Any]:
+    values = {"n": quality.number}
+    for name in ("frechet", "kernel", "accuracy"):
+        if (each := getattr(quality, name)) is not None:
+            values |= {name: each.value, f"{name}_low": each.low, f"{name}_high": each.high}
+    return values | quality.shares._asdict()

@@ -1,0 +1,82 @@
+"""Training images that a run makes: sampled once, and kept in the cache."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from jaxvit.cleanup import removed_on_exit
+from jaxvit.config import DataConfig
+from jaxvit.data.cache import Track
+from jaxvit.data.datasets import extra_images, find_source, split_source
+from jaxvit.errors import UserError
+from jaxvit.interop.load import is_run
+from jaxvit.interop.saved_generator import load_generator
+from jaxvit.paths import user_path
+from jaxvit.runtime.digest import sha256
+from jaxvit.tasks.samples import make_samples, save_images
+
+
+def with_sampled(config: DataConfig, track: Track) -> DataConfig:
+    """The configuration with a folder of images in place of each run in extra_dir.
+
+    As many of each class are made as are trained on, from the seed split_seed, by the sampler that
+    the run's configuration says. A folder in the cache is named by a hash of the weights and of
+    these numbers.
+
+    Raises:
+      UserError: a run makes no images, none of a class, or those of other classes; or the cache
+        cannot be written.
+    """
+    places = [user_path("data.extra-dir", place) for place in config.extra_dir]
+    if not any(place.is_dir() and is_run(place) for place in places):
+        return config
+    source = find_source(config)
+    origin, rows = split_source(source, config)["train"]
+    labels = source.splits[origin].labels[rows]
+    wanted = extra_images(labels, len(source.class_names), config)
+    found = [
+        str(_sampled(place, source.class_names, numbers, config, track))
+        if place.is_dir() and is_run(place)
+        else str(place)
+        for place, numbers in zip(places, wanted, strict=True)
+    ]
+    return replace(config, extra_dir=tuple(found))
+
+
+def _sampled(
+    path: Path, class_names: tuple[str, ...], numbers: np.ndarray, config: DataConfig, track: Track
+) -> Path:
+    saved = load_generator(path)
+    if not saved.config.model.conditional or saved.class_names != class_names:
+        raise UserError(
+            f"--data.extra-dir {path} makes images "
+            + ("of other classes" if saved.config.model.conditional else "without a class")
+            + " than are trained on: train it on the same data, with --model.conditional"
+        )
+    labels = np.repeat(np.arange(len(numbers)), numbers).astype(np.int32)
+    asked = f"{sha256(saved.weights)} {saved.config.diffusion} {numbers.tolist()} "
+    name = hashlib.sha256(f"{asked}{config.split_seed}".encode()).hexdigest()[:32]
+    place = user_path("data.cache-dir", config.cache_dir) / f"samples-{name}"
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(place.with_suffix(".lock")):
+            if not place.is_dir():
+                images = make_samples(saved, labels, config.split_seed, track=track)
+                staging = place.with_name(f"{place.name}.{os.getpid()}")
+                with contextlib.ExitStack() as stack:
+                    stack.enter_context(removed_on_exit(staging))
+                    stack.callback(shutil.rmtree, staging, ignore_errors=True)
+                    save_images(staging, images, labels, class_names)
+                    staging.rename(place)
+    except OSError as error:
+        raise UserError(
+            f"--data.cache-dir {config.cache_dir} cannot be written ({error.strerror or error}): "
+            "choose another place"
+        ) from error
+    return place

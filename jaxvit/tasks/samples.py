@@ -1,0 +1,112 @@
+"""Images that a saved generator makes, and the files that they are kept in."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from jaxvit.config import Config, require
+from jaxvit.data.cache import Track, no_tracking
+from jaxvit.interop.saved_generator import SavedGenerator
+from jaxvit.tasks.generation import row_keys
+from jaxvit.tasks.sampling import Sampling, make_sampler
+
+DIGITS = 5  # of a file's number
+
+
+def sampling_of(
+    config: Config, steps: int | None = None, eta: float = 0.0, guidance: float | None = None
+) -> Sampling | None:
+    """How a run is sampled from: as its configuration says, but for what is given.
+
+    Args:
+      config: of a run that makes images.
+      steps, guidance: of Sampling, or None.
+      eta: of Sampling.
+
+    Returns:
+      None for a GAN.
+
+    Raises:
+      UserError: the run has no such option, or a value does not fit it.
+    """
+    if config.method == "gan":
+        require(
+            (steps, eta, guidance) == (None, 0.0, None),
+            f"--steps, --eta and --guidance are of diffusion, and {config.out} is a GAN: leave "
+            "them out",
+        )
+        return None
+    options = config.diffusion
+    found = Sampling(
+        options.sample_steps if steps is None else steps,
+        eta,
+        options.guidance if guidance is None else guidance,
+    )
+    require(
+        found.steps <= options.steps,
+        f"--steps {found.steps} is more than the {options.steps} of the run: give at most as many",
+    )
+    require(
+        found.guidance == 1 or (config.model.conditional and options.hide_class > 0),
+        f"--guidance {found.guidance:g} needs a run with --model.conditional and "
+        f"--diffusion.hide-class above 0, which {config.out} is not: leave it out",
+    )
+    return found
+
+
+def make_samples(
+    saved: SavedGenerator,
+    labels: np.ndarray,
+    seed: int,
+    sampling: Sampling | None = None,
+    batch_size: int = 256,
+    track: Track = no_tracking,
+) -> np.ndarray:
+    """An image for each label: image i is made from fold_in(key(seed), i).
+
+    Another size of batches changes an image by rounding alone.
+
+    Args:
+      saved: of load_generator.
+      labels: int32 (N,), classes; of no effect where images are made without one.
+      seed: of what they are made from.
+      sampling: of a diffusion model; None for what the run's configuration says.
+      batch_size: images that are made together.
+      track: shows progress.
+
+    Returns:
+      uint8 (N, H, W, C).
+    """
+    sampler = make_sampler(saved.model, saved.config, sampling)
+    key, number = jax.random.key(seed), len(labels)
+    size = min(batch_size, number)
+
+    @jax.jit
+    def batch(weights, rows: jax.Array, of: jax.Array) -> jax.Array:
+        return sampler(weights, row_keys(key, rows), of)
+
+    weights, made = jax.device_put(saved.weights), []
+    starts = range(0, number, size)
+    for start in track(starts, len(starts), "batches of images"):
+        rows = np.minimum(np.arange(start, start + size), number - 1)  # one program for all
+        made.append(np.asarray(batch(weights, jnp.asarray(rows), jnp.asarray(labels[rows]))))
+    return np.concatenate(made)[:number]
+
+
+def save_images(
+    root: Path, images: np.ndarray, labels: np.ndarray, class_names: Sequence[str] | None
+) -> None:
+    """ROOT/<class>/00000.png, or ROOT/00000.png without classes; the number is that of the image.
+
+    Raises:
+      OSError: one cannot be written.
+    """
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        folder = root if class_names is None else root / class_names[label].replace("/", "_")
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+        picture.save(folder / f"{number:0{DIGITS}d}.png")
