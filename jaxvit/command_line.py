@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import sys
+import textwrap
 from dataclasses import replace
 from typing import Any, NoReturn, TypeVar
 
@@ -19,6 +20,7 @@ from jaxvit.presets import ABOUT, FOR_DATA, PRESETS, preset
 from jaxvit.runtime.interrupt import wait_if_exiting
 
 Options = TypeVar("Options")
+FOR_A_GPU = "for a GPU"  # how the line about a large preset ends
 USAGE = "usage: python train_jax.py [PRESET] [--option value ...]"
 COMMON = (
     "--data.dir DIR          the folder of images, DIR/<class>/*.jpg",
@@ -40,12 +42,17 @@ COMMON = (
 
 def help_text() -> str:
     """The first screen: presets, the options that people use, and how to see all."""
-    width = max(map(len, ABOUT)) + 1
-    presets = [f"  {name:{width}}{about}" for name, about in ABOUT.items()]
+    large = [name for name, about in ABOUT.items() if about.endswith(FOR_A_GPU)]
+    width = max(len(name) for name in ABOUT if name not in large) + 1
+    presets = [f"  {name:{width}}{about}" for name, about in ABOUT.items() if name not in large]
+    presets += textwrap.wrap(
+        f"{FOR_A_GPU}: {', '.join(large)}", 78, initial_indent="  ", subsequent_indent="    ",
+        break_on_hyphens=False,
+    )  # fmt: skip
     options = [f"  {line}" for line in COMMON]
     return "\n".join(
         [
-            "Train a Vision Transformer or a ResNet on a set of images, and report on it.",
+            "Train a Vision Transformer, a ResNet or a generator on images, and report on it.",
             "",
             USAGE,
             "",

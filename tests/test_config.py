@@ -7,11 +7,14 @@ from dataclasses import asdict, fields, is_dataclass, replace
 import jax
 import pytest
 
-from jaxvit.command_line import COMMON, fail, parse
+from jaxvit.command_line import COMMON, FOR_A_GPU, fail, parse
 from jaxvit.completion import complete
 from jaxvit.config import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    OF_DCGAN,
+    OF_RESNET,
+    OF_UNET,
     AugmentConfig,
     Config,
     InitConfig,
@@ -20,7 +23,7 @@ from jaxvit.config import (
     config_from_dict,
 )
 from jaxvit.errors import UserError
-from jaxvit.models.configured import make_model
+from jaxvit.models.configured import make_discriminator, make_generator, make_model
 from jaxvit.models.resnet import LAYERS
 from jaxvit.presets import ABOUT, PRESETS, preset
 
@@ -31,7 +34,7 @@ def test_every_preset_passes_its_own_checks(tmp_path):
         config = preset(name)
         if config.data.name == "folder":
             config = replace(config, data=replace(config.data, dir=str(tmp_path)))
-        if config.model.num_layers is None:  # as follow_weights fills it in
+        if config.model.is_vit and config.model.num_layers is None:  # as follow_weights does
             lab = {name: value for name, value in vars(ModelConfig()).items() if value is not None}
             lab |= {name: value for name, value in vars(config.model).items() if value is not None}
             config = replace(config, init=InitConfig("w"), model=replace(config.model, **lab))
@@ -156,7 +159,9 @@ def test_the_first_screen_of_help_fits_a_terminal(capsys):
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 80
     printed = "\n".join(lines)
-    assert all(name in printed and about in printed for name, about in ABOUT.items())
+    for name, about in ABOUT.items():
+        assert name in printed
+        assert about in printed or about.endswith(FOR_A_GPU)
     assert "--help-all" in printed
     everything = set(options_of(Config))
     shown = {word for line in COMMON for word in [line.split()[0]]}
@@ -237,8 +242,26 @@ def test_every_model_option_reaches_the_model():
     assert model.num_classes == 5
     assert model.init_scheme == config.init
     for field in fields(ModelConfig):
-        if field.name not in ("name", "stem", "width", "attention", "init"):
+        if field.name not in ("name", "init", *OF_RESNET, *OF_DCGAN, *(set(OF_UNET) - {"dropout"})):
             assert getattr(model, field.name) == getattr(config, field.name), field.name
+
+
+@pytest.mark.parametrize("name", ["dcgan", "unet"])
+def test_every_option_of_a_generator_reaches_it(name):
+    config = ModelConfig(
+        name=name, img_size=16, in_channels=1, width=12, z_dim=7, conditional=True,
+        channel_multipliers=(1, 3), blocks=3, attention_sizes=(8,), dropout=0.3, dtype="bfloat16",
+    )  # fmt: skip
+    model = make_generator(config, num_classes=5, times=77, axis="data")
+    assert model.num_classes == 5
+    options = OF_DCGAN if name == "dcgan" else OF_UNET
+    for option in ("img_size", "in_channels", "dtype", *options):
+        if option != "conditional":
+            assert getattr(model, option) == getattr(config, option), option
+    assert (model.axis if name == "dcgan" else model.times) == ("data" if name == "dcgan" else 77)
+    assert make_generator(replace(config, conditional=False), 5, 77).num_classes == 0
+    judge = make_discriminator(config, 5, "data")
+    assert (judge.img_size, judge.width, judge.num_classes, judge.axis) == (16, 12, 5, "data")
 
 
 def test_cifar10_has_its_own_mean_and_std_and_size():

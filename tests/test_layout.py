@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WITHOUT_A_TWIN = {
     "training_pipeline", "augmentation", "demonstration", "speed", "convert",
     "finetune/models", "finetune/soup", "finetune/training", "survey/training",
-    "survey/interpretation", "instance_discrimination/training",
+    "survey/interpretation", "survey/ddpm", "instance_discrimination/training",
 }  # fmt: skip
 
 

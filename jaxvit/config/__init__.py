@@ -29,6 +29,7 @@ from jaxvit.config.instance import InstanceConfig
 from jaxvit.config.model import (
     OF_BLOCK,
     OF_DCGAN,
+    OF_RESNET,
     OF_UNET,
     ModelConfig,
     foreign_options,
@@ -59,6 +60,7 @@ __all__ = [
     "ModelConfig",
     "OF_BLOCK",
     "OF_DCGAN",
+    "OF_RESNET",
     "OF_UNET",
     "OptimConfig",
     "ParallelConfig",

@@ -133,7 +133,7 @@ def load_dataset(
         class would have no training image, or an image cannot be read and config.on_error is
         "stop".
     """
-    cache_dir = user_path("data.cache-dir", config.cache_dir)
+    cache_dir, threads = user_path("data.cache-dir", config.cache_dir), config.decode_threads
     source = find_source(config)
     splits = split_source(source, config)
     scored, trained = scoring_geometry(config, img_size), training_geometry(config, img_size)
@@ -144,7 +144,7 @@ def load_dataset(
             geometry,
             channels,
             cache_dir,
-            config.decode_threads,
+            threads,
             track,
             config.on_error,
         )
@@ -175,7 +175,7 @@ def load_dataset(
         source.passed_over,
     )
     if config.extra_dir:
-        data = _with_extra(data, config, trained, channels, track)
+        data = _with_extra(data, config, trained, channels, threads, track)
     for name in SPLITS:
         if len(getattr(data, name)) == 0:
             first = data.skipped[0]
@@ -190,7 +190,12 @@ def load_dataset(
 
 
 def _with_extra(
-    data: Dataset, config: DataConfig, geometry: Geometry, channels: int, track: Track
+    data: Dataset,
+    config: DataConfig,
+    geometry: Geometry,
+    channels: int,
+    threads: int,
+    track: Track,
 ) -> Dataset:
     """With images of config.extra_dir behind the training images, so many in each class."""
     wanted = extra_images(data.train.labels, len(data.class_names), config)
@@ -211,7 +216,6 @@ def _with_extra(
                     "lower the share"
                 )
             rows += sorted(rng.permutation(there)[:number].tolist())
-        threads = config.decode_threads
         found = load_pixels(examples, geometry, channels, cache_dir, threads, track, "stop")
         train, taken = data.train, np.asarray(rows, int)
         data = data._replace(

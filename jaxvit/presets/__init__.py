@@ -18,10 +18,10 @@ ABOUT = {
     "probe": "a new head on frozen pretrained weights: for few photos",
     "finetune": "pretrained weights, trained further on your photos",
     "cifar10-resnet18": "ResNet-18 on CIFAR-10 by SGD: for a GPU",
-    "cifar10-graph": "the same with a block of graph attention for a head",
-    "cifar10-classic": "the same with a block of classic attention for a head",
+    "cifar10-graph": "ResNet-18 with a block of graph attention: for a GPU",
+    "cifar10-classic": "ResNet-18 with a block of classic attention: for a GPU",
     "flowers17-idmm": "features of flowers from photos without labels",
-    "flowers17-idmm-blog": "the same with the blog's numbers: for a GPU",
+    "flowers17-idmm-blog": "features of flowers with the blog's numbers: for a GPU",
     "digits-dcgan": "digits made by a DCGAN: two minutes on two cores",
     "digits-ddpm": "digits made by diffusion (DDPM): three minutes",
     "flowers17-ddpm": "flowers of 32 pixels made by diffusion: hours",
@@ -29,7 +29,7 @@ ABOUT = {
     "cifar10-ddpm": "DDPM on CIFAR-10 with the paper's numbers: for a GPU",
     "pets-small": "a small ViT on Oxford-IIIT Pet at 64 pixels: minutes",
     "pets-b16-384": "ViT-B/16 at 384 on Oxford-IIIT Pet by SGD: for a GPU",
-    "pets-lab": "the lab's numbers: ViT-B/16 at 224 on Oxford-IIIT Pet",
+    "pets-lab": "the lab's numbers, ViT-B/16 at 224 on Oxford-IIIT Pet: for a GPU",
 }
 
 _ALL = LAB | FROM_WEIGHTS | SURVEY | FEATURES | GENERATORS

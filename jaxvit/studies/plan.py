@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxvit.config import Config, require
+from jaxvit.data.datasets import scoring_geometry
 from jaxvit.errors import UserError
 from jaxvit.runs.comparison import differences, list_differences
 from jaxvit.studies.study import Study, reference
@@ -156,7 +157,7 @@ def check_same_data(runs: Sequence[Run]) -> None:
     """Raises UserError unless these finished runs were scored on the same test images.
 
     Where the split follows the seed, that holds for runs of one seed. Pixels are compared between
-    runs of one image size, and names between all.
+    runs of one preprocessing, and names between all.
     """
     first: dict[Any, tuple[Run, Any]] = {}
     for run in runs:
@@ -166,9 +167,11 @@ def check_same_data(runs: Sequence[Run]) -> None:
             names = (split["class_names"], list(split["test"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} cannot be read ({error}): restore it") from error
-        seed = run.config and run.config.data.split_seed
-        size = run.config and run.config.model.img_size
-        for of, test in ((seed, names), ((seed, size), split["test"])):
+        seed, geometry = None, None
+        if run.config:
+            seed = run.config.data.split_seed
+            geometry = scoring_geometry(run.config.data, run.config.model.img_size)
+        for of, test in ((seed, names), ((seed, geometry), split["test"])):
             other, expected = first.setdefault(of, (run, test))
             require(
                 test == expected,

@@ -1,0 +1,103 @@
+"""Flowers-17 over five splits: features before and after instance discrimination, and fine-tuning.
+
+For each seed of the split: the network before training, features of the preset flowers17-idmm, a
+classifier fine-tuned from them, the same network from nothing for the time of both, and a probe on
+published weights. Each is a run of train_jax.py; finished ones are kept, so the script resumes.
+
+    python docs/flowers17_features.py --data FLOWERS --dinov2 FILE --out DIR
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SIDE = ("--model.img-size", "96")
+# Chosen on validation images of split 0.
+MIXED = (
+    "--augment.crop-scale", "0.4", "1", "--augment.mixup-alpha", "0.2",
+    "--augment.cutmix-alpha", "1",
+)  # fmt: skip
+TUNED = (
+    "finetune", *SIDE, *MIXED, "--epochs", "40", "--val-every-epochs", "10", "--optim.lr", "1e-3",
+    "--optim.layer-decay", "1", "--optim.head-lr", "1",
+)  # fmt: skip
+NOTHING = (
+    "pets-small", *SIDE, "--batch-size", "32", "--model.patch-size", "16", "--model.embed-dim",
+    "192", "--model.num-heads", "3", "--model.num-layers", "6",
+)  # fmt: skip
+
+
+def train(out: Path, words: tuple[str, ...], options: argparse.Namespace, seed: int) -> dict:
+    """The summary of a run, which is trained unless it is finished."""
+    summary = out / "summary.json"
+    if not summary.exists():
+        args = [*words, "--data.name", "flowers17", "--data.dir", options.data, "--seed", str(seed)]
+        args += ["--data.split-seed", str(seed), "--out", str(out)]
+        if options.cache:
+            args += ["--data.cache-dir", options.cache]
+        print(*args, flush=True)
+        subprocess.run([sys.executable, str(ROOT / "train_jax.py"), *args], check=True)
+    return json.loads(summary.read_text())
+
+
+def measure(seed: int, options: argparse.Namespace) -> dict[str, dict]:
+    """The summaries of one split."""
+    out = Path(options.out) / f"split-{seed}"
+    features = out / "features"
+    found = {
+        "before": train(
+            out / "before",
+            ("flowers17-idmm", "--epochs", "1", "--optim.lr", "1e-12"),
+            options,
+            seed,
+        ),
+        "features": train(features, ("flowers17-idmm",), options, seed),
+    }
+    tuned = (*TUNED, "--init.weights", str(features))
+    found["tuned"] = train(out / "tuned", tuned, options, seed)
+    # As many epochs as take the time of both, at the speed of the fine-tuning: the same network,
+    # images and augmentation.
+    seconds = found["features"]["wall_sec"] + found["tuned"]["wall_sec"]
+    epoch = found["tuned"]["wall_sec"] / found["tuned"]["epochs"]
+    epochs = str(round(seconds / epoch))
+    of_nothing = (*NOTHING, "--epochs", epochs, "--val-every-epochs", "10")
+    found["nothing"] = train(out / "nothing", of_nothing, options, seed)
+    probe = ("probe", "--init.weights", options.dinov2)
+    found["dinov2"] = train(out / "dinov2", probe, options, seed)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, help="the directory of Flowers-17, with jpg/")
+    parser.add_argument("--dinov2", required=True, help="weights of DINOv2 ViT-S/14")
+    parser.add_argument("--out", required=True, help="where the runs are kept")
+    parser.add_argument("--cache", help="of decoded images")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    options = parser.parse_args()
+    found = {seed: measure(seed, options) for seed in options.seeds}
+    rows = {
+        "before, nearest neighbours": ("before", "knn_accuracy"),
+        "before, linear probe": ("before", "linear_accuracy"),
+        "after, nearest neighbours": ("features", "knn_accuracy"),
+        "after, linear probe": ("features", "linear_accuracy"),
+        "fine-tuned": ("tuned", "accuracy"),
+        "from nothing, for the time of both": ("nothing", "accuracy"),
+        "probe on DINOv2": ("dinov2", "accuracy"),
+    }
+    table = {
+        title: [found[seed][run][f"test/{metric}"] for seed in found]
+        for title, (run, metric) in rows.items()
+    }
+    seconds = {run: [found[seed][run]["wall_sec"] for seed in found] for run in found[0]}
+    path = Path(options.out) / "flowers17_features.json"
+    path.write_text(json.dumps({"test": table, "seconds": seconds}, indent=1) + "\n")
+    for title, values in table.items():
+        print(f"{title:36} {' '.join(f'{value:.1%}' for value in values)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Tests without a twin. A package, for torch-fidelity installs one of the same name."""
