@@ -186,9 +186,8 @@ class Discriminator(nn.Module):
     ) -> Float[Array, "B"]:
         if self.num_classes:
             classes = jax.nn.one_hot(labels, self.num_classes)[:, None, None]
-            x = jnp.concatenate(
-                [x, jnp.broadcast_to(classes, (*x.shape[:3], self.num_classes))], -1
-            )
+            maps = jnp.broadcast_to(classes, (*x.shape[:3], self.num_classes))
+            x = jnp.concatenate([x, maps], axis=-1)
         x = nn.leaky_relu(self.from_image(x), 0.2)
         for down, norm in zip(self.downs, self.norms, strict=True):
             x = nn.leaky_relu(norm(down(x), deterministic), 0.2)

@@ -7,4 +7,5 @@ CLAIMS = (
     "forward", "gradients", "dropout", "optimiser", "augmentation", "initialisation", "losses",
     "pixels", "training_run", "round_trips", "bfloat16", "layouts", "fine_tuning",
     "schedules", "resnet_and_attention", "explanations", "instance_discrimination",
+    "generation",
 )  # fmt: skip

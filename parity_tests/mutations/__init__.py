@@ -5,6 +5,7 @@ from parity_tests.mutations.commands import COMMANDS
 from parity_tests.mutations.data import DATA
 from parity_tests.mutations.explain import EXPLAIN
 from parity_tests.mutations.front import FRONT
+from parity_tests.mutations.generation import GENERATION
 from parity_tests.mutations.instance_discrimination import INSTANCE_DISCRIMINATION
 from parity_tests.mutations.interop_formats import INTEROP_FORMATS
 from parity_tests.mutations.interop_use import INTEROP_USE
@@ -37,6 +38,7 @@ MUTATIONS = (
     + PAGES
     + STUDIES
     + INSTANCE_DISCRIMINATION
+    + GENERATION
     + FRONT
 )
 

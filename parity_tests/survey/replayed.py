@@ -5,6 +5,7 @@ All start from the same weights and take the same batches and noise, which JAX's
 
 import copy
 from dataclasses import replace
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -84,6 +85,7 @@ def labelled_photographs() -> Dataset:
     return Dataset(tuple("abcde"), split, split, split)
 
 
+@cache
 def train_gan(steps: int) -> Run:
     """Losses of both networks, and their final parameters and running statistics."""
     networks = gan_twins()
@@ -128,6 +130,7 @@ def train_gan(steps: int) -> Run:
     return Run(_arrays(values))
 
 
+@cache
 def train_ddpm(steps: int) -> Run:
     """Losses, and the final parameters."""
     net, unet, params = unet_twins()

@@ -20,11 +20,11 @@ STEPS = 20
 LABELS = torch.tensor([0, 3, 1])
 
 
-def test_five_steps_are_as_close_to_float64_as_torch():
-    run = train_ddpm(5)
+def test_ten_steps_are_as_close_to_float64_as_torch():
+    run = train_ddpm(10)
     for name, values in run.values.items():
         row = distance(name, *(values[program] for program in PROGRAMS))
-        assert row.value <= 2 * RATIO or row.holds, row  # of five steps alone
+        assert row.value <= 2 * RATIO or row.holds, row  # of ten steps alone
 
 
 def noises() -> torch.Tensor:
@@ -67,8 +67,8 @@ def test_guidance_moves_from_no_class_to_the_class_and_beyond():
     for guidance in (0.0, 1.0, 3.0):
         expected = of_none + guidance * (of_class - of_none)
         found = ddpm.predict_noise(net, x, t, LABELS, guidance, CLASSES)
-        assert torch.allclose(found, expected, atol=1e-5)
+        assert torch.allclose(found, expected, atol=1e-4)
         predict = make_guided(unet, params, jnp.asarray(LABELS.numpy()), guidance)
         np.testing.assert_allclose(
-            to_nchw(predict(to_nhwc(x), jnp.full(3, t))), expected, atol=1e-5
+            to_nchw(predict(to_nhwc(x), jnp.full(3, t))), expected, atol=1e-4
         )

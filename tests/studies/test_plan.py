@@ -235,3 +235,17 @@ def test_runs_of_two_sizes_are_compared_by_the_names_of_their_images(runs):
         check_same_data(other)
     seeded = replace(larger, data=replace(larger.data, split_seed=1))
     check_same_data([runs[0], runs[1]._replace(config=seeded)])
+
+
+def test_runs_of_another_preprocessing_need_not_have_the_same_pixels(runs):
+    """Of the same test images: ResNet-18's and DeiT's, for example."""
+    for run in runs[:2]:
+        pretend(run)
+    split = json.loads((runs[1].path / "split.json").read_text())
+    (runs[1].path / "split.json").write_text(json.dumps(split | {"test": {"a": "11111111"}}))
+    data = replace(runs[1].config.data, interpolation="bicubic")
+    other = [runs[0], runs[1]._replace(config=replace(runs[1].config, data=data))]
+    check_same_data(other)
+    (runs[1].path / "split.json").write_text(json.dumps(split | {"test": {"b": "00000000"}}))
+    with pytest.raises(UserError, match="other test images"):
+        check_same_data(other)

@@ -77,12 +77,10 @@ class WeightsAndBiases:
         """Each as one picture of rows of images, in the row of its step."""
         import wandb
 
-        if step >= self._first:
-            pictures = {
-                f"val/{name}": wandb.Image(tiled(images).squeeze())
-                for name, images in sketches.items()
-            }
-            self._run.log(pictures, step=step)
+        if step < self._first:
+            return
+        tiles = {f"val/{name}": tiled(images).squeeze() for name, images in sketches.items()}
+        self._run.log({name: wandb.Image(each) for name, each in tiles.items()}, step=step)
 
     def report(self, summary: dict[str, Any], pictures: list[Path]) -> None:
         """The summary, and the pictures in the last step's row."""

@@ -1,0 +1,171 @@
+"""Mutations of generated images: networks, both tasks, samplers, measures, commands, data."""
+
+from parity_tests.mutation import listed
+
+GENERATION = listed("jaxvit", (
+    ("parity_tests/survey/test_dcgan.py::test_halving_and_doubling_are_torchs_and_their_references[4]", (
+        ("rows of a doubled map shifted", "models.resampling", "x[..., 1, :] + before, x[..., 2, :] + after", "x[..., 2, :] + before, x[..., 1, :] + after"),
+        ("neighbours of a doubled map swapped", "models.resampling", "x[..., :-1, 3, :]", "x[..., :-1, 0, :]"),
+        ("a kernel's rows for columns", "models.resampling", "for i in (0, 1) for j in (0, 1)]", "for j in (0, 1) for i in (0, 1)]"),
+        ("a reference that is not flipped", "models.resampling", "kernel[::-1, ::-1]", "kernel"),
+    )),
+    ("parity_tests/survey/test_dcgan.py::test_both_networks_are_as_close_to_float64_as_torch[5-16]", (
+        ("no nonlinearity behind a norm", "models.dcgan", "x = nn.relu(norm(up(x), deterministic))", "x = norm(up(x), deterministic)"),
+        ("another slope", "models.dcgan", "x = nn.leaky_relu(norm(down(x), deterministic), 0.2)", "x = nn.leaky_relu(norm(down(x), deterministic), 0.01)"),
+        ("no tanh", "models.dcgan", "return jnp.tanh(self.to_image(x))", "return self.to_image(x)"),
+        ("the generator's norms always evaluated", "models.dcgan", "self.norms[0](self.project(z), deterministic)", "self.norms[0](self.project(z), True)"),
+        ("the judge's class left out", "models.dcgan", "x = jnp.concatenate([x, maps], axis=-1)", "x = jnp.concatenate([x, 0 * maps], axis=-1)"),
+        ("the generator's class left out", "models.dcgan", "jax.nn.one_hot(labels, self.num_classes)], axis=1)", "0 * jax.nn.one_hot(labels, self.num_classes)], axis=1)"),
+        ("no bias of the logit", "models.dcgan", "kernel.reshape(-1, 1) + bias)", "kernel.reshape(-1, 1) + 0 * bias)"),
+    )),
+    ("parity_tests/survey/test_dcgan.py::test_initial_values_are_the_papers", (
+        ("scales of norms that begin at 1", "models.dcgan", "return 1 + kernel_init(key, shape, dtype)", "return jnp.ones(shape, dtype)"),
+        ("wider initial kernels", "models.dcgan", "kernel_init = nn.initializers.normal(0.02)", "kernel_init = nn.initializers.normal(0.05)"),
+    )),
+    ("parity_tests/survey/test_dcgan.py::test_shapes_and_numbers_of_parameters_are_the_papers", (
+        ("channels that do not double", "models.dcgan", "[width * 2**i for i in range(", "[width * (i + 1) for i in range("),
+    )),
+    ("parity_tests/survey/test_unet.py::test_sinusoids_are_those_of_the_definition", (
+        ("cosines before sines", "models.unet", "[np.sin(angles), np.cos(angles)]", "[np.cos(angles), np.sin(angles)]"),
+        ("rates over half", "models.unet", "np.arange(half) / (half - 1)", "np.arange(half) / half"),
+    )),
+    ("parity_tests/survey/test_unet.py::test_noise_and_gradients_are_as_close_to_float64_as_torch[options0-5]", (
+        ("times off by one", "models.unet", "self.time1(table[t])", "self.time1(table[t - 1])"),
+        ("the class not added to the time", "models.unet", "time = time + self.classes[labels]", "time = time + 0 * self.classes[labels]"),
+        ("the time before its nonlinearity", "models.unet", "self.time(nn.silu(time))", "self.time(time)"),
+        ("no shortcut", "models.unet", "(self.shortcut(x) if self.inputs != self.outputs else x)", "(self.shortcut(x) if self.inputs != self.outputs else 0 * x)"),
+        ("scores not scaled", "models.unet", "/ math.sqrt(self.channels)", "/ self.channels"),
+        ("attention without its residual path", "models.unet", "return x + self.out(", "return 0 * x + self.out("),
+        ("skips in another order", "models.unet", "[x, skipped.pop()]", "[skipped.pop(), x]"),
+        ("no attention in the levels", "models.unet", "return self.attention(h) if self.attends else h", "return h"),
+        ("variance as E[x^2] - E[x]^2", "models.unet", "use_fast_variance=False", "use_fast_variance=True"),
+    )),
+    ("parity_tests/survey/test_unet.py::test_it_begins_by_predicting_no_noise", (
+        ("a last layer that does not begin with zeros", "models.unet", "Conv(self.in_channels, 3, 1, self.dtype, zeros, zeros)", "Conv(self.in_channels, 3, 1, self.dtype, xavier, zeros)"),
+    )),
+    ("parity_tests/survey/test_unet.py::test_dropout_is_drawn_in_training_alone", (
+        ("no dropout", "models.unet", "self.drop(nn.silu(self.norm2(h)), deterministic)", "self.drop(nn.silu(self.norm2(h)), True)"),
+    )),
+    ("parity_tests/survey/test_adversarial.py::test_ten_steps_are_as_close_to_float64_as_torch", (
+        ("the generator's statistics moved twice", "tasks.generation_gan", 'fake, _ = generate(params["generator"], extra["generator"], inputs)\n        judged, stats', 'fake, extra["generator"] = generate(params["generator"], extra["generator"], inputs)\n        judged, stats'),
+        ("real and generated images in one batch", "tasks.generation_gan", 'of_fake, stats = judge(judged, stats, fake, inputs)', 'of_fake, stats = judge(judged, stats, 0.5 * (fake + inputs["images"]), inputs)'),
+        ("the generator judged before the update", "tasks.generation_gan", 'Phase(of_discriminator, tx, schedule, "discriminator"),\n            Phase(of_generator, tx, schedule, "generator"),', 'Phase(of_generator, tx, schedule, "generator"),\n            Phase(of_discriminator, tx, schedule, "discriminator"),'),
+        ("the judge's statistics not kept", "tasks.generation_gan", '({"generator": made, "discriminator": stats}, {})', '({"generator": made, "discriminator": extra["discriminator"]}, {})'),
+    )),
+    ("parity_tests/survey/test_ddpm.py::test_ten_steps_are_as_close_to_float64_as_torch", (
+        ("the image predicted for the noise", "tasks.generation_diffusion", "labels, key is None, rngs=rngs), noise\n", "labels, key is None, rngs=rngs), images\n"),
+    )),
+    ("parity_tests/survey/test_ddpm.py::test_an_ancestral_chain_from_replayed_noise_is_the_twins", (
+        ("a chain that begins one step late", "objectives.samplers", "jnp.broadcast_to(steps - 1 - number, x.shape[:1])", "jnp.broadcast_to(jnp.maximum(steps - 2 - number, 0), x.shape[:1])"),
+        ("the first noise used again", "objectives.samplers", "noise = draw(number + 1)\n        return ancestral_step", "noise = draw(number)\n        return ancestral_step"),
+    )),
+    ("parity_tests/survey/test_ddpm.py::test_guidance_moves_from_no_class_to_the_class_and_beyond", (
+        ("guidance away from the class", "tasks.sampling", "of_none + guidance * (of_class - of_none)", "of_class + guidance * (of_none - of_class)"),
+        ("the last class for no class", "tasks.sampling", "jnp.full_like(labels, unet.num_classes)", "jnp.full_like(labels, unet.num_classes - 1)"),
+    )),
+    ("tests/objectives/test_generation.py::test_the_frechet_distance_is_scipys_and_torch_fidelitys", (
+        ("means left out", "objectives.generation", "squared + np.trace(cov_a)", "np.trace(cov_a)"),
+        ("covariances of another divisor", "objectives.generation", "np.cov(each, rowvar=False)", "np.cov(each, rowvar=False, bias=True)"),
+    )),
+    ("tests/objectives/test_generation.py::test_the_kernel_distance_is_torch_fidelitys", (
+        ("the diagonal counted", "objectives.generation", "(values.sum() - np.trace(values)) / (len(x) * (len(x) - 1))", "values.mean()"),
+        ("another degree", "objectives.generation", "+ 1) ** 3", "+ 1) ** 2"),
+    )),
+    ("tests/objectives/test_generation.py::test_precision_and_recall_are_torch_fidelitys", (
+        ("precision and recall of samples swapped", "objectives.generation", "(between <= radius_real).any(axis=1)", "(between <= radius_fake[:, None]).any(axis=0)"),
+        ("itself counted as a neighbour", "objectives.generation", "neighbours, axis=1)[:, neighbours]", "neighbours - 1, axis=1)[:, neighbours - 1]"),
+    )),
+    ("tests/objectives/test_generation.py::test_diversity_is_that_within_classes", (
+        ("distances to itself counted", "objectives.generation", "pairs += len(rows) * (len(rows) - 1)", "pairs += len(rows) ** 2"),
+    )),
+    ("tests/objectives/test_generation.py::test_an_interval_covers_the_truth_as_often_as_it_says", (
+        ("an interval of one deviation", "objectives.generation", "spread = 1.96 *", "spread ="),
+        ("groups of one set alone", "objectives.generation", "b[members[1] != group]", "b"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_samples_of_the_test_are_those_of_the_saved_weights[gan]", (
+        ("samples drawn for the batch", "tasks.generation", "jax.random.fold_in(key, row))(index)", "jax.random.fold_in(key, 0 * row))(index)"),
+        ("labels of samples ignored", "tasks.sampling", "labels if config.model.conditional else None)", "0 * labels if config.model.conditional else None)"),
+        ("the discriminator's statistics saved", "interop.saved_generator", 'part["generator"] for part in parts', 'part["discriminator"] for part in parts'),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_samples_of_the_test_are_those_of_the_saved_weights[diffusion]", (
+        ("guidance of the configuration ignored", "tasks.sampling", "Sampling(options.sample_steps, guidance=options.guidance)", "Sampling(options.sample_steps)"),
+        ("steps of the configuration ignored", "tasks.sampling", "Sampling(options.sample_steps, guidance", "Sampling(options.steps, guidance"),
+        ("another schedule's jumps", "tasks.sampling", "jumps = make_jumps(options.schedule, options.steps, sampling.steps, sampling.eta)", 'jumps = make_jumps("linear", options.steps, sampling.steps, sampling.eta)'),
+        ("the average of weights not sampled from", "interop.saved_generator", 'if "extra" in found:', 'if "nothing" in found:'),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_what_a_run_reports_is_what_its_samples_give[gan]", (
+        ("diversity not over the real images'", "tasks.generation", "diversity(samples, labels) / real if real", "diversity(samples, labels) if real"),
+        ("a distance of samples to themselves", "tasks.generation", "kernel_distance(images, samples)", "kernel_distance(samples, samples)"),
+        ("diversity over all classes", "tasks.generation", "labels = split.labels if conditional", "labels = np.zeros(len(split), int) if conditional"),
+        ("images of a class chosen without a limit", "data.datasets", "[: config.train_per_class]", "[: 14]"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_the_loss_of_diffusion_is_that_of_the_saved_weights", (
+        ("times of the whole batch", "tasks.generation_diffusion", "jax.random.randint(key, (), 0, options.steps))(keys[:, 0])", "jax.random.randint(key, (), 0, options.steps // 2))(keys[:, 0])"),
+        ("padding counted in the loss", "tasks.generation_diffusion", 'jnp.where(batch["mask"], found, 0).sum()', "found.sum()"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_classes_are_hidden_from_as_many_as_asked", (
+        ("no class hidden", "tasks.generation_diffusion", "jnp.where(hidden, unet.num_classes, batch", "jnp.where(hidden & False, unet.num_classes, batch"),
+        ("the last time never drawn", "tasks.generation_diffusion", "(len(images),), 0, options.steps),", "(len(images),), 0, options.steps - 1),"),
+        ("noise that is not normal", "tasks.generation_diffusion", '"noise": jax.random.normal(', '"noise": jax.random.uniform('),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_each_validation_keeps_samples_of_the_same_noise[gan]", (
+        ("sketches of other steps read", "runs.sketches", "and int(path.stem) in steps", "and int(path.stem) not in steps"),
+        ("fewer samples kept", "tasks.generation", '["samples"])[:GRID]}', '["samples"])[:9]}'),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_samples_are_events_of_tensorboard", (
+        ("sketches not shown", "runs.recorder", "self._trackers.show(step, sketches)", "pass"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_sketches_are_read_back_and_tiled", (
+        ("tiles in columns", "runs.sketches", ".swapaxes(1, 2)", ".swapaxes(1, 2)[::-1]"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_a_collapsed_gan_is_said", (
+        ("the alarm not said", "runs.recorder", "if line := self._task.alarm(evaluation.metrics):", "if False and (line := ''):"),
+        ("an alarm for all", "tasks.generation", "if found >= COLLAPSED:", "if found < 0:"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_four_devices_are_as_one[pmap-gan]", (
+        ("batch statistics of each device", "models.configured", "z_dim=config.z_dim, axis=axis)", "z_dim=config.z_dim)"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_samples_do_not_depend_on_the_size_of_batches[diffusion]", (
+        ("an image's number within its batch", "tasks.samples", "batch(weights, jnp.asarray(rows), jnp", "batch(weights, jnp.asarray(rows - start), jnp"),
+        ("the last batch too long", "tasks.samples", "np.concatenate(made)[:number]", "np.concatenate(made)"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_a_class_and_a_seed_are_heard", (
+        ("the seed of samples ignored", "commands.sample", "saved, labels, options.seed, sampling", "saved, labels, 0, sampling"),
+        ("the class ignored", "commands.sample", "names.index(options.class_name)", "0"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_the_sampler_is_that_which_was_asked_for", (
+        ("eta ignored", "tasks.sampling", "sampling.steps, sampling.eta)", "sampling.steps)"),
+        ("guidance ignored", "tasks.samples", "options.guidance if guidance is None else guidance", "options.guidance"),
+        ("the number of steps ignored", "tasks.samples", "options.sample_steps if steps is None else steps", "options.sample_steps"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_nothing_is_written_over", (
+        ("samples written over a directory", "commands.sample", "require(not out.exists()", "require(True or not out.exists()"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_quality_is_that_of_the_features_and_the_classifier", (
+        ("test images for training ones", "commands.quality", '"train": data.train.images(np.arange(len(data.train)))', '"train": data.test.images(np.arange(len(data.test)))'),
+        ("the seed of measured samples ignored", "commands.quality", "make_samples(saved, labels, options.seed, sampling", "make_samples(saved, labels, 0, sampling"),
+        ("accuracy of the test for the samples'", "commands.quality", "accuracy_of(classifier, images[name], truth)", 'accuracy_of(classifier, images["test"], data.test.labels)'),
+        ("features of unnormalised images", "tasks.sample_quality", "normalize(pixels, mean, std), True", "pixels.astype(float), True"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_generated_images_are_trained_on_alone_and_named", (
+        ("generated images not counted", "data.datasets", "extra=data.extra + len(rows)", "extra=data.extra"),
+        ("a share of the real images", "data.datasets", "share / (1 - share) * np.bincount", "share * np.bincount"),
+        ("pixels of the wrong rows", "data.datasets", "self.second[rows[later] - len(self.first)]", "self.second[rows[later] - len(self.first) - 1]"),
+        ("labels of the real images", "data.datasets", "np.concatenate([train.labels, examples.labels[taken]])", "np.concatenate([train.labels, np.resize(train.labels, len(taken))])"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_two_runs_make_half_of_the_images_each", (
+        ("all images of the first", "data.datasets", "(numbers[None] + np.arange(places)[:, None]) // places", "numbers[None] * (np.arange(places)[:, None] == 0)"),
+        ("samples made again each time", "tasks.extra_images", "if not place.is_dir():", "if True:"),
+        ("samples of another seed", "tasks.extra_images", "make_samples(saved, labels, config.split_seed", "make_samples(saved, labels, 1 + config.split_seed"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_too_few_generated_images_are_one_line", (
+        ("too few generated images taken as they are", "data.datasets", "if len(there) < number:", "if len(there) < 0:"),
+        ("folders of no class read", "data.folder", "if strangers:\n        raise UserError(\n            f\"{root} has a folder", "if False:\n        raise UserError(\n            f\"{root} has a folder"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_a_generator_is_refused_where_a_model_of_images_is_asked_for", (
+        ("a generator read as a classifier", "interop.saved_run", "if config.makes_images:", "if False:"),
+    )),
+    ("tests/studies/test_plan.py::test_runs_of_another_preprocessing_need_not_have_the_same_pixels", (
+        ("pixels of other preprocessing compared", "studies.plan", "scoring_geometry(run.config.data, run.config.model.img_size)", "run.config.model.img_size"),
+    )),
+))  # fmt: skip
