@@ -67,7 +67,7 @@ def test_the_text_of_every_mutation_is_there_once():
 def test_twin_files_define_classes_of_the_same_names():
     for stem in (
         "patch_embedding", "multi_head_attention", "transformer", "survey/attention_blocks",
-        "survey/resnet_with_attention",
+        "survey/resnet_with_attention", "survey/unet",
     ):  # fmt: skip
         theirs = classes(ROOT / "torch_ref" / f"{stem}.py")
         assert theirs == classes(ROOT / "jaxvit" / "models" / f"{name_of(stem)}.py")

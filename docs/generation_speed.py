@@ -1,0 +1,191 @@
+"""python docs/generation_speed.py: training and sampling of DCGAN and DDPM here and with the twin.
+
+Both train the presets' networks on random images of their sizes, each step with its own noise, and
+sample from them: a DCGAN in one pass, DDPM by DDIM in 25 steps of two passes (guidance). Here a
+whole chain is one compiled loop; the twin calls its network once a step, eagerly and compiled. Each
+candidate runs in processes of its own, which alternate. Writes docs/generation_speed.json.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "docs" / "generation_speed.json"
+CANDIDATES = ("jax", "torch", "torch-compile")
+PROCESSES, SECONDS, CLASSES = 3, 6.0, 10
+# name: preset, image size, channels, batch of a step, samples of a chain
+TASKS = {
+    "digits-dcgan": ("digits-dcgan", 8, 1, 64, 256),
+    "digits-ddpm": ("digits-ddpm", 8, 1, 64, 256),
+    "flowers17-ddpm": ("flowers17-ddpm", 32, 3, 64, 32),
+}
+STEPS, GUIDANCE = 25, 1.5
+
+
+def rate(step: Callable[[], None], images: int) -> float:
+    """Images a second of steps that take SECONDS, after three."""
+    for _ in range(3):
+        step()
+    began = time.perf_counter()
+    for number in count(1):
+        step()
+        spent = time.perf_counter() - began
+        if spent > SECONDS:
+            return number * images / spent
+    raise AssertionError
+
+
+def pixels(size: int, channels: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 images and labels."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (batch, size, size, channels), np.uint8)
+    return images, (np.arange(batch) % CLASSES).astype(np.int32)
+
+
+def with_jax(name: str) -> dict[str, float]:
+    import jax
+
+    from jaxvit.command_line import parse
+    from jaxvit.data.datasets import Dataset, Split
+    from jaxvit.runtime.devices import make_devices
+    from jaxvit.runtime.memory import keep_freed_memory
+    from jaxvit.tasks.configured import make_task
+    from jaxvit.tasks.generation import row_keys
+    from jaxvit.tasks.sampling import Sampling, make_sampler
+    from jaxvit.training.state import create_state
+    from jaxvit.training.steps import compile_train_step
+
+    preset, size, channels, batch, samples = TASKS[name]
+    _, config = parse([preset, "--batch-size", str(batch), "--no-keep-programs"])
+    keep_freed_memory()
+    images, labels = pixels(size, channels, batch)
+    names = tuple(map(str, range(batch)))
+    split = Split(images, np.arange(batch), labels, names)
+    data = Dataset(tuple(map(str, range(CLASSES))), split, split, split)
+    devices = make_devices(config)
+    task = make_task(config, data, 100_000, devices.axis)
+    state = [devices.create(lambda: create_state(task, 0))]
+    compiled = compile_train_step(task, devices, config)
+    placed = devices.place_batch(split.take(np.arange(batch), with_index=True))
+
+    def step() -> None:
+        state[0], metrics = compiled(state[0], placed)
+        jax.block_until_ready(metrics)
+
+    found = {"trained_per_sec": rate(step, batch)}
+    weights = jax.device_get(task.weights(state[0].params, state[0].extra))
+    from jaxvit.models.configured import make_generator
+
+    generator = make_generator(config.model, CLASSES, config.diffusion.steps)
+    sampler = jax.jit(make_sampler(generator, config, Sampling(STEPS, 0.0, GUIDANCE)))
+    keys = row_keys(jax.random.key(0), np.arange(samples))
+    of = (np.arange(samples) % CLASSES).astype(np.int32)
+    weights = jax.device_put(weights)
+    found["sampled_per_sec"] = rate(
+        lambda: jax.block_until_ready(sampler(weights, keys, of)), samples
+    )
+    return found
+
+
+def with_torch(name: str, compiled: bool) -> dict[str, float]:
+    import torch
+
+    from torch_ref.survey.adversarial import adversarial_step
+    from torch_ref.survey.adversarial import make_optimizer as make_adam
+    from torch_ref.survey.dcgan import Discriminator, Generator
+    from torch_ref.survey.ddpm import ddim_sample, ddpm_step
+    from torch_ref.survey.diffusion import Diffusion
+    from torch_ref.survey.unet import UNet
+
+    _, size, channels, batch, samples = TASKS[name]
+    images, labels = pixels(size, channels, batch)
+    real = torch.tensor(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    real = real.contiguous(memory_format=torch.channels_last)
+    labels, of = torch.tensor(labels).long(), torch.arange(samples) % CLASSES
+
+    def ready(network):
+        network = network.to(memory_format=torch.channels_last)
+        return torch.compile(network) if compiled else network
+
+    if name.endswith("dcgan"):
+        networks = (
+            ready(Generator(size, channels, 64, 100, CLASSES)),
+            ready(Discriminator(size, channels, 64, CLASSES)),
+        )
+        optimizers = tuple(map(make_adam, networks))
+
+        def step() -> None:
+            z = torch.randn(batch, 100)
+            adversarial_step(*networks, optimizers, real, z, labels)
+
+        found = {"trained_per_sec": rate(step, batch)}
+        networks[0].eval()
+
+        @torch.no_grad()
+        def sample() -> None:
+            networks[0](torch.randn(samples, 100), of)
+
+        return found | {"sampled_per_sec": rate(sample, samples)}
+    shape = (32, (1, 2), 1, (4,)) if name == "digits-ddpm" else (64, (1, 2, 2), 1, (8,))
+    network = ready(UNet(size, channels, *shape, num_classes=CLASSES))
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.0, fused=True)
+    diffusion = Diffusion()
+
+    def step() -> None:
+        t, noise = torch.randint(0, 1000, (batch,)), torch.randn_like(real)
+        hidden = torch.where(torch.rand(batch) < 0.1, CLASSES, labels)
+        ddpm_step(network, optimizer, diffusion, real, t, noise, hidden)
+
+    found = {"trained_per_sec": rate(step, batch)}
+    network.eval()
+
+    def chain() -> None:
+        x = torch.randn(samples, channels, size, size).contiguous(memory_format=torch.channels_last)
+        ddim_sample(network, diffusion, x, STEPS, of, GUIDANCE, CLASSES)
+
+    return found | {"sampled_per_sec": rate(chain, samples)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        name, candidate = options.one
+        jax = candidate == "jax"
+        found = with_jax(name) if jax else with_torch(name, candidate == "torch-compile")
+        print(json.dumps(found))
+        return
+    results = {name: {candidate: [] for candidate in CANDIDATES} for name in TASKS}
+    for turn in range(PROCESSES):
+        for name in TASKS:
+            for candidate in CANDIDATES[:: 1 if turn % 2 == 0 else -1]:
+                said = subprocess.run(
+                    [sys.executable, __file__, "--one", name, candidate],
+                    env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, check=True,
+                )  # fmt: skip
+                results[name][candidate].append(json.loads(said.stdout.splitlines()[-1]))
+                print(name, candidate, results[name][candidate][-1], flush=True)
+    for name, of in results.items():
+        for candidate, found in of.items():
+            for what in found[0]:
+                rates = [each[what] for each in found]
+                print(
+                    f"{name}, {candidate}: {what} {statistics.median(rates):.0f} "
+                    f"({min(rates):.0f} to {max(rates):.0f})"
+                )
+    RESULTS.write_text(json.dumps(results) + "\n")
+
+
+if __name__ == "__main__":
+    main()
