@@ -65,7 +65,7 @@ def write_run_page(path: Path) -> Path:
 def _classifier_page(path: Path, config: Config, summary: Mapping[str, Any]) -> str:
     run = load_run(path, warn=lambda line: None)
     found, data = _read_outputs(path), config.data
-    test = load_dataset(data, run.model.img_size, data.channels).test
+    test = load_dataset(data.without_extra(), run.model.img_size, data.channels).test
     scored = Scored(
         tuple(map(legible, test.names)),
         test.labels,

@@ -1,14 +1,14 @@
 """python -m jaxvit quality RUN --features NET: generated images beside real ones."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from jaxvit.commands import arguments as cli
 from jaxvit.config import count, option, within
-from jaxvit.data.datasets import load_dataset
 from jaxvit.errors import UserError
+from jaxvit.interop.labelled import labelled_split
 from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.predictions import Usable
 from jaxvit.interop.saved_generator import SavedGenerator, load_generator
@@ -19,6 +19,7 @@ from jaxvit.tasks.sample_quality import Quality, accuracy_of, features_of, measu
 from jaxvit.tasks.samples import make_samples, sampling_of
 
 LEAST = 3 * GROUPS  # images, for an interval
+MOST = 5_000  # real ones, drawn at random: all pairs are compared
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Options:
     # A classifier of the same classes, which says whether images are of the class that they were
     # made for.
     classifier: str | None = None
-    n: int | None = option(None, count(LEAST, 10**6))  # Images to make; None: as many as test ones.
+    n: int | None = option(None, count(LEAST, MOST))  # Images to make; None: as many as test ones.
     seed: int = option(0, within(0, 2**32 - 1))  # Of the images that are made.
     steps: int | None = option(None, count(0, 10**5))  # See python -m jaxvit sample --help.
     eta: float = option(0.0, within(0, 1))
@@ -52,34 +53,30 @@ def run(options: Options) -> int:
     network = load_pretrained(options.features)
     classifier = None if options.classifier is None else _classifier(options, saved)
     cli.cache_programs()
-    config = saved.config
-    where = {} if options.data_dir is None else {"dir": options.data_dir}
-    track = cli.show_progress()
-    data = load_dataset(
-        replace(config.data, **where), saved.model.img_size, saved.model.in_channels, track
-    )
-    if len(data.test) < LEAST:
-        raise UserError(
-            f"{options.run} has {len(data.test)} test images, and a distance with its interval "
-            f"needs {LEAST}: train it on more"
-        )
-    number = options.n or len(data.test)
-    classes = len(data.class_names) if config.model.conditional else 1
+    config, track, real = saved.config, cli.show_progress(), {}
+    for name in ("train", "test"):
+        split = labelled_split(options.run, name, options.data_dir, track)
+        rows = np.random.default_rng(0).permutation(len(split.labels))[:MOST]
+        images = list(split.images())
+        real[name] = np.stack([images[row] for row in rows]), split.labels[rows]
+        if len(rows) < LEAST:
+            raise UserError(
+                f"{options.run} has {len(rows)} {name} images, and a distance with its interval "
+                f"needs {LEAST}: train it on more"
+            )
+    number = options.n or len(real["test"][0])
+    classes = len(saved.class_names) if config.model.conditional else 1
     labels = np.arange(number, dtype=np.int32) % classes
     sampling = sampling_of(config, options.steps, options.eta, options.guidance)
     made = make_samples(saved, labels, options.seed, sampling, track=track)
-    images = {
-        "train": data.train.images(np.arange(len(data.train))),
-        "samples": made,
-        "test": data.test.images(np.arange(len(data.test))),
-    }
+    images = {"train": real["train"][0], "samples": made, "test": real["test"][0]}
     found = {name: features_of(network, each, track, name) for name, each in images.items()}
     of = {name: measure(found[name], found["train"]) for name in ("samples", "test")}
     if classifier is not None:
-        for name, truth in (("samples", labels), ("test", data.test.labels)):
+        for name, truth in (("samples", labels), ("test", real["test"][1])):
             right = accuracy_of(classifier, images[name], truth)
             of[name] = of[name]._replace(accuracy=right)
-    print(f"features: {options.features}; beside {len(data.train):,} training images")
+    print(f"features: {options.features}; beside {len(images['train']):,} training images")
     for name, quality in of.items():
         print(_line(name, quality))
     if json:

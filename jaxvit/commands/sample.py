@@ -24,7 +24,7 @@ Class = Annotated[str | None, arg(name="class", metavar="NAME")]
 
 @dataclass(frozen=True)
 class Options:
-    """Images of a run of gan or diffusion, which are the same whatever --batch-size is."""
+    """Images of a run of gan or diffusion, the same but for rounding whatever --batch-size is."""
 
     run: cli.Run  # The directory of a run.
     # DIR/<class>/*.png, or DIR/*.png of a run without classes, or one file, FILE.npz: nothing that
@@ -39,13 +39,6 @@ class Options:
     # Of diffusion with classes: weight of the class, in place of the run's.
     guidance: float | None = option(None, within(0, 100))
     batch_size: int = option(256, count(1, 2**16))  # Images that are made together.
-
-    def check(self) -> None:
-        require(
-            self.eta == 0 or self.steps != 0,
-            f"--eta {self.eta:g} is of DDIM, and --steps 0 takes the ancestral sampler: leave one "
-            "of them out",
-        )
 
 
 def run(options: Options) -> int:

@@ -1,9 +1,10 @@
 """Where the images come from, and how they are decoded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from jaxvit.config.checks import count, directory, option, positive, require, within
+from jaxvit.paths import user_path
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -90,6 +91,11 @@ class DataConfig:
         )
         for value in self.extra_dir:
             directory("data.extra-dir", value)
+        places = [user_path("data.extra-dir", value).resolve() for value in self.extra_dir]
+        require(
+            len(set(places)) == len(places),
+            "--data.extra-dir names a place twice: give each once",
+        )
         require(
             not self.extra_dir or self.labels,
             f"--data.extra-dir {' '.join(self.extra_dir)} adds images to classes, and "
@@ -103,6 +109,10 @@ class DataConfig:
             self.labels or self.name == "folder",
             f"--data.no-labels is for --data.name folder, and this is {self.name}: leave it out",
         )
+
+    def without_extra(self) -> "DataConfig":
+        """The same images without generated ones, which only training sees."""
+        return replace(self, extra_dir=(), extra_share=DataConfig.extra_share)
 
     @property
     def channels(self) -> int:

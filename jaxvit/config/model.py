@@ -152,6 +152,12 @@ class ModelConfig:
 
     def _check_generator(self) -> None:
         size, unet = self.img_size, self.name == "unet"
+        for name in OF_UNET if unet else OF_DCGAN:
+            require(
+                getattr(self, name) is not None,
+                f"--model.name {self.name} needs --model.{name.replace('_', '-')}: give it, or "
+                f"choose the preset digits-{'ddpm' if unet else 'dcgan'}",
+            )
         if size is not None and not unet:
             require(
                 size in DCGAN_SIZES,
@@ -161,26 +167,31 @@ class ModelConfig:
         if not unet:
             return
         require(
-            self.width is None
-            or (self.width % 4 == 0 and self.width % min(32, self.width // 4) == 0),
+            self.width % 4 == 0 and self.width % min(32, self.width // 4) == 0,
             f"--model.width {self.width} does not fit a U-Net, whose GroupNorm has groups of at "
-            f"least 4 channels, 32 at most: give {nearest_multiple(self.width or 4, 32)}",
+            f"least 4 channels, 32 at most: give {nearest_multiple(self.width, 32)}",
         )
         for name in ("channel_multipliers", "attention_sizes"):
-            values = getattr(self, name) or ()
-            for value in values:
+            for value in getattr(self, name):
                 count(1, 4096)(f"model.{name.replace('_', '-')}", value)
         require(
             self.channel_multipliers != (),
             "--model.channel-multipliers is empty: give one number for each level",
         )
-        least = 2 ** (len(self.channel_multipliers or (1,)) - 1)
+        levels = len(self.channel_multipliers)
+        least = 2 ** (levels - 1)
         require(
             size is None or size % least == 0,
-            f"--model.img-size {size} cannot be halved for each of the "
-            f"{len(self.channel_multipliers or ())} levels of --model.channel-multipliers: give a "
-            f"multiple of {least}",
+            f"--model.img-size {size} cannot be halved for each of the {levels} levels of "
+            f"--model.channel-multipliers: give a multiple of {least}",
         )
+        sides = [] if size is None else [size // 2**level for level in range(levels)]
+        for value in self.attention_sizes:
+            require(
+                size is None or value in sides,
+                f"--model.attention-sizes {value} is no side of a map of --model.img-size {size}: "
+                f"give some of {', '.join(map(str, sides))}",
+            )
 
 
 # What every model has; what each has besides; and what an attention block behind a ResNet has.

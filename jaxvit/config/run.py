@@ -211,11 +211,12 @@ class Config:
             bool(out.name), f"--out {self.out} is no place for a run: give a directory below it"
         )
         local = self.init.weights and not self.init.weights.startswith("hf://")
-        for name, value in {
-            "data.dir": self.data.dir,
-            "data.cache-dir": self.data.cache_dir,
-            "init.weights": self.init.weights if local else None,
-        }.items():
+        for name, value in (
+            ("data.dir", self.data.dir),
+            ("data.cache-dir", self.data.cache_dir),
+            ("init.weights", self.init.weights if local else None),
+            *(("data.extra-dir", place) for place in self.data.extra_dir),
+        ):
             require(
                 value is None or not user_path(name, value).resolve().is_relative_to(out),
                 f"--{name} {value} lies in --out {self.out}, which holds the run alone: choose "
@@ -223,7 +224,11 @@ class Config:
             )
         if self.data.name == "folder":
             images = user_path("data.dir", self.data.dir).resolve()
-            for name, value in {"out": self.out, "data.cache-dir": self.data.cache_dir}.items():
+            for name, value in (
+                ("out", self.out),
+                ("data.cache-dir", self.data.cache_dir),
+                *(("data.extra-dir", place) for place in self.data.extra_dir),
+            ):
                 require(
                     not user_path(name, value).resolve().is_relative_to(images),
                     f"--{name} {value} lies in --data.dir {self.data.dir}, where it would be taken "

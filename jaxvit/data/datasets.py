@@ -23,6 +23,7 @@ from jaxvit.paths import user_path
 # Share of each class held out for the test where a source has no test split; the same in every run.
 TEST_FRACTION = 0.15
 SPLITS = ("train", "val", "test")
+EXTRA = "extra/"  # how the names of generated images begin
 NO_CHECKSUMS = np.empty(0, np.uint32)
 
 
@@ -199,36 +200,38 @@ def _with_extra(
 ) -> Dataset:
     """With images of config.extra_dir behind the training images, so many in each class."""
     wanted = extra_images(data.train.labels, len(data.class_names), config)
-    cache_dir = user_path("data.cache-dir", config.cache_dir)
-    for place, numbers in zip(config.extra_dir, wanted, strict=True):
-        option = f"--data.extra-dir {place}"
-        root = user_path("data.extra-dir", place)
-        if not root.is_dir():
-            raise UserError(f"{option} is not a directory: python -m jaxvit sample RUN makes one")
+    cache_dir, skipped = user_path("data.cache-dir", config.cache_dir), list(data.skipped)
+    for place, (given, numbers) in enumerate(zip(config.extra_dir, wanted, strict=True)):
+        root = user_path("data.extra-dir", given)
         examples = load_images_of(root, data.class_names, channels)
+        found = load_pixels(
+            examples, geometry, channels, cache_dir, threads, track, config.on_error
+        )
+        skipped += found.unreadable.values()
+        readable = np.array([row not in found.unreadable for row in range(len(examples.labels))])
         rng, rows = np.random.default_rng(config.split_seed), []
         for label, number in enumerate(numbers):
-            there = np.flatnonzero(examples.labels == label)
+            there = np.flatnonzero((examples.labels == label) & readable)
             if len(there) < number:
                 raise UserError(
-                    f"{option} has {len(there)} images of class {data.class_names[label]!r}, and "
-                    f"--data.extra-share {config.extra_share:g} takes {number}: make more, or "
-                    "lower the share"
+                    f"--data.extra-dir {given} has {len(there)} images of class "
+                    f"{data.class_names[label]!r}, and --data.extra-share {config.extra_share:g} "
+                    f"takes {number}: make more, or lower the share"
                 )
             rows += sorted(rng.permutation(there)[:number].tolist())
-        found = load_pixels(examples, geometry, channels, cache_dir, threads, track, "stop")
         train, taken = data.train, np.asarray(rows, int)
+        names = (f"{EXTRA}{place}-{root.name}/{examples.names[row]}" for row in rows)
         data = data._replace(
             train=Split(
                 pixels=Stacked(train.pixels, found.pixels),
                 rows=np.concatenate([train.rows, len(train.pixels) + taken]),
                 labels=np.concatenate([train.labels, examples.labels[taken]]),
-                names=(*train.names, *(f"extra/{root.name}/{examples.names[row]}" for row in rows)),
+                names=(*train.names, *names),
                 crc32=np.concatenate([train.crc32, found.crc32[taken]]),
             ),
             extra=data.extra + len(rows),
         )
-    return data
+    return data._replace(skipped=tuple(skipped))
 
 
 def extra_images(labels: np.ndarray, classes: int, config: DataConfig) -> np.ndarray:
@@ -236,10 +239,20 @@ def extra_images(labels: np.ndarray, classes: int, config: DataConfig) -> np.nda
 
     Of a class with n training images round(s / (1 - s) n), for the share s, in parts that differ by
     one at most.
+
+    Raises:
+      UserError: of one none is taken.
     """
     share, places = config.extra_share, len(config.extra_dir)
     numbers = np.round(share / (1 - share) * np.bincount(labels, minlength=classes)).astype(int)
-    return (numbers[None] + np.arange(places)[:, None]) // places
+    wanted = (numbers[None] + np.arange(places)[:, None]) // places
+    for place, of_place in zip(config.extra_dir, wanted, strict=True):
+        if not of_place.any():
+            raise UserError(
+                f"--data.extra-share {share:g} takes no image of --data.extra-dir {place}, for "
+                f"there are {len(labels)} training images: raise the share, or leave it out"
+            )
+    return wanted
 
 
 def find_source(config: DataConfig) -> Source:

@@ -80,14 +80,18 @@ def load_images_of(root: Path, class_names: Sequence[str], channels: int) -> Exa
     """DIR/<class>/*.png of known classes, of which a folder may be missing.
 
     Args:
-      root: DIR.
+      root: DIR, of --data.extra-dir.
       class_names: in the order of the labels.
       channels: 3 for RGB, 1 for grey.
 
     Raises:
-      UserError: a folder is no class, or there is no image.
+      UserError: it is no directory, or a folder is no class.
     """
-    folders = {legible(name): name for name in _folders(root, 1)}
+    if not root.is_dir():
+        raise UserError(
+            f"--data.extra-dir {root} is not a directory: python -m jaxvit sample RUN makes one"
+        )
+    folders = {legible(name): name for name in _folders(root, 0)}
     strangers = sorted(folders.keys() - set(class_names))
     if strangers:
         raise UserError(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxvit.data.cache import Track, no_tracking
-from jaxvit.data.datasets import SPLITS, describe, load_dataset
+from jaxvit.data.datasets import EXTRA, SPLITS, describe, load_dataset
 from jaxvit.data.photos import decode_photos, photos_in
 from jaxvit.errors import UnreadableImage, UserError
 from jaxvit.interop.load import is_run
@@ -139,7 +139,7 @@ def _no_class(folder: Path, labels: Sequence[str]) -> str:
 def labelled_split(
     run: str, split: str, data_dir: str | None = None, track: Track = no_tracking
 ) -> Labelled:
-    """A split of the data that a run was trained on, decoded as for its scores.
+    """A split of the data that a run was trained on, decoded as for its scores; no generated image.
 
     Args:
       run: its directory.
@@ -154,7 +154,7 @@ def labelled_split(
     if not is_run(path):
         raise UserError(f"{run} is no run, so it has no {split} split: give a folder of images")
     config = read_config(path)
-    data = replace(config.data, stored_scale=1.0, dir=data_dir or config.data.dir)
+    data = replace(config.data.without_extra(), stored_scale=1.0, dir=data_dir or config.data.dir)
     try:
         dataset = load_dataset(data, config.model.img_size, data.channels, track)
     except UserError as error:
@@ -164,6 +164,7 @@ def labelled_split(
         ) from error
     found = getattr(dataset, split)
     now, before = describe(dataset)[split], described(path, split)
+    before = {name: crc for name, crc in before.items() if not name.startswith(EXTRA)}
     if split == "train" and config.data.stored_scale != 1:  # these were stored at another size
         now, before = dict.fromkeys(now), dict.fromkeys(before)
     if now != before:

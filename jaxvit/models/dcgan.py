@@ -100,13 +100,13 @@ class Generator(nn.Module):
     deterministic)`; in training with `mutable=["batch_stats"]`.
 
     Attributes:
-      img_size: of images: 8, 16, 32 or 64.
+      img_size: of images: 8, 16, 32, 64 or 128.
       in_channels: of images.
       width: channels of the last maps before the image.
       z_dim: numbers of z.
       num_classes: K; a one-hot vector of the class is appended to z. 0 for none.
       axis: the pmap axis of batch statistics, or None.
-      dtype: of the matmuls; all else is float32.
+      dtype: of the matmuls; all else, and what gives the logit, is float32.
 
     Source: Radford et al. 2015, arXiv:1511.06434. Torch twin: torch_ref/survey/dcgan.py.
     """

@@ -105,9 +105,10 @@ def make_jumps(name: Name, steps: int, number: int, eta: float = 0.0) -> Jumps:
       number: S, in [1, T].
       eta: in [0, 1]; 0 draws nothing, and 1 is the ancestral sampler of these times.
 
-    Source: Song et al. 2021, arXiv:2010.02502, eq. 12 and 16; the times are its "linear" ones.
+    Source: Song et al. 2021, arXiv:2010.02502, eq. 12 and 16; the times are its "linear" ones
+    where S divides T.
     """
-    times = (np.arange(number) * (steps // number))[::-1]
+    times = (np.arange(number) * steps // number)[::-1]
     bar = np.cumprod(1 - betas(name, steps))[times]
     after = np.concatenate([bar[1:], [1.0]])
     noise = eta * np.sqrt((1 - after) / (1 - bar) * (1 - bar / after))

@@ -26,7 +26,7 @@ ABOUT = {
     "digits-ddpm": "digits made by diffusion (DDPM): three minutes",
     "flowers17-ddpm": "flowers of 32 pixels made by diffusion: hours",
     "cifar10-dcgan": "a DCGAN on CIFAR-10: for a GPU",
-    "cifar10-ddpm": "DDPM on CIFAR-10 with the paper's numbers: for a GPU",
+    "cifar10-ddpm": "DDPM on CIFAR-10 with the paper's network: for a GPU",
     "pets-small": "a small ViT on Oxford-IIIT Pet at 64 pixels: minutes",
     "pets-b16-384": "ViT-B/16 at 384 on Oxford-IIIT Pet by SGD: for a GPU",
     "pets-lab": "the lab's numbers, ViT-B/16 at 224 on Oxford-IIIT Pet: for a GPU",

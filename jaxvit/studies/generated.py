@@ -24,6 +24,8 @@ def of_digits(per_class: int | None) -> Study:
     classifier = ("digits", *few, *_epochs(images, "classifier"), "--select", "last")
     generator = (*few, *_epochs(images, "generator"))
     plain = ("--augment.crop-scale", "1", "1", "--augment.mixup-alpha", "0")
+    # Half of the images are generated, so half of the epochs are as many steps.
+    mixed = ("digits", *few, *_epochs(2 * images, "classifier"), "--select", "last")
     share = ("--data.extra-share", "0.5")
     return Study(
         name=f"generated-digits-{per_class or 'all'}",
@@ -33,9 +35,9 @@ def of_digits(per_class: int | None) -> Study:
             "ddpm": ("digits-ddpm", *generator),
             "nothing": (*classifier, *plain),
             "usual": classifier,
-            "+dcgan": (*classifier, "--data.extra-dir", "{dcgan}", *share),
-            "+ddpm": (*classifier, "--data.extra-dir", "{ddpm}", *share),
-            "+both": (*classifier, "--data.extra-dir", "{dcgan}", "{ddpm}", *share),
+            "+dcgan": (*mixed, "--data.extra-dir", "{dcgan}", *share),
+            "+ddpm": (*mixed, "--data.extra-dir", "{ddpm}", *share),
+            "+both": (*mixed, "--data.extra-dir", "{dcgan}", "{ddpm}", *share),
         },
         baseline="usual",
         seeds=3,

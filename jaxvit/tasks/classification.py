@@ -57,7 +57,11 @@ def make_classification(
     frozen = config.optim.freeze == "backbone"
 
     def logits_of(
-        params: Params, extra: Extra, inputs: Inputs, key: jax.Array | None
+        params: Params,
+        extra: Extra,
+        inputs: Inputs,
+        key: jax.Array | None,
+        model: nn.Module = model,
     ) -> tuple[jax.Array, Extra]:
         """For training, with a key for dropout, the logits and extra as it is after them."""
         variables = {"params": params, **extra}
@@ -90,8 +94,10 @@ def make_classification(
 
     def statistics(weights: Weights, inputs: Inputs) -> Extra:
         # From running statistics of 0 a step leaves those of the batch, times the momentum.
+        # It is not computed under pmap.
         params, extra = split(weights)
-        _, found = logits_of(params, jax.tree.map(jnp.zeros_like, extra), inputs, jax.random.key(0))
+        zeros = jax.tree.map(jnp.zeros_like, extra)
+        _, found = logits_of(params, zeros, inputs, jax.random.key(0), model.clone(axis=None))
         return jax.tree.map(lambda x: x / MOMENTUM, found)
 
     def score(weights: Weights, key: jax.Array, batch: dict):

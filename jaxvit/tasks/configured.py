@@ -17,6 +17,7 @@ from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.runtime.digest import sha256
 from jaxvit.tasks.classification import make_classification
 from jaxvit.tasks.classification_report import draw_report
+from jaxvit.tasks.generation import check_enough
 from jaxvit.tasks.generation_diffusion import make_diffusion
 from jaxvit.tasks.generation_gan import make_gan
 from jaxvit.tasks.generation_report import draw_generation
@@ -84,6 +85,7 @@ def _instance_discrimination(
 
 
 def _gan(config: Config, data: Dataset, total_steps: int, axis: str | None) -> Task:
+    check_enough(data)
     classes = len(data.class_names)
     generator = make_generator(config.model, classes, 0, axis)
     discriminator = make_discriminator(config.model, classes, axis)
@@ -94,6 +96,7 @@ def _gan(config: Config, data: Dataset, total_steps: int, axis: str | None) -> T
 
 
 def _diffusion(config: Config, data: Dataset, total_steps: int, axis: str | None) -> Task:
+    check_enough(data)
     unet = make_generator(config.model, len(data.class_names), config.diffusion.steps)
     tx, schedule = make_optimizer(config.optim, total_steps, _steps_per_epoch(config, data))
     return make_diffusion(unet, tx, schedule, config)._replace(

@@ -15,11 +15,14 @@ from jaxvit.config import DataConfig
 from jaxvit.data.cache import Track
 from jaxvit.data.datasets import extra_images, find_source, split_source
 from jaxvit.errors import UserError
+from jaxvit.interop.labelled import described
 from jaxvit.interop.load import is_run
 from jaxvit.interop.saved_generator import load_generator
 from jaxvit.paths import user_path
 from jaxvit.runtime.digest import sha256
 from jaxvit.tasks.samples import make_samples, save_images
+
+FORMAT = 1  # to be increased whenever the same weights would make other images
 
 
 def with_sampled(config: DataConfig, track: Track) -> DataConfig:
@@ -30,18 +33,24 @@ def with_sampled(config: DataConfig, track: Track) -> DataConfig:
     these numbers.
 
     Raises:
-      UserError: a run makes no images, none of a class, or those of other classes; or the cache
-        cannot be written.
+      UserError: a run makes no images, none of a class, or those of other classes; it was trained
+        on images that validate or test here; or the cache cannot be written.
     """
     places = [user_path("data.extra-dir", place) for place in config.extra_dir]
     if not any(place.is_dir() and is_run(place) for place in places):
         return config
     source = find_source(config)
-    origin, rows = split_source(source, config)["train"]
+    splits = split_source(source, config)
+    origin, rows = splits["train"]
     labels = source.splits[origin].labels[rows]
     wanted = extra_images(labels, len(source.class_names), config)
+    scored = {
+        source.splits[splits[name][0]].names[row]
+        for name in ("val", "test")
+        for row in splits[name][1]
+    }
     found = [
-        str(_sampled(place, source.class_names, numbers, config, track))
+        str(_sampled(place, source.class_names, numbers, scored, config, track))
         if place.is_dir() and is_run(place)
         else str(place)
         for place, numbers in zip(places, wanted, strict=True)
@@ -50,19 +59,31 @@ def with_sampled(config: DataConfig, track: Track) -> DataConfig:
 
 
 def _sampled(
-    path: Path, class_names: tuple[str, ...], numbers: np.ndarray, config: DataConfig, track: Track
+    path: Path,
+    class_names: tuple[str, ...],
+    numbers: np.ndarray,
+    scored: set[str],
+    config: DataConfig,
+    track: Track,
 ) -> Path:
-    saved = load_generator(path)
-    if not saved.config.model.conditional or saved.class_names != class_names:
+    saved, option = load_generator(path), f"--data.extra-dir {path}"
+    if not saved.config.model.conditional:
+        raise UserError(f"{option} makes images without a class: train it with --model.conditional")
+    if saved.class_names != class_names:
         raise UserError(
-            f"--data.extra-dir {path} makes images "
-            + ("of other classes" if saved.config.model.conditional else "without a class")
-            + " than are trained on: train it on the same data, with --model.conditional"
+            f"{option} makes images of other classes than are trained on: train it on the same data"
+        )
+    if seen := scored.intersection(described(path, "train")):
+        raise UserError(
+            f"{option} was trained on {len(seen)} images that validate or test here, such as "
+            f"{min(seen)}: train it with the same --data.split-seed and --data.val-fraction"
         )
     labels = np.repeat(np.arange(len(numbers)), numbers).astype(np.int32)
-    asked = f"{sha256(saved.weights)} {saved.config.diffusion} {numbers.tolist()} "
+    asked = f"{FORMAT} {sha256(saved.weights)} {saved.config.diffusion} {numbers.tolist()} "
     name = hashlib.sha256(f"{asked}{config.split_seed}".encode()).hexdigest()[:32]
     place = user_path("data.cache-dir", config.cache_dir) / f"samples-{name}"
+    if place.is_dir():
+        return place
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(place.with_suffix(".lock")):

@@ -9,7 +9,8 @@ import numpy as np
 
 from jaxvit.augment.pipeline import make_augment
 from jaxvit.config import Config
-from jaxvit.data.datasets import Split
+from jaxvit.data.datasets import Dataset, Split
+from jaxvit.errors import UserError
 from jaxvit.objectives.generation import COLLAPSED, diversity, kernel_distance, pixel_features
 from jaxvit.shapes import Array, Float, Int
 from jaxvit.training.task import Evaluation, Outputs
@@ -34,6 +35,16 @@ def row_keys(key: jax.Array, index: Int[Array, "B"]) -> jax.Array:
     return jax.vmap(lambda row: jax.random.fold_in(key, row))(index)
 
 
+def check_enough(data: Dataset) -> None:
+    """Raises UserError where a split is too small to be compared with samples."""
+    for name in ("val", "test"):
+        if len(getattr(data, name)) < 2:
+            raise UserError(
+                f"the {name} split has {len(getattr(data, name))} image, and samples are compared "
+                f"with at least 2: add images, or give --data.dir a {name}/ folder"
+            )
+
+
 def make_probe(conditional: bool) -> Callable[..., dict[str, float]]:
     """(outputs_of, split) -> measures of the samples of a split beside its images.
 
@@ -48,12 +59,11 @@ def make_probe(conditional: bool) -> Callable[..., dict[str, float]]:
         samples = pixel_features(np.asarray(outputs_of(split)["samples"]))
         images = pixel_features(split.images(np.arange(len(split))))
         labels = split.labels if conditional else np.zeros(len(split), int)
-        found = {}
-        if len(split) > 1:
-            found["kernel_distance"] = kernel_distance(images, samples)
         real = diversity(images, labels)
-        found["diversity"] = diversity(samples, labels) / real if real else 1.0
-        return found
+        return {
+            "kernel_distance": kernel_distance(images, samples),
+            "diversity": diversity(samples, labels) / real if real else 1.0,
+        }
 
     return probe
 
@@ -70,5 +80,5 @@ def alarm(metrics: Mapping[str, float]) -> str | None:
         return None
     return (
         f"warning: the samples have collapsed: two of them differ by {found:.0%} of what two "
-        "images differ by; lower --optim.lr, or choose another --seed"
+        "images differ by; let it train on, lower --optim.lr, or choose another --seed"
     )

@@ -73,10 +73,12 @@ def make_gan(
         z = jax.random.normal(keys[1], (len(batch["label"]), generator.z_dim))
         return {"images": real(keys[0], batch), "z": z, "labels": batch["label"]}
 
-    def generate(params: Params, extra: Extra, inputs: Inputs) -> tuple[Array, Extra]:
+    def generate(
+        params: Params, extra: Extra, inputs: Inputs, network: Generator = generator
+    ) -> tuple[Array, Extra]:
         variables = {"params": params, **extra}
         labels = inputs["labels"] if conditional else None
-        return generator.apply(variables, inputs["z"], labels, False, mutable=list(extra))
+        return network.apply(variables, inputs["z"], labels, False, mutable=list(extra))
 
     def judge(params: Params, extra: Extra, images: Array, inputs: Inputs) -> tuple[Array, Extra]:
         variables = {"params": params, **extra}
@@ -105,9 +107,11 @@ def make_gan(
         return generator_loss(logits).mean(), ({"generator": made, "discriminator": stats}, {})
 
     def statistics(weights: Weights, inputs: Inputs) -> Extra:
-        # From running statistics of 0 a step leaves those of the batch, times the momentum.
+        # From running statistics of 0 a step leaves those of the batch, times the momentum. It is
+        # not computed under pmap.
         params, extra = split(weights)
-        _, found = generate(params, jax.tree.map(jnp.zeros_like, extra), inputs)
+        zeros = jax.tree.map(jnp.zeros_like, extra)
+        _, found = generate(params, zeros, inputs, generator.clone(axis=None))
         return jax.tree.map(lambda x: x / MOMENTUM, found)
 
     def score(weights: Weights, key: jax.Array, batch: dict) -> tuple[Counts, Outputs]:

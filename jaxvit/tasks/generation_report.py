@@ -9,14 +9,14 @@ import numpy as np
 from jaxvit.config import Config
 from jaxvit.data.datasets import Dataset, Split
 from jaxvit.models.configured import make_generator
-from jaxvit.objectives.generation import distances, pixel_features
+from jaxvit.objectives.generation import SIDE, distances, pixel_features
 from jaxvit.pictures.curves import Curve, plot_curves
 from jaxvit.pictures.samples import plot_copies, plot_progress, plot_samples
 from jaxvit.tasks.generation import GRID
 from jaxvit.tasks.sampling import make_stages
 from jaxvit.training.task import Results
 
-MOMENTS, SHOWN, COPIES = 8, 12, 10
+MOMENTS, SHOWN, COPIES, COMPARED = 8, 12, 10, 300
 GAN = ("loss/discriminator", "loss/generator", "of_real/discriminator", "of_fake/discriminator")
 
 
@@ -55,9 +55,11 @@ def draw_generation(results: Results, config: Config, data: Dataset) -> dict[str
 
 def _copies(samples: np.ndarray, train: Split, test: Split):
     """Samples beside their nearest training images; larger ones are compared by means of pixels."""
-    real = pixel_features(train.images(np.arange(len(train))))
+    side = min(SIDE, samples.shape[1])  # training images may be stored larger
+    real = pixel_features(train.images(np.arange(len(train))), side)
     shown = samples[:COPIES]
-    between = distances(pixel_features(shown), real)
+    between = distances(pixel_features(shown, side), real)
     nearest = between.argmin(axis=1)
-    of_test = distances(pixel_features(test.images(np.arange(len(test)))), real).min(axis=1)
+    some = np.linspace(0, len(test) - 1, min(len(test), COMPARED)).astype(int)
+    of_test = distances(pixel_features(test.images(some), side), real).min(axis=1)
     return plot_copies(shown, train.images(nearest), between.min(axis=1), float(np.median(of_test)))

@@ -47,6 +47,11 @@ def sampling_of(
         options.guidance if guidance is None else guidance,
     )
     require(
+        eta == 0 or found.steps > 0,
+        f"--eta {eta:g} is of DDIM, and --steps 0 takes the ancestral sampler: leave one of them "
+        "out",
+    )
+    require(
         found.steps <= options.steps,
         f"--steps {found.steps} is more than the {options.steps} of the run: give at most as many",
     )

@@ -142,8 +142,9 @@ GENERATION = listed("jaxvit", (
         ("samples written over a directory", "commands.sample", "require(not out.exists()", "require(True or not out.exists()"),
     )),
     ("tests/tasks/test_generation_runs.py::test_quality_is_that_of_the_features_and_the_classifier", (
-        ("test images for training ones", "commands.quality", '"train": data.train.images(np.arange(len(data.train)))', '"train": data.test.images(np.arange(len(data.test)))'),
+        ("test images for training ones", "commands.quality", '"train": real["train"][0], "samples"', '"train": real["test"][0], "samples"'),
         ("the seed of measured samples ignored", "commands.quality", "make_samples(saved, labels, options.seed, sampling", "make_samples(saved, labels, 0, sampling"),
+        ("recall of the images themselves", "objectives.generation", "(between <= radius_fake[:, None]).any(axis=0)", "(between <= radius_real).any(axis=0)"),
         ("accuracy of the test for the samples'", "commands.quality", "accuracy_of(classifier, images[name], truth)", 'accuracy_of(classifier, images["test"], data.test.labels)'),
         ("features of unnormalised images", "tasks.sample_quality", "normalize(pixels, mean, std), True", "pixels.astype(float), True"),
     )),
@@ -157,6 +158,25 @@ GENERATION = listed("jaxvit", (
         ("all images of the first", "data.datasets", "(numbers[None] + np.arange(places)[:, None]) // places", "numbers[None] * (np.arange(places)[:, None] == 0)"),
         ("samples made again each time", "tasks.extra_images", "if not place.is_dir():", "if True:"),
         ("samples of another seed", "tasks.extra_images", "make_samples(saved, labels, config.split_seed", "make_samples(saved, labels, 1 + config.split_seed"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_noise_on_the_way_is_new_at_each_step", (
+        ("one noise for all steps", "tasks.sampling", "jax.random.fold_in(key, number), shape))(keys)", "jax.random.fold_in(key, 0), shape))(keys)"),
+        ("no noise on the way", "objectives.samplers", "noise = draw(number + 1) if draws else", "noise = jnp.zeros_like(x) if draws else"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_training_sees_augmented_images_and_drops", (
+        ("no dropout in training", "tasks.generation_diffusion", "labels, key is None, rngs=rngs)", "labels, True, rngs=rngs)"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_images_of_a_class_are_chosen_by_the_seed_of_the_split", (
+        ("the same few images whatever the seed", "data.datasets", "rng, chosen = np.random.default_rng(config.split_seed), []", "rng, chosen = np.random.default_rng(0), []"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_a_generator_that_has_seen_images_that_are_scored_is_refused", (
+        ("a generator of other splits accepted", "tasks.extra_images", "if seen := scored.intersection(", "if seen := set() and scored.intersection("),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_an_averaged_generator_has_statistics_of_its_own_under_pmap_too", (
+        ("statistics by the share of a step", "tasks.generation_gan", "return jax.tree.map(lambda x: x / MOMENTUM, found)", "return found"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_samples_are_pictures_of_weights_and_biases", (
+        ("no pictures for wandb", "runs.trackers.wandb", "if step < self._first:", "if step >= self._first:"),
     )),
     ("tests/tasks/test_generation_runs.py::test_too_few_generated_images_are_one_line", (
         ("too few generated images taken as they are", "data.datasets", "if len(there) < number:", "if len(there) < 0:"),

@@ -95,7 +95,7 @@ INTEROP_USE = listed("jaxvit.interop", (
          "found = getattr(dataset, split)", 'found = getattr(dataset, "val")'),
         ("changed splits scored", "labelled", "if now != before:", "if False:"),
         ("training images scored at the size at which they are stored", "labelled",
-         "replace(config.data, stored_scale=1.0, dir", "replace(config.data, dir"),
+         "replace(config.data.without_extra(), stored_scale=1.0, dir", "replace(config.data.without_extra(), dir"),
         ("--data-dir ignored", "labelled", "dir=data_dir or config.data.dir", "dir=config.data.dir"),
         ("unreadable photos not listed", "evaluation", "unreadable.append(str(done))", "pass"),
         ("--on-error stop ignored by evaluate", "evaluation",

@@ -87,7 +87,9 @@ def test_jumps_are_those_of_diffusers_and_the_twins(eta, number):
     theirs = DDIMScheduler(STEPS, beta_schedule="linear", set_alpha_to_one=True)
     theirs.set_timesteps(number)
     schedule, jumps = make_schedule("linear", STEPS), make_jumps("linear", STEPS, number, eta)
-    assert jumps.times.tolist() == theirs.timesteps.tolist()
+    if STEPS % number == 0:  # otherwise diffusers begins far from the last time
+        assert jumps.times.tolist() == theirs.timesteps.tolist()
+    assert STEPS - int(jumps.times[0]) <= -(-STEPS // number)
     twin, ends = Diffusion(STEPS), [*jumps.times.tolist()[1:], -1]
     for index in (0, number // 2, number - 1):
         t, to = int(jumps.times[index]), ends[index]
@@ -95,7 +97,7 @@ def test_jumps_are_those_of_diffusers_and_the_twins(eta, number):
         truth = twin.jump(xt.double(), t, to, eps.double(), noise.double(), eta)
         row = distance("x", to_nchw(ours), twin.jump(xt, t, to, eps, noise, eta), truth)
         assert row.value <= 3 or max_difference(to_nchw(ours), truth) < 1e-5, row
-        if (t - STEPS // number >= 0) == (to >= 0):  # it jumps over T // S, also to the end
+        if STEPS % number == 0:
             library = theirs.step(
                 eps, t, xt, eta=eta, use_clipped_model_output=True, variance_noise=noise
             ).prev_sample

@@ -107,7 +107,13 @@ def test_pixel_features_are_means_of_squares():
     np.testing.assert_allclose(found[1, 1, 3], expected)
     small = rng.integers(0, 256, (2, 8, 8, 1), np.uint8)
     np.testing.assert_allclose(pixel_features(small), small.reshape(2, -1) / 127.5 - 1)
-    assert pixel_features(rng.integers(0, 256, (1, 20, 20, 1), np.uint8)).shape == (1, 100)
+    odd = rng.integers(0, 256, (1, 12, 12, 1), np.uint8)
+    found = pixel_features(odd)
+    assert found.shape == (1, 64)
+    # Rows begin at 0, 1, 3, 4, 6, 7, 9, 10.
+    expected = odd[0, 1:3, 4:6].mean() / 127.5 - 1
+    assert found.reshape(8, 8)[1, 3] == pytest.approx(expected)
+    assert pixel_features(odd, 6).shape == (1, 36)
 
 
 def test_an_interval_covers_the_truth_as_often_as_it_says():

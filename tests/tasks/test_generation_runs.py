@@ -1,6 +1,7 @@
 """Runs that make images: what is reported, saved, resumed, sampled and measured."""
 
 import json
+import zlib
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +9,13 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 from PIL import Image
+from scipy.linalg import sqrtm
 from sklearn.datasets import load_digits
 
 import train_jax
 from jaxvit.__main__ import main
 from jaxvit.command_line import parse
+from jaxvit.data.cache import no_tracking
 from jaxvit.data.datasets import load_dataset
 from jaxvit.data.loader import train_batches
 from jaxvit.errors import UserError
@@ -22,7 +25,10 @@ from jaxvit.runs.recorder import Recorder
 from jaxvit.runs.sketches import read_sketches, tiled, write_sketch
 from jaxvit.runtime.devices import AXIS, Devices
 from jaxvit.tasks.configured import make_task
+from jaxvit.tasks.extra_images import with_sampled
 from jaxvit.tasks.generation import alarm
+from jaxvit.tasks.samples import make_samples
+from jaxvit.tasks.sampling import Sampling
 from jaxvit.training.state import create_state
 from jaxvit.training.steps import compile_train_step, step_keys
 
@@ -38,6 +44,10 @@ ARGUMENTS = {
         "--diffusion.sample-steps", "4", "--optim.ema-decay", "0.9",
     ),
 }  # fmt: skip
+WITHOUT_CLASSES = (
+    "--data.name", "folder", "--data.no-labels", "--model.no-conditional", "--model.img-size", "8",
+    "--data.mean", ".5", ".5", ".5", "--data.std", ".5", ".5", ".5",
+)  # fmt: skip
 
 
 def train(root, out: str, method: str, *more: str) -> dict:
@@ -98,6 +108,7 @@ def test_samples_of_the_test_are_those_of_the_saved_weights(root, run):
         key = jax.random.fold_in(jax.random.key(SEED), row)
         label = jnp.asarray(labels[row : row + 1])
         if run == "gan":
+            assert saved.step == json.loads((root / run / "summary.json").read_text())["steps"]
             z = jax.random.normal(key, (1, 6))
             image = saved.model.apply(saved.weights, z, label)
         else:
@@ -106,12 +117,12 @@ def test_samples_of_the_test_are_those_of_the_saved_weights(root, run):
         assert np.abs(found[0] - samples[row]).max() <= 1
 
 
-def by_hand(saved, key, label) -> np.ndarray:
+def by_hand(saved, key, label, eta: float = 0.0) -> np.ndarray:
     """DDIM of 4 jumps over 40 times of a cosine schedule, guided by 1.5, in float64."""
     bar = np.cos((np.arange(41) / 40 + 0.008) / 1.008 * np.pi / 2) ** 2
     bar = np.cumprod(1 - np.minimum(1 - bar[1:] / bar[:-1], 0.999))
     x = np.asarray(jax.random.normal(jax.random.fold_in(key, 0), (8, 8, 1)), np.float64)[None]
-    for t, to in ((30, 20), (20, 10), (10, 0), (0, -1)):
+    for number, (t, to) in enumerate(((30, 20), (20, 10), (10, 0), (0, -1)), start=1):
         both = [
             np.asarray(
                 saved.model.apply(
@@ -125,8 +136,87 @@ def by_hand(saved, key, label) -> np.ndarray:
         x0 = np.clip((x - np.sqrt(1 - bar[t]) * eps) / np.sqrt(bar[t]), -1, 1)
         eps = (x - np.sqrt(bar[t]) * x0) / np.sqrt(1 - bar[t])
         after = bar[to] if to >= 0 else 1.0
-        x = np.sqrt(after) * x0 + np.sqrt(1 - after) * eps
+        sigma = eta * np.sqrt((1 - after) / (1 - bar[t]) * (1 - bar[t] / after))
+        noise = np.asarray(jax.random.normal(jax.random.fold_in(key, number), (8, 8, 1)))
+        x = np.sqrt(after) * x0 + np.sqrt(1 - after - sigma**2) * eps + sigma * noise
     return x
+
+
+def test_noise_on_the_way_is_new_at_each_step(root):
+    saved = load_generator(root / "diffusion")
+    made = make_samples(saved, np.array([0, 7], np.int32), 5, Sampling(4, 1.0, 1.5))
+    key = jax.random.fold_in(jax.random.key(5), 1)
+    image = by_hand(saved, key, jnp.array([7]), eta=1.0)
+    found = np.round((np.clip(image, -1, 1) + 1) * 127.5)
+    assert np.abs(found[0] - made[1]).max() <= 1
+
+
+def test_training_sees_augmented_images_and_drops(root):
+    _, config = parse([*ARGUMENTS["diffusion"], "--model.dropout", "0.5", "--augment.flip-p", "1"])
+    data = load_dataset(config.data, 8, 1)
+    task = make_task(config, data, 20, None)
+    batch = data.train.take(np.arange(4), with_index=True)
+    inputs = task.prepare(jax.random.key(0), batch)
+    expected = batch["image"][:, :, ::-1] / 127.5 - 1
+    np.testing.assert_allclose(inputs["images"], expected, atol=1e-6)
+    params, extra = task.init(jax.random.key(0))
+    params = jax.tree.map(lambda x: x + 0.05, params)  # its last layers begin with zeros
+    loss = [float(task.phases[0].loss(params, extra, jax.random.key(seed), inputs)[0])
+            for seed in (0, 0, 1)]  # fmt: skip
+    assert loss[0] == loss[1] != loss[2]
+
+
+def test_an_averaged_generator_has_statistics_of_its_own_under_pmap_too(root):
+    swa = ("--optim.swa-start", "0.5", "--epochs", "2")
+    train(root, "swa", "gan", *swa)
+    train(root, "swa-pmap", "gan", *swa, "--parallel.mode", "pmap")
+    saved, spread = (load_generator(root / run) for run in ("swa", "swa-pmap"))
+    for a, b in zip(jax.tree.leaves(saved.weights), jax.tree.leaves(spread.weights), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-2, atol=2e-3)
+    # Of maps of the average itself, over many z.
+    z = jax.random.normal(jax.random.key(3), (4000, 6))
+    classes = jax.nn.one_hot(jnp.arange(4000) % 10, 10)
+    kernel = saved.weights["params"]["project"]["kernel"]
+    maps = jnp.concatenate([z, classes], 1) @ kernel.transpose(2, 0, 1, 3).reshape(16, -1)
+    maps = np.asarray(maps).reshape(-1, maps.shape[1] // 16)
+    var = np.asarray(saved.weights["batch_stats"]["norms_0"]["var"])
+    np.testing.assert_allclose(var, maps.var(axis=0), rtol=0.2)
+
+
+def test_coloured_images_without_classes_are_made_and_sampled(root, tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        pixels = rng.integers(0, 256, (9, 9, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    given = ["digits-ddpm", *WITHOUT_CLASSES, "--data.dir", str(tmp_path), "--model.width", "8",
+             "--diffusion.guidance", "1",
+             "--epochs", "1", "--diffusion.steps", "20", "--diffusion.sample-steps", "2",
+             "--data.stored-scale", "1.5", "--augment.crop-scale", "0.5", "1",
+             "--optim.ema-decay", "0", "--data.cache-dir", str(root / "cache")]  # fmt: skip
+    assert train_jax.main([*given, "--out", str(root / "plain")]) == 0
+    assert sample(root, "plain", "plain-made", "--n", "3") == 0
+    files = sorted((root / "plain-made").iterdir())
+    assert [file.name for file in files] == ["00000.png", "00001.png", "00002.png"]
+    assert np.asarray(Image.open(files[0])).shape == (8, 8, 3)
+    _, config = parse(["digits", "--data.extra-dir", str(root / "plain")])
+    with pytest.raises(UserError, match="makes images without a class: train it with"):
+        with_sampled(config.data, no_tracking)
+
+
+def test_too_few_images_to_compare_with_are_one_line(tmp_path):
+    for number in range(8):
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / f"{number}.png")
+    _, config = parse(["digits-dcgan", *WITHOUT_CLASSES, "--data.dir", str(tmp_path)])
+    data = load_dataset(config.data, 8, 3)
+    with pytest.raises(UserError, match="split has 1 image, and samples are compared"):
+        make_task(config, data, 10, None)
+
+
+def test_samples_are_pictures_of_weights_and_biases(root):
+    train(root, "wandb", "gan", "--epochs", "1", "--track.wandb", "offline")
+    made = list((root / "wandb").glob("wandb/offline-run-*/files/media/images/val/samples_*.png"))
+    assert len(made) == 1
+    assert np.asarray(Image.open(made[0])).shape[:2] == (64, 64)
 
 
 def test_the_loss_of_diffusion_is_that_of_the_saved_weights(root):
@@ -294,7 +384,7 @@ def test_a_collapsed_gan_is_said(root, capsys):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (["digits-dcgan", "--model.name", "unet"], "trains a dcgan, and --model.name is unet"),
+        (["digits-dcgan", "--method", "diffusion"], "trains a unet, and --model.name is dcgan"),
         (["digits", "--model.name", "dcgan"], "give --method gan"),
         (["digits", "--diffusion.steps", "100"], "--diffusion options are of --method diffusion"),
         (["digits-dcgan", "--model.img-size", "12"], "one of 8, 16, 32, 64, 128"),
@@ -311,6 +401,12 @@ def test_a_collapsed_gan_is_said(root, capsys):
         (["digits-ddpm", "--init.weights", "x"], "--init.weights x does not fit"),
         (["digits-ddpm", "--monitor", "accuracy"], "--monitor accuracy is no metric"),
         (["digits", "--data.extra-share", "0.5"], "--data.extra-share 0.5 is that of"),
+        (
+            ["digits-dcgan", "--method", "diffusion", "--model.name", "unet"],
+            "--model.name unet needs --model.channel-multipliers",
+        ),
+        (["digits-ddpm", "--model.attention-sizes", "5"], "--model.attention-sizes 5 is no side"),
+        (["digits-ddpm", "--model.no-conditional"], "--diffusion.guidance 1.5 compares"),
     ],
 )
 def test_an_option_that_does_not_fit_is_one_line(given, words, tmp_path):
@@ -439,6 +535,10 @@ def test_quality_is_that_of_the_features_and_the_classifier(root, capsys):
         x = jnp.asarray((images / 255 - 0.305) / 0.376, jnp.float32)
         return np.asarray(run.model.apply({"params": run.params}, x, True, method="features"))
 
+    def frechet(a, b):
+        (m, s), (n, t) = ((x.mean(0), np.cov(x, rowvar=False)) for x in (a, b))
+        return ((m - n) ** 2).sum() + np.trace(s + t) - 2 * np.trace(sqrtm(s @ t).real)
+
     def mmd(a, b):
         k = lambda x, y: (x @ y.T / x.shape[1] + 1) ** 3  # noqa: E731
         off = lambda x: (k(x, x).sum() - np.trace(k(x, x))) / len(x) / (len(x) - 1)  # noqa: E731
@@ -449,6 +549,12 @@ def test_quality_is_that_of_the_features_and_the_classifier(root, capsys):
         assert found[name]["n"] == len(images)
         assert found[name]["kernel"] == pytest.approx(mmd(a, b), rel=1e-3, abs=1e-5)
         assert found[name]["kernel_low"] < found[name]["kernel"] < found[name]["kernel_high"]
+        assert found[name]["frechet"] == pytest.approx(frechet(a, b), rel=1e-2)
+        for part in ("frechet", "accuracy"):
+            assert found[name][f"{part}_low"] <= found[name][part] <= found[name][f"{part}_high"]
+        balls = np.sort(np.linalg.norm(a[:, None] - a[None], axis=-1), axis=1)[:, 3]
+        reached = (np.linalg.norm(b[:, None] - a[None], axis=-1) <= balls).any(axis=1).mean()
+        assert found[name]["recall"] == pytest.approx(reached, abs=1.5 / len(b))
         inside = np.linalg.norm(a[:, None] - b[None], axis=-1)
         radius = np.sort(np.linalg.norm(b[:, None] - b[None], axis=-1), axis=1)[:, 3]
         share = (inside <= radius).any(axis=1).mean()
@@ -473,6 +579,7 @@ def test_generated_images_are_trained_on_alone_and_named(root, capsys):
     extra = [name for name in split["train"] if name.startswith("extra/")]
     assert len(extra) == split["extra_images"] == 90  # 13 * .4 / .6 = 8.67 of each class
     assert len(split["train"]) == 220
+    assert all(name.startswith("extra/0-extra/") for name in extra)
     classes = [name.split("/")[2] for name in extra]
     assert classes == sorted(classes)
     assert {classes.count(each) for each in classes} == {9}
@@ -481,7 +588,8 @@ def test_generated_images_are_trained_on_alone_and_named(root, capsys):
     for row in (0, 129, 130, 175, 219):
         name = train.names[row]
         if name.startswith("extra/"):
-            pixels = np.asarray(Image.open(root / name.partition("/")[2]))
+            pixels = np.asarray(Image.open(root / name.removeprefix("extra/0-")))
+            assert split["train"][name] == f"{zlib.crc32(pixels.tobytes()):08x}"
             assert train.labels[row] == int(name.split("/")[2])
         else:
             index = int(name.partition("/")[2])
@@ -502,14 +610,15 @@ def test_two_runs_make_half_of_the_images_each(root, capsys):
     assert len(extra) == split["extra_images"] == 60  # 13 * .3 / .7 = 5.57 of each class
     places = [name.split("/")[1] for name in extra]
     assert [places.count(each) for each in dict.fromkeys(places)] == [30, 30]
-    files = sorted((root / "cache" / places[0]).rglob("*.png"))
+    assert [place[:2] for place in dict.fromkeys(places)] == ["0-", "1-"]
+    files = sorted((root / "cache" / places[0][2:]).rglob("*.png"))
     assert len(files) == 30
     # What the first run makes from the seed of the split, three of each class in turn.
     saved = load_generator(root / "gan")
     key = jax.random.fold_in(jax.random.key(0), 4)
     image = saved.model.apply(saved.weights, jax.random.normal(key, (1, 6)), jnp.array([1]))
     expected = np.round((np.asarray(image)[0, ..., 0] + 1) * 127.5)
-    found = np.asarray(Image.open(root / "cache" / places[0] / "1" / "00004.png"), int)
+    found = np.asarray(Image.open(root / "cache" / places[0][2:] / "1" / "00004.png"), int)
     assert np.abs(found - expected).max() <= 1
     again = [*args, "--out", str(root / "again")]
     capsys.readouterr()
@@ -517,6 +626,47 @@ def test_two_runs_make_half_of_the_images_each(root, capsys):
     assert "batches of images" not in capsys.readouterr().out
     of_other = json.loads((root / "again" / "split.json").read_text())
     assert of_other == split
+    # Its page and its scores are of real images alone, also where the generator is gone.
+    (root / "gan").rename(root / "moved")
+    try:
+        assert main(["report", str(root / "both")]) == 0
+        assert (
+            main(["evaluate", str(root / "both"), "train", "--report", str(root / "r.html")]) == 0
+        )
+        assert "of 130" in " ".join(capsys.readouterr().out.split())
+        given = ["evaluate", str(root / "both"), "test", "--json", str(root / "e.json")]
+        assert main([*given, "--report", str(root / "r.html")]) == 0
+    finally:
+        (root / "moved").rename(root / "gan")
+    summary = json.loads((root / "both" / "summary.json").read_text())
+    assert json.loads((root / "train.json").read_text())["n"] == 130
+    evaluated = json.loads((root / "test.json").read_text())
+    assert evaluated["accuracy"] == pytest.approx(summary["test/accuracy"])
+
+
+def test_a_generator_that_has_seen_images_that_are_scored_is_refused(root):
+    _, config = parse(["digits", "--data.train-per-class", "13", "--data.split-seed", "1",
+                       "--data.extra-dir", str(root / "gan")])  # fmt: skip
+    with pytest.raises(UserError, match=r"was trained on \d+ images that validate or test here"):
+        with_sampled(config.data, no_tracking)
+
+
+def test_images_of_a_class_are_chosen_by_the_seed_of_the_split():
+    chosen = {}
+    for seed in ("0", "1"):
+        given = ["digits", "--data.train-per-class", "3", "--data.split-seed", seed]
+        whole, few = (load_dataset(parse(args)[1].data, 8, 1) for args in (
+            ["digits", "--data.split-seed", seed], given))  # fmt: skip
+        assert set(few.train.names) < set(whole.train.names)
+        assert few.val.names == whole.val.names
+        assert np.bincount(few.train.labels).tolist() == [3] * 10
+        pixels = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
+        for row, name in enumerate(few.train.names):
+            image = few.train.images(np.array([row]))[0, ..., 0]
+            np.testing.assert_array_equal(image, pixels[int(name.partition("/")[2])])
+        chosen[seed] = few.train.names
+    order = [sorted(names)[:3] for names in chosen.values()]
+    assert order[0] != order[1]
 
 
 def test_too_few_generated_images_are_one_line(root, tmp_path):
@@ -529,6 +679,11 @@ def test_too_few_generated_images_are_one_line(root, tmp_path):
     (tmp_path / "e" / "cat").mkdir()
     with pytest.raises(UserError, match="has a folder 'cat', which is no class"):
         load_dataset(config.data, 8, 1)
+    _, config = parse(["digits", "--data.extra-dir", str(tmp_path), "--data.extra-share", ".001"])
+    with pytest.raises(UserError, match=r"--data.extra-share 0.001 takes no image of"):
+        load_dataset(config.data, 8, 1)
+    with pytest.raises(UserError, match="names a place twice"):
+        parse(["digits", "--data.extra-dir", str(tmp_path), str(tmp_path)])
     _, config = parse(["digits", "--data.extra-dir", str(tmp_path / "none")])
     with pytest.raises(UserError, match="is not a directory"):
         load_dataset(config.data, 8, 1)

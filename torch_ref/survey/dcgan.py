@@ -20,7 +20,7 @@ class Generator(nn.Module):
     channels; BatchNorm and ReLU follow each but the last, which is followed by tanh.
 
     Args:
-        size: of images, in pixels: 8, 16, 32 or 64.
+        size: of images, in pixels: 8, 16, 32, 64 or 128.
         channels: C.
         width: channels of the last maps before the image.
         z_dim: numbers of z.

@@ -43,7 +43,7 @@ def predict_noise(
     t: int,
     labels: Tensor | None = None,
     guidance: float = 1.0,
-    hidden: int = 0,
+    hidden: int | None = None,
 ) -> Tensor:
     """eps without a class plus `guidance` times what the class adds to it.
 
@@ -52,7 +52,7 @@ def predict_noise(
         x, t: images at one time.
         labels: (N,), or None.
         guidance: 1 for the network's own prediction.
-        hidden: K, the label of no class.
+        hidden: K, the label of no class, which guidance needs.
 
     Source: Ho and Salimans 2022, arXiv:2207.12598, with guidance = 1 + w.
     """
@@ -96,13 +96,13 @@ def ddim_sample(
     number: int,
     labels: Tensor | None = None,
     guidance: float = 1.0,
-    hidden: int = 0,
+    hidden: int | None = None,
 ) -> Tensor:
     """Images in [-1, 1] from noise x, through `number` evenly spaced times, without further noise.
 
     Source: Song et al. 2021, arXiv:2010.02502.
     """
-    times = [i * (diffusion.steps // number) for i in reversed(range(number))]
+    times = [i * diffusion.steps // number for i in reversed(range(number))]
     for t, to in zip(times, [*times[1:], -1], strict=True):
         eps = predict_noise(network, x, t, labels, guidance, hidden)
         x = diffusion.jump(x, t, to, eps, torch.zeros_like(x))

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxvit.config import Config, as_json
 from jaxvit.errors import UserError
-from jaxvit.runs.sketches import tiled
+from jaxvit.runs.sketches import read_sketches, tiled
 
 UPLOAD_SEC = 300  # that an online run waits at its end; "wandb sync" uploads what is left
 
@@ -59,8 +59,15 @@ class WeightsAndBiases:
         self.note = self._run.url if online else f"when the run has ended: wandb sync {root}"
         if not online and any(next(old.glob("*.synced"), None) for old in earlier):
             earlier, self._first = [], lines[-1]["step"] + 1
+        sketches = read_sketches(path, {line["step"] for line in lines})
+        shown = {step: {} for each in sketches.values() for step, _ in each}
+        for name, each in sketches.items():
+            for step, images in each:
+                shown[step][name] = images
         for line in lines:
             self.log(line)
+            if line["step"] in shown:
+                self.show(line["step"], shown.pop(line["step"]))
         if not online:
             for old in earlier:
                 shutil.rmtree(old)
