@@ -1,8 +1,10 @@
 """python -m jaxvit sample RUN --out DIR: images that a trained generator makes."""
 
+import contextlib
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -56,14 +58,43 @@ def run(options: Options) -> int:
     sampling = sampling_of(saved.config, options.steps, options.eta, options.guidance)
     labels = _labels(options, saved)
     cli.cache_programs()
-    began = time.perf_counter()
-    images = make_samples(
-        saved, labels, options.seed, sampling, options.batch_size, cli.show_progress()
-    )
-    _write(out, images, labels, saved)
+    began, track = time.perf_counter(), cli.show_progress()
+    with _written_whole(out) as place:  # before the work: it may not be writable
+        images = make_samples(saved, labels, options.seed, sampling, options.batch_size, track)
+        names = saved.class_names if saved.config.model.conditional else None
+        if out.suffix == ".npz":
+            classes = {} if names is None else {"labels": labels, "class_names": names}
+            with place.open("wb") as file:
+                np.savez_compressed(file, images=images, **classes)
+        else:
+            save_images(place, images, labels, names)
     seconds = time.perf_counter() - began
     cli.to_stderr(f"{len(images):,} images in {out}; {len(images) / seconds:,.1f} images/s")
     return 0
+
+
+@contextlib.contextmanager
+def _written_whole(out: Path) -> Iterator[Path]:
+    """A file or an empty directory that becomes `out` when the block ends without an error."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.suffix == ".npz":
+            with whole_file(out) as partial:
+                partial.touch()
+                yield partial
+            return
+        staging = out.with_name(f".{out.name}.{os.getpid()}")
+        with removed_on_exit(staging):
+            try:
+                staging.mkdir()
+                yield staging
+                staging.rename(out)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise UserError(
+            f"--out {out} cannot be written ({error.strerror or error}): choose another place"
+        ) from error
 
 
 def _labels(options: Options, saved: SavedGenerator) -> np.ndarray:
@@ -80,25 +111,3 @@ def _labels(options: Options, saved: SavedGenerator) -> np.ndarray:
             f"--class {options.class_name} is none of {options.run}: give one of {', '.join(names)}"
         )
     return np.full(options.n, names.index(options.class_name), np.int32)
-
-
-def _write(out: Path, images: np.ndarray, labels: np.ndarray, saved: SavedGenerator) -> None:
-    conditional = saved.config.model.conditional
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if out.suffix == ".npz":
-            classes = {"labels": labels, "class_names": saved.class_names} if conditional else {}
-            with whole_file(out) as partial, partial.open("wb") as file:
-                np.savez_compressed(file, images=images, **classes)
-            return
-        staging = out.with_name(f".{out.name}.{os.getpid()}")
-        with removed_on_exit(staging):
-            try:
-                save_images(staging, images, labels, saved.class_names if conditional else None)
-                staging.rename(out)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-    except OSError as error:
-        raise UserError(
-            f"--out {out} cannot be written ({error.strerror or error}): choose another place"
-        ) from error

@@ -40,7 +40,7 @@ class DataConfig:
     # Generated images that are trained on too, in equal parts where several are given: DIR/<class>/
     # *.png, as python -m jaxvit sample writes them, or a run that makes them. Validation and test
     # have none.
-    extra_dir: tuple[str, ...] = ()
+    extra_dir: tuple[str, ...] = option((), may_change=True)
     # Share of the training images, in each class, that are of extra_dir.
     extra_share: float = option(0.3, within(0, 1, closed=False), positive)
     # Per-channel mean of pixels in [0, 1]; None means the data set's.

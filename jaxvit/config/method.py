@@ -44,7 +44,8 @@ def check_method(config: Any) -> None:
     ):
         require(
             value == off,
-            f"--{option} {value} is of classification, and this is {method}: set it to {off}",
+            f"--{option} {value} is of classification, and this is {method}: "
+            + ("leave it out" if off is False else f"set it to {off}"),
         )
     if config.makes_images:
         _check_generation(config, method)

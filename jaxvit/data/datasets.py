@@ -208,7 +208,8 @@ def _with_extra(
             examples, geometry, channels, cache_dir, threads, track, config.on_error
         )
         skipped += found.unreadable.values()
-        readable = np.array([row not in found.unreadable for row in range(len(examples.labels))])
+        readable = np.ones(len(examples.labels), bool)
+        readable[list(found.unreadable)] = False
         rng, rows = np.random.default_rng(config.split_seed), []
         for label, number in enumerate(numbers):
             there = np.flatnonzero((examples.labels == label) & readable)
@@ -220,7 +221,7 @@ def _with_extra(
                 )
             rows += sorted(rng.permutation(there)[:number].tolist())
         train, taken = data.train, np.asarray(rows, int)
-        names = (f"{EXTRA}{place}-{root.name}/{examples.names[row]}" for row in rows)
+        names = (f"{EXTRA}{place}/{examples.names[row]}" for row in rows)
         data = data._replace(
             train=Split(
                 pixels=Stacked(train.pixels, found.pixels),

@@ -82,17 +82,19 @@ def _sampled(
     asked = f"{FORMAT} {sha256(saved.weights)} {saved.config.diffusion} {numbers.tolist()} "
     name = hashlib.sha256(f"{asked}{config.split_seed}".encode()).hexdigest()[:32]
     place = user_path("data.cache-dir", config.cache_dir) / f"samples-{name}"
-    if place.is_dir():
+    if _is_whole(place, len(labels)):
         return place
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(place.with_suffix(".lock")):
-            if not place.is_dir():
+            if not _is_whole(place, len(labels)):
+                shutil.rmtree(place, ignore_errors=True)
                 images = make_samples(saved, labels, config.split_seed, track=track)
                 staging = place.with_name(f"{place.name}.{os.getpid()}")
                 with contextlib.ExitStack() as stack:
                     stack.enter_context(removed_on_exit(staging))
                     stack.callback(shutil.rmtree, staging, ignore_errors=True)
+                    staging.mkdir()
                     save_images(staging, images, labels, class_names)
                     staging.rename(place)
     except OSError as error:
@@ -101,3 +103,8 @@ def _sampled(
             "choose another place"
         ) from error
     return place
+
+
+def _is_whole(place: Path, number: int) -> bool:
+    """Whether a folder of the cache holds so many images: a part may have been removed."""
+    return sum(1 for _ in place.glob("*/*.png")) == number

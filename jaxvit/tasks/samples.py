@@ -107,11 +107,21 @@ def save_images(
 ) -> None:
     """ROOT/<class>/00000.png, or ROOT/00000.png without classes; the number is that of the image.
 
+    Args:
+      root: an empty directory.
+      images: uint8 (N, H, W, C).
+      labels: (N,), classes; zeros without them.
+      class_names: K names, or None.
+
     Raises:
       OSError: one cannot be written.
     """
+    folders = [root]
+    if class_names is not None:
+        folders = [root / name.replace("/", "_") for name in class_names]
+        # Made once: a signal moves them away, and what is written afterwards fails.
+        for label in np.unique(labels):
+            folders[label].mkdir()
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-        folder = root if class_names is None else root / class_names[label].replace("/", "_")
-        folder.mkdir(parents=True, exist_ok=True)
         picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-        picture.save(folder / f"{number:0{DIGITS}d}.png")
+        picture.save(folders[label] / f"{number:0{DIGITS}d}.png")

@@ -27,7 +27,7 @@ from jaxvit.runtime.devices import AXIS, Devices
 from jaxvit.tasks.configured import make_task
 from jaxvit.tasks.extra_images import with_sampled
 from jaxvit.tasks.generation import alarm
-from jaxvit.tasks.samples import make_samples
+from jaxvit.tasks.samples import make_samples, save_images
 from jaxvit.tasks.sampling import Sampling
 from jaxvit.training.state import create_state
 from jaxvit.training.steps import compile_train_step, step_keys
@@ -493,6 +493,32 @@ def test_what_cannot_be_sampled_is_one_line(root, run, given, words, capsys):
     assert not (root / "never").exists()
 
 
+def test_a_place_that_cannot_be_written_is_said_before_the_work(root, capsys, monkeypatch):
+    monkeypatch.setattr("jaxvit.commands.sample.make_samples", None)
+    for out in ("/proc/x", "/proc/x.npz"):
+        assert main(["sample", str(root / "gan"), "--out", out]) == 2
+        assert f"--out {out} cannot be written" in capsys.readouterr().err
+
+
+def test_what_is_written_after_a_signal_is_not_left_behind(root, monkeypatch, tmp_path):
+    """The staging folder is moved away while images are saved: saving fails."""
+    images, labels = np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1, 0, 1])
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    save, saved = Image.Image.save, []
+
+    def moves(self, path, *args, **options):
+        save(self, path, *args, **options)
+        saved.append(path)
+        if len(saved) == 2:
+            staging.rename(tmp_path / "trash")
+
+    monkeypatch.setattr(Image.Image, "save", moves)
+    with pytest.raises(OSError, match="No such file"):
+        save_images(staging, images, labels, ("a", "b"))
+    assert not staging.exists()
+
+
 def test_nothing_is_written_over(root, capsys):
     (root / "there").mkdir(exist_ok=True)
     assert sample(root, "gan", "there") == 2
@@ -579,7 +605,7 @@ def test_generated_images_are_trained_on_alone_and_named(root, capsys):
     extra = [name for name in split["train"] if name.startswith("extra/")]
     assert len(extra) == split["extra_images"] == 90  # 13 * .4 / .6 = 8.67 of each class
     assert len(split["train"]) == 220
-    assert all(name.startswith("extra/0-extra/") for name in extra)
+    assert all(name.startswith("extra/0/") for name in extra)
     classes = [name.split("/")[2] for name in extra]
     assert classes == sorted(classes)
     assert {classes.count(each) for each in classes} == {9}
@@ -588,7 +614,7 @@ def test_generated_images_are_trained_on_alone_and_named(root, capsys):
     for row in (0, 129, 130, 175, 219):
         name = train.names[row]
         if name.startswith("extra/"):
-            pixels = np.asarray(Image.open(root / name.removeprefix("extra/0-")))
+            pixels = np.asarray(Image.open(root / name.replace("extra/0", "extra")))
             assert split["train"][name] == f"{zlib.crc32(pixels.tobytes()):08x}"
             assert train.labels[row] == int(name.split("/")[2])
         else:
@@ -610,19 +636,22 @@ def test_two_runs_make_half_of_the_images_each(root, capsys):
     assert len(extra) == split["extra_images"] == 60  # 13 * .3 / .7 = 5.57 of each class
     places = [name.split("/")[1] for name in extra]
     assert [places.count(each) for each in dict.fromkeys(places)] == [30, 30]
-    assert [place[:2] for place in dict.fromkeys(places)] == ["0-", "1-"]
-    files = sorted((root / "cache" / places[0][2:]).rglob("*.png"))
-    assert len(files) == 30
+    assert list(dict.fromkeys(places)) == ["0", "1"]
+    made = sorted((root / "cache").glob("samples-*/"))
+    assert [len(list(place.rglob("*.png"))) for place in made] == [30, 30]
     # What the first run makes from the seed of the split, three of each class in turn.
     saved = load_generator(root / "gan")
     key = jax.random.fold_in(jax.random.key(0), 4)
     image = saved.model.apply(saved.weights, jax.random.normal(key, (1, 6)), jnp.array([1]))
     expected = np.round((np.asarray(image)[0, ..., 0] + 1) * 127.5)
-    found = np.asarray(Image.open(root / "cache" / places[0][2:] / "1" / "00004.png"), int)
-    assert np.abs(found - expected).max() <= 1
+    found = [np.asarray(Image.open(place / "1" / "00004.png"), int) for place in made]
+    assert min(np.abs(image - expected).max() for image in found) <= 1
+    (made[0] / "3" / "00010.png").unlink()  # what is missing is made again
     again = [*args, "--out", str(root / "again")]
     capsys.readouterr()
     assert train_jax.main(again) == 0
+    assert capsys.readouterr().out.count("batches of images") == 1
+    assert train_jax.main([*args, "--out", str(root / "third")]) == 0
     assert "batches of images" not in capsys.readouterr().out
     of_other = json.loads((root / "again" / "split.json").read_text())
     assert of_other == split
@@ -681,6 +710,10 @@ def test_too_few_generated_images_are_one_line(root, tmp_path):
         load_dataset(config.data, 8, 1)
     with pytest.raises(UserError, match="names a place twice"):
         parse(["digits", "--data.extra-dir", str(tmp_path), str(tmp_path)])
+    (tmp_path / "empty").mkdir()
+    _, config = parse(["digits", "--data.extra-dir", str(tmp_path / "empty")])
+    with pytest.raises(UserError, match=r"has 0 images of class '0'"):
+        load_dataset(config.data, 8, 1)
     _, config = parse(["digits", "--data.extra-dir", str(tmp_path / "none")])
     with pytest.raises(UserError, match="is not a directory"):
         load_dataset(config.data, 8, 1)
