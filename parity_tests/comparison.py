@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from jaxvit.config import ModelConfig
+from jaxvit.config import OF_DCGAN, OF_RESNET, OF_UNET, ModelConfig
 from jaxvit.interop.torch_weights import params_from_state_dict, state_dict_from_params
 from jaxvit.models import transformer as jax_transformer
 from torch_ref import transformer as torch_transformer
@@ -29,7 +29,10 @@ FLOOR = 1e-7
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 # Of ModelConfig: they change no function, or are of other models.
-ONLY_IN_JAX = ("dtype", "remat", "init", "name", "stem", "width", "attention")
+ONLY_IN_JAX = (
+    "dtype", "remat", "init", "name", *OF_RESNET, *OF_DCGAN,
+    *(name for name in OF_UNET if name != "dropout"),
+)  # fmt: skip
 
 SMALL = {
     "img_size": 16,
