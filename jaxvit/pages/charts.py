@@ -9,7 +9,7 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 10, 12, 34
 # What the template needs of it.
 FRAME = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT}
 MOST_POINTS = 200  # of a line that is drawn
-SIGNED = ("uniformity",)  # metrics whose axis does not begin at 0
+SIGNED = ("uniformity", "kernel_distance")  # metrics whose axis does not begin at 0
 
 
 class Series(NamedTuple):
