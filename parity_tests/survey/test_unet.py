@@ -10,7 +10,7 @@ import pytest
 import torch
 from diffusers import UNet2DModel
 
-from jaxvit.models.unet import UNet, sinusoids
+from jaxvit.models.unet import UNet, norm, sinusoids
 from parity_tests.comparison import max_difference, to_nchw, to_nhwc
 from parity_tests.evidence import distance
 from parity_tests.survey.generators import (
@@ -150,3 +150,14 @@ def test_dropout_is_drawn_in_training_alone():
     rngs = {"dropout": jax.random.key(0)}
     dropped = apply({"params": params}, x, t, labels, False, rngs=rngs)
     assert np.abs(noise - dropped).max() > 1e-3
+
+
+def test_the_norm_of_maps_far_from_zero_is_as_close_to_float64_as_torch():
+    """E[x^2] - E[x]^2 would cancel."""
+    torch.manual_seed(0)
+    x = 300 + torch.randn(3, 8, 5, 5)
+    theirs = torch.nn.GroupNorm(2, 8)
+    ours = norm(2).apply({"params": {"scale": jnp.ones(8), "bias": jnp.zeros(8)}}, to_nhwc(x))
+    truth = theirs.double()(x.double()).detach()
+    row = distance("norm", to_nchw(ours), theirs.float()(x).detach(), truth)
+    assert row.holds, row
