@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ import train_jax
 from jaxvit.__main__ import main
 from jaxvit.command_line import parse
 from jaxvit.data.cache import no_tracking
-from jaxvit.data.datasets import load_dataset
+from jaxvit.data.datasets import _so_many, find_source, load_dataset
 from jaxvit.data.loader import train_batches
 from jaxvit.errors import UserError
 from jaxvit.interop.saved_generator import load_generator
@@ -691,8 +692,14 @@ def test_images_of_a_class_are_chosen_by_the_seed_of_the_split():
             image = few.train.images(np.array([row]))[0, ..., 0]
             np.testing.assert_array_equal(image, pixels[int(name.partition("/")[2])])
         chosen[seed] = few.train.names
-    order = [sorted(names)[:3] for names in chosen.values()]
-    assert order[0] != order[1]
+    assert set(chosen["0"]) != set(chosen["1"])
+    # Of the same images, too.
+    source, rows = find_source(config := parse(["digits"])[1].data), np.arange(400)
+    few = [
+        _so_many(source, rows, replace(config, train_per_class=3, split_seed=seed)).tolist()
+        for seed in (0, 0, 1)
+    ]
+    assert few[0] == few[1] != few[2]
 
 
 def test_too_few_generated_images_are_one_line(root, tmp_path):
