@@ -44,6 +44,23 @@ def whole_file(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def whole_directory(path: Path) -> Iterator[Path]:
+    """An empty directory to fill, which becomes `path` when the block ends without an error.
+
+    Raises:
+      OSError: it cannot be written, or something is at `path`.
+    """
+    staging = path.with_name(f".{path.name}.{os.getpid()}")
+    with removed_on_exit(staging):
+        try:
+            staging.mkdir()
+            yield staging
+            staging.rename(path)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
 def remove_all() -> None:
     """Removes what is half written; to be called just before the process exits."""
     for path in list(_paths):

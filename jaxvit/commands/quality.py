@@ -50,6 +50,7 @@ def run(options: Options) -> int:
     read = (options.run, options.features)
     (json,) = files_to_write(read, json=options.json)
     saved = load_generator(user_path("RUN", options.run), cli.to_stderr)
+    sampling = sampling_of(saved.config, options.steps, options.eta, options.guidance)
     network = load_pretrained(options.features)
     classifier = None if options.classifier is None else _classifier(options, saved)
     cli.cache_programs()
@@ -67,7 +68,6 @@ def run(options: Options) -> int:
     number = options.n or len(real["test"][0])
     classes = len(saved.class_names) if config.model.conditional else 1
     labels = np.arange(number, dtype=np.int32) % classes
-    sampling = sampling_of(config, options.steps, options.eta, options.guidance)
     made = make_samples(saved, labels, options.seed, sampling, track=track)
     images = {"train": real["train"][0], "samples": made, "test": real["test"][0]}
     found = {name: features_of(network, each, track, name) for name, each in images.items()}

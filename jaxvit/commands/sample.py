@@ -1,8 +1,6 @@
 """python -m jaxvit sample RUN --out DIR: images that a trained generator makes."""
 
 import contextlib
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from typing import Annotated
 import numpy as np
 from tyro.conf import arg
 
-from jaxvit.cleanup import removed_on_exit, whole_file
+from jaxvit.cleanup import whole_directory, whole_file
 from jaxvit.commands import arguments as cli
 from jaxvit.config import count, option, require, within
 from jaxvit.errors import UserError
@@ -82,15 +80,9 @@ def _written_whole(out: Path) -> Iterator[Path]:
             with whole_file(out) as partial:
                 partial.touch()
                 yield partial
-            return
-        staging = out.with_name(f".{out.name}.{os.getpid()}")
-        with removed_on_exit(staging):
-            try:
-                staging.mkdir()
+        else:
+            with whole_directory(out) as staging:
                 yield staging
-                staging.rename(out)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
         raise UserError(
             f"--out {out} cannot be written ({error.strerror or error}): choose another place"

@@ -1,8 +1,6 @@
 """Training images that a run makes: sampled once, and kept in the cache."""
 
-import contextlib
 import hashlib
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from jaxvit.cleanup import removed_on_exit
+from jaxvit.cleanup import whole_directory
 from jaxvit.config import DataConfig
 from jaxvit.data.cache import Track
 from jaxvit.data.datasets import extra_images, find_source, split_source
@@ -90,13 +88,8 @@ def _sampled(
             if not _is_whole(place, len(labels)):
                 shutil.rmtree(place, ignore_errors=True)
                 images = make_samples(saved, labels, config.split_seed, track=track)
-                staging = place.with_name(f"{place.name}.{os.getpid()}")
-                with contextlib.ExitStack() as stack:
-                    stack.enter_context(removed_on_exit(staging))
-                    stack.callback(shutil.rmtree, staging, ignore_errors=True)
-                    staging.mkdir()
+                with whole_directory(place) as staging:
                     save_images(staging, images, labels, class_names)
-                    staging.rename(place)
     except OSError as error:
         raise UserError(
             f"--data.cache-dir {config.cache_dir} cannot be written ({error.strerror or error}): "

@@ -63,7 +63,7 @@ def make_sampler(generator: nn.Module, config: Config, sampling: Sampling | None
         weights: Weights, keys: jax.Array, labels: Int[Array, "B"]
     ) -> UInt8[Array, "B H W C"]:
         images = from_noise(weights, keys, labels if config.model.conditional else None)
-        return to_bytes((jnp.clip(images, -1, 1) + 1) / 2)
+        return _as_bytes(images)
 
     return sample
 
@@ -116,9 +116,14 @@ def make_stages(unet: nn.Module, config: Config, number: int) -> Callable[..., t
         result, passed = ddim_stages(predict, schedule, jumps, _make_draw(keys, shape))
         images = jnp.concatenate([passed[taken], result[None]])
         noise = jnp.append(schedule.noise[jumps.times[taken]] ** 2, 0.0)
-        return noise, to_bytes((jnp.clip(images, -1, 1) + 1) / 2)
+        return noise, _as_bytes(images)
 
     return stages
+
+
+def _as_bytes(images: Float[Array, "*B H W C"]) -> UInt8[Array, "*B H W C"]:
+    """Of images in about [-1, 1]."""
+    return to_bytes((jnp.clip(images, -1, 1) + 1) / 2)
 
 
 def _make_draw(keys: jax.Array, shape: tuple[int, ...]) -> DrawNoise:
