@@ -1,5 +1,6 @@
 """Batch normalisation as in PyTorch: over the whole batch, with unbiased running variances."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxvit.models.initializers import Initializer
+from jaxvit.models.variables import Tree
 from jaxvit.shapes import Array, Float
 
 MOMENTUM, EPSILON = 0.1, 1e-5  # PyTorch's defaults
@@ -56,6 +58,26 @@ class BatchNorm(nn.Module):
             mean.value = (1 - m) * mean.value + m * batch_mean
             var.value = (1 - m) * var.value + m * unbiased
         return h * scale + bias
+
+
+def statistics_of_batch(
+    model: nn.Module, running: Tree, update: Callable[[nn.Module, Tree], Tree]
+) -> Tree:
+    """The mean and unbiased variance of one batch in each BatchNorm of a model.
+
+    From running statistics of 0 a step leaves those of the batch, times the momentum.
+
+    Args:
+      model: has an attribute `axis`. Its BatchNorms have the default momentum.
+      running: its statistics; only their shapes count.
+      update: of a model and running statistics, these after a step in training. The model that it
+        is given does not expect to run under pmap.
+
+    Returns:
+      Statistics as `running`.
+    """
+    found = update(model.clone(axis=None), jax.tree.map(jnp.zeros_like, running))
+    return jax.tree.map(lambda x: x / MOMENTUM, found)
 
 
 class Standardized(NamedTuple):

@@ -9,7 +9,7 @@ from flax import linen as nn
 from jaxvit.augment.normalize import normalize
 from jaxvit.augment.pipeline import make_augment
 from jaxvit.config import Config
-from jaxvit.models.batch_norm import MOMENTUM
+from jaxvit.models.batch_norm import statistics_of_batch
 from jaxvit.models.variables import init_variables, joined, split
 from jaxvit.objectives.losses import soft_target_cross_entropy
 from jaxvit.objectives.metrics import compute_metrics, count, predict
@@ -93,12 +93,13 @@ def make_classification(
         return losses.mean(), (extra, {"accuracy": right.mean()})
 
     def statistics(weights: Weights, inputs: Inputs) -> Extra:
-        # From running statistics of 0 a step leaves those of the batch, times the momentum.
-        # It is not computed under pmap.
         params, extra = split(weights)
-        zeros = jax.tree.map(jnp.zeros_like, extra)
-        _, found = logits_of(params, zeros, inputs, jax.random.key(0), model.clone(axis=None))
-        return jax.tree.map(lambda x: x / MOMENTUM, found)
+        key = jax.random.key(0)
+
+        def update(model: nn.Module, running: Extra) -> Extra:
+            return logits_of(params, running, inputs, key, model)[1]
+
+        return statistics_of_batch(model, extra, update)
 
     def score(weights: Weights, key: jax.Array, batch: dict):
         if "features" not in batch:

@@ -1,11 +1,10 @@
 """A GAN: a generator and a discriminator, updated in turn."""
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from jaxvit.config import Config
-from jaxvit.models.batch_norm import MOMENTUM
+from jaxvit.models.batch_norm import statistics_of_batch
 from jaxvit.models.dcgan import Discriminator, Generator
 from jaxvit.models.variables import init_variables, joined, split
 from jaxvit.objectives.adversarial import discriminator_loss, generator_loss
@@ -107,12 +106,12 @@ def make_gan(
         return generator_loss(logits).mean(), ({"generator": made, "discriminator": stats}, {})
 
     def statistics(weights: Weights, inputs: Inputs) -> Extra:
-        # From running statistics of 0 a step leaves those of the batch, times the momentum. It is
-        # not computed under pmap.
         params, extra = split(weights)
-        zeros = jax.tree.map(jnp.zeros_like, extra)
-        _, found = generate(params, zeros, inputs, generator.clone(axis=None))
-        return jax.tree.map(lambda x: x / MOMENTUM, found)
+
+        def update(network: Generator, running: Extra) -> Extra:
+            return generate(params, running, inputs, network)[1]
+
+        return statistics_of_batch(generator, extra, update)
 
     def score(weights: Weights, key: jax.Array, batch: dict) -> tuple[Counts, Outputs]:
         samples = sampler(weights, row_keys(key, batch["index"]), batch["label"])

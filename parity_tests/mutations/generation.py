@@ -175,7 +175,7 @@ GENERATION = listed("jaxvit", (
         ("a generator of other splits accepted", "tasks.extra_images", "if seen := scored.intersection(", "if seen := set() and scored.intersection("),
     )),
     ("tests/tasks/test_generation_runs.py::test_an_averaged_generator_has_statistics_of_its_own_under_pmap_too", (
-        ("statistics by the share of a step", "tasks.generation_gan", "return jax.tree.map(lambda x: x / MOMENTUM, found)", "return found"),
+        ("statistics by the share of a step", "tasks.generation_gan", "return statistics_of_batch(generator, extra, update)", "return extra"),
     )),
     ("tests/tasks/test_generation_runs.py::test_samples_are_pictures_of_weights_and_biases", (
         ("no pictures for wandb", "runs.trackers.wandb", "if step < self._first:", "if step >= self._first:"),

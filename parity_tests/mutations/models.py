@@ -111,6 +111,11 @@ MODELS = listed("jaxvit.models", (
         ("the derivative of the batch's variance halved", "batch_norm", "2 * along / rate", "along / rate"),
         ("the batch's variance a constant to the gradient", "batch_norm", "rate * (dx - dmean - found.h * along)", "rate * (dx - dmean)"),
     )),
+    ("tests/optim/test_swa.py", (
+        ("batch statistics with a share of the running ones", "batch_norm",
+         "jax.tree.map(jnp.zeros_like, running)", "running"),
+        ("batch statistics times the momentum", "batch_norm", "lambda x: x / MOMENTUM", "lambda x: x"),
+    )),
     ("tests/models/test_linear.py", (
         ("biases in bfloat16", "linear",
          "return y if bias is None else y + bias",

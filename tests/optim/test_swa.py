@@ -78,10 +78,11 @@ class Normalised(nn.Module):
     img_size: int = 4
     in_channels: int = 3
     num_classes: int = 3
+    axis: str | None = None
 
     @nn.compact
     def __call__(self, x, deterministic: bool = True):
-        return BatchNorm(name="bn")(x, deterministic).mean((1, 2))
+        return BatchNorm(self.axis, name="bn")(x, deterministic).mean((1, 2))
 
 
 @pytest.mark.parametrize("count", [1, 4])
