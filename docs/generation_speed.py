@@ -56,7 +56,7 @@ def with_jax(name: str) -> dict[str, float]:
     import jax
 
     from jaxvit.command_line import parse
-    from jaxvit.data.datasets import Dataset, Split
+    from jaxvit.data.decoded import Dataset, Split
     from jaxvit.runtime.devices import make_devices
     from jaxvit.runtime.memory import keep_freed_memory
     from jaxvit.tasks.configured import make_task

@@ -20,7 +20,8 @@ from jaxvit.augment.geometry import draw_flip
 from jaxvit.augment.mixup import draw_mixup
 from jaxvit.augment.normalize import normalize
 from jaxvit.config import Config
-from jaxvit.data.datasets import Split, load_dataset
+from jaxvit.data.datasets import load_dataset
+from jaxvit.data.decoded import Split
 from jaxvit.data.loader import train_batches
 from jaxvit.interop.torch_weights import state_dict_from_params
 from jaxvit.models.configured import make_model

@@ -16,7 +16,7 @@ from rich.console import Console
 import train_jax
 from jaxvit import __main__ as jaxvit_command
 from jaxvit.command_line import parse
-from jaxvit.data.datasets import Dataset, Split
+from jaxvit.data.decoded import Dataset, Split
 from jaxvit.errors import UserError
 from jaxvit.interop.saved_run import classify, load_run
 from jaxvit.runs.directory import RunDirectory

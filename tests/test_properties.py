@@ -15,7 +15,7 @@ from PIL import Image
 from jaxvit.command_line import parse
 from jaxvit.completion import complete
 from jaxvit.config import Config, check
-from jaxvit.data.datasets import Split
+from jaxvit.data.decoded import Split
 from jaxvit.data.images import decode_image
 from jaxvit.data.loader import train_batches
 from jaxvit.data.preprocessing import Geometry

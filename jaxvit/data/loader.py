@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import grain
 import numpy as np
 
-from jaxvit.data.datasets import Split
+from jaxvit.data.decoded import Split
 
 HostBatch = dict[str, np.ndarray]
 

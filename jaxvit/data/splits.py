@@ -1,4 +1,4 @@
-"""Stratified splits: a share of every class is held out."""
+"""Stratified choices: a share of every class is held out, or so many are kept."""
 
 from collections.abc import Sequence
 
@@ -34,3 +34,19 @@ def stratified_split(
         size = min(max(1, round(fraction * len(rows))), len(rows) - 1)
         held_out[rng.permutation(rows)[:size]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def keep_per_class(labels: np.ndarray, names: Sequence[str], number: int, seed: int) -> np.ndarray:
+    """Indices of `number` examples of each class, in increasing order; all of a smaller class.
+
+    They do not depend on the order in which a source lists the examples.
+
+    Args:
+      labels, names, seed: as of stratified_split.
+      number: at least 1.
+    """
+    rng, chosen = np.random.default_rng(seed), []
+    by_name = np.argsort(np.asarray(names), kind="stable")
+    for label in np.unique(labels):
+        chosen += rng.permutation(by_name[labels[by_name] == label])[:number].tolist()
+    return np.asarray(sorted(chosen), int)

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxvit.data.cache import Track, no_tracking
-from jaxvit.data.datasets import EXTRA, SPLITS, describe, load_dataset
+from jaxvit.data.datasets import load_dataset
+from jaxvit.data.decoded import EXTRA, SPLITS, describe
 from jaxvit.data.photos import decode_photos, photos_in
 from jaxvit.errors import UnreadableImage, UserError
 from jaxvit.interop.load import is_run

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from jaxvit.config import OF_BLOCK, Config, ModelConfig, without_foreign_options
-from jaxvit.data.datasets import Dataset
+from jaxvit.data.decoded import Dataset
 from jaxvit.errors import UserError
 from jaxvit.interop.hub import HUB
 from jaxvit.interop.labelled import described

@@ -53,7 +53,7 @@ def weights_of(split: Any) -> str | None:
 
 
 def first_difference(before: Any, now: dict[str, Any]) -> str | None:
-    """In what two descriptions of images differ; see jaxvit.data.datasets.describe."""
+    """In what two descriptions of images differ; see jaxvit.data.decoded.describe."""
     if not isinstance(before, dict) or before.get("class_names") != now["class_names"]:
         return "other classes"
     for split in ("train", "val", "test"):

@@ -20,7 +20,7 @@ from rich.progress import (
 
 from jaxvit.completion import FEW_TO_VALIDATE
 from jaxvit.config import Config
-from jaxvit.data.datasets import Dataset
+from jaxvit.data.decoded import Dataset
 from jaxvit.optim.schedules import warmup_steps
 from jaxvit.paths import one_line
 from jaxvit.runtime.streams import take_any_text

@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from jaxvit.config import Config, DistributedConfig
-from jaxvit.data.datasets import Dataset, describe
+from jaxvit.data.decoded import Dataset, describe
 from jaxvit.data.loader import prefetch_to_device, train_batches
 from jaxvit.errors import Diverged, Interrupted
 from jaxvit.runs.checkpoint import Checkpoints

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from jaxvit.config import Config
-from jaxvit.data.datasets import Dataset
+from jaxvit.data.decoded import Dataset
 from jaxvit.objectives.confusions import surest_errors
 from jaxvit.pictures.confusion import plot_confusion_matrix
 from jaxvit.pictures.curves import Curve, plot_curves

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 
 from jaxvit.config import Config
-from jaxvit.data.datasets import Dataset
+from jaxvit.data.decoded import Dataset
 from jaxvit.errors import UserError
 from jaxvit.interop.starting_point import load_backbone, seen_before
 from jaxvit.models.configured import make_discriminator, make_generator, make_model

@@ -11,7 +11,8 @@ from filelock import FileLock
 from jaxvit.cleanup import whole_directory
 from jaxvit.config import DataConfig
 from jaxvit.data.cache import Track
-from jaxvit.data.datasets import extra_images, find_source, split_source
+from jaxvit.data.datasets import find_source, split_source
+from jaxvit.data.extra import extra_images
 from jaxvit.errors import UserError
 from jaxvit.interop.labelled import described
 from jaxvit.interop.load import is_run

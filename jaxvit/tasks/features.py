@@ -14,7 +14,8 @@ from jaxvit.augment.normalize import normalize
 from jaxvit.cleanup import whole_file
 from jaxvit.config import Config
 from jaxvit.data.cache import Track
-from jaxvit.data.datasets import SPLITS, Dataset, Split, load_dataset
+from jaxvit.data.datasets import load_dataset
+from jaxvit.data.decoded import SPLITS, Dataset, Split
 from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.starting_point import load_backbone
 from jaxvit.models.variables import joined, variables_of

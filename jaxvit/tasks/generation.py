@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxvit.augment.pipeline import make_augment
 from jaxvit.config import Config
-from jaxvit.data.datasets import Dataset, Split
+from jaxvit.data.decoded import Dataset, Split
 from jaxvit.errors import UserError
 from jaxvit.objectives.generation import COLLAPSED, diversity, kernel_distance, pixel_features
 from jaxvit.shapes import Array, Float, Int

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvit.config import Config
-from jaxvit.data.datasets import Dataset, Split
+from jaxvit.data.decoded import Dataset, Split
 from jaxvit.models.configured import make_generator
 from jaxvit.objectives.generation import SIDE, distances, pixel_features
 from jaxvit.pictures.curves import Curve, plot_curves

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from jaxvit.config import Config
-from jaxvit.data.datasets import Dataset
+from jaxvit.data.decoded import Dataset
 from jaxvit.data.loader import train_batches
 from jaxvit.errors import UserError
 from jaxvit.objectives.losses import soft_target_cross_entropy

@@ -15,7 +15,7 @@ from jaxvit.augment.normalize import normalize
 from jaxvit.augment.pipeline import make_augment
 from jaxvit.augment.views import make_row_views, make_views
 from jaxvit.config import Config
-from jaxvit.data.datasets import Dataset, Split
+from jaxvit.data.decoded import Dataset, Split
 from jaxvit.interop.positions import bicubic_antialias_matrix
 from jaxvit.interop.pretrained import features_of
 from jaxvit.models.instance_classifier import InstanceClassifier, backbone_of

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from jaxvit.config import Config
-from jaxvit.data.datasets import Dataset
+from jaxvit.data.decoded import Dataset
 from jaxvit.objectives.representation import nearest, unit
 from jaxvit.pictures.curves import Curve, plot_curves
 from jaxvit.pictures.features import SHOWN, plot_feature_map, plot_neighbours, plot_views

@@ -9,7 +9,7 @@ import torchmetrics.classification as tm
 from flax import linen as nn
 
 from jaxvit.config import Config, DataConfig
-from jaxvit.data.datasets import Split
+from jaxvit.data.decoded import Split
 from jaxvit.objectives.losses import soft_target_cross_entropy
 from jaxvit.objectives.metrics import compute_metrics, count, predict
 from jaxvit.objectives.targets import smooth_labels

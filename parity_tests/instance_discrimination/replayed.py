@@ -22,7 +22,7 @@ from jaxvit.config import (
     ModelConfig,
     OptimConfig,
 )
-from jaxvit.data.datasets import Dataset, Split
+from jaxvit.data.decoded import Dataset, Split
 from jaxvit.data.loader import train_batches
 from jaxvit.interop.vit_pytorch import LAYOUT
 from jaxvit.models.configured import make_model

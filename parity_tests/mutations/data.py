@@ -63,7 +63,7 @@ DATA = listed("jaxvit.data", (
          "whole and crc32.shape == shape[:1] and crc32.dtype == np.uint32", "whole"),
     )),
     ("tests/data/test_loader.py", (
-        ("the index counted in the whole array", "datasets",
+        ("the index counted in the whole array", "decoded",
          "np.asarray(indices, np.int32)", "np.asarray(self.rows[indices], np.int32)"),
         ("batches carry no index", "loader", "split.take(rows[own], with_index)", "split.take(rows[own])"),
     )),

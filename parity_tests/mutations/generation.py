@@ -99,7 +99,7 @@ GENERATION = listed("jaxvit", (
         ("diversity not over the real images'", "tasks.generation", "diversity(samples, labels) / real if real", "diversity(samples, labels) if real"),
         ("a distance of samples to themselves", "tasks.generation", "kernel_distance(images, samples)", "kernel_distance(samples, samples)"),
         ("diversity over all classes", "tasks.generation", "labels = split.labels if conditional", "labels = np.zeros(len(split), int) if conditional"),
-        ("images of a class chosen without a limit", "data.datasets", "[: config.train_per_class]", "[: 14]"),
+        ("images of a class chosen without a limit", "data.splits", "[:number]", "[:14]"),
     )),
     ("tests/tasks/test_generation_runs.py::test_the_loss_of_diffusion_is_that_of_the_saved_weights", (
         ("times of the whole batch", "tasks.generation_diffusion", "jax.random.randint(key, (), 0, options.steps))(keys[:, 0])", "jax.random.randint(key, (), 0, options.steps // 2))(keys[:, 0])"),
@@ -127,51 +127,51 @@ GENERATION = listed("jaxvit", (
     ("tests/tasks/test_generation_runs.py::test_four_devices_are_as_one[pmap-gan]", (
         ("batch statistics of each device", "models.configured", "z_dim=config.z_dim, axis=axis)", "z_dim=config.z_dim)"),
     )),
-    ("tests/tasks/test_generation_runs.py::test_samples_do_not_depend_on_the_size_of_batches[diffusion]", (
+    ("tests/tasks/test_sampling.py::test_samples_do_not_depend_on_the_size_of_batches[diffusion]", (
         ("an image's number within its batch", "tasks.samples", "batch(weights, jnp.asarray(rows), jnp", "batch(weights, jnp.asarray(rows - start), jnp"),
         ("the last batch too long", "tasks.samples", "np.concatenate(made)[:number]", "np.concatenate(made)"),
     )),
-    ("tests/tasks/test_generation_runs.py::test_a_class_and_a_seed_are_heard", (
+    ("tests/tasks/test_sampling.py::test_a_class_and_a_seed_are_heard", (
         ("the seed of samples ignored", "commands.sample", "saved, labels, options.seed, sampling", "saved, labels, 0, sampling"),
         ("the class ignored", "commands.sample", "names.index(options.class_name)", "0"),
     )),
-    ("tests/tasks/test_generation_runs.py::test_the_sampler_is_that_which_was_asked_for", (
+    ("tests/tasks/test_sampling.py::test_the_sampler_is_that_which_was_asked_for", (
         ("eta ignored", "tasks.sampling", "sampling.steps, sampling.eta)", "sampling.steps)"),
         ("guidance ignored", "tasks.samples", "options.guidance if guidance is None else guidance", "options.guidance"),
         ("the number of steps ignored", "tasks.samples", "options.sample_steps if steps is None else steps", "options.sample_steps"),
     )),
-    ("tests/tasks/test_generation_runs.py::test_nothing_is_written_over", (
+    ("tests/tasks/test_sampling.py::test_nothing_is_written_over", (
         ("samples written over a directory", "commands.sample", "require(not out.exists()", "require(True or not out.exists()"),
     )),
-    ("tests/tasks/test_generation_runs.py::test_quality_is_that_of_the_features_and_the_classifier", (
+    ("tests/tasks/test_sample_quality.py::test_quality_is_that_of_the_features_and_the_classifier", (
         ("test images for training ones", "commands.quality", '"train": real["train"][0], "samples"', '"train": real["test"][0], "samples"'),
         ("the seed of measured samples ignored", "commands.quality", "make_samples(saved, labels, options.seed, sampling", "make_samples(saved, labels, 0, sampling"),
         ("recall of the images themselves", "objectives.generation", "(between <= radius_fake[:, None]).any(axis=0)", "(between <= radius_real).any(axis=0)"),
         ("accuracy of the test for the samples'", "commands.quality", "accuracy_of(classifier, images[name], truth)", 'accuracy_of(classifier, images["test"], data.test.labels)'),
         ("features of unnormalised images", "tasks.sample_quality", "normalize(pixels, mean, std), True", "pixels.astype(float), True"),
     )),
-    ("tests/tasks/test_generation_runs.py::test_generated_images_are_trained_on_alone_and_named", (
-        ("generated images not counted", "data.datasets", "extra=data.extra + len(rows)", "extra=data.extra"),
-        ("a share of the real images", "data.datasets", "share / (1 - share) * np.bincount", "share * np.bincount"),
-        ("pixels of the wrong rows", "data.datasets", "self.second[rows[later] - len(self.first)]", "self.second[rows[later] - len(self.first) - 1]"),
-        ("labels of the real images", "data.datasets", "np.concatenate([train.labels, examples.labels[taken]])", "np.concatenate([train.labels, np.resize(train.labels, len(taken))])"),
+    ("tests/tasks/test_extra_images.py::test_generated_images_are_trained_on_alone_and_named", (
+        ("generated images not counted", "data.extra", "extra=data.extra + len(rows)", "extra=data.extra"),
+        ("a share of the real images", "data.extra", "share / (1 - share) * np.bincount", "share * np.bincount"),
+        ("pixels of the wrong rows", "data.decoded", "self.second[rows[later] - len(self.first)]", "self.second[rows[later] - len(self.first) - 1]"),
+        ("labels of the real images", "data.extra", "np.concatenate([train.labels, examples.labels[taken]])", "np.concatenate([train.labels, np.resize(train.labels, len(taken))])"),
     )),
-    ("tests/tasks/test_generation_runs.py::test_two_runs_make_half_of_the_images_each", (
-        ("all images of the first", "data.datasets", "(numbers[None] + np.arange(places)[:, None]) // places", "numbers[None] * (np.arange(places)[:, None] == 0)"),
+    ("tests/tasks/test_extra_images.py::test_two_runs_make_half_of_the_images_each", (
+        ("all images of the first", "data.extra", "(numbers[None] + np.arange(places)[:, None]) // places", "numbers[None] * (np.arange(places)[:, None] == 0)"),
         ("a part of the cached samples taken for all", "tasks.extra_images", 'glob("*/*.png")) == number', 'glob("*/*.png")) >= 0'),
         ("samples of another seed", "tasks.extra_images", "make_samples(saved, labels, config.split_seed", "make_samples(saved, labels, 1 + config.split_seed"),
     )),
-    ("tests/tasks/test_generation_runs.py::test_noise_on_the_way_is_new_at_each_step", (
+    ("tests/tasks/test_sampling.py::test_noise_on_the_way_is_new_at_each_step", (
         ("one noise for all steps", "tasks.sampling", "jax.random.fold_in(key, number), shape))(keys)", "jax.random.fold_in(key, 0), shape))(keys)"),
         ("no noise on the way", "objectives.samplers", "noise = draw(number + 1) if draws else", "noise = jnp.zeros_like(x) if draws else"),
     )),
     ("tests/tasks/test_generation_runs.py::test_training_sees_augmented_images_and_drops", (
         ("no dropout in training", "tasks.generation_diffusion", "labels, key is None, rngs=rngs)", "labels, True, rngs=rngs)"),
     )),
-    ("tests/tasks/test_generation_runs.py::test_images_of_a_class_are_chosen_by_the_seed_of_the_split", (
-        ("the same few images whatever the seed", "data.datasets", "rng, chosen = np.random.default_rng(config.split_seed), []", "rng, chosen = np.random.default_rng(0), []"),
+    ("tests/data/test_sources.py::test_images_of_a_class_are_chosen_by_the_seed_of_the_split", (
+        ("the same few images whatever the seed", "data.splits", "rng, chosen = np.random.default_rng(seed), []", "rng, chosen = np.random.default_rng(0), []"),
     )),
-    ("tests/tasks/test_generation_runs.py::test_a_generator_that_has_seen_images_that_are_scored_is_refused", (
+    ("tests/tasks/test_extra_images.py::test_a_generator_that_has_seen_images_that_are_scored_is_refused", (
         ("a generator of other splits accepted", "tasks.extra_images", "if seen := scored.intersection(", "if seen := set() and scored.intersection("),
     )),
     ("tests/tasks/test_generation_runs.py::test_an_averaged_generator_has_statistics_of_its_own_under_pmap_too", (
@@ -180,11 +180,11 @@ GENERATION = listed("jaxvit", (
     ("tests/tasks/test_generation_runs.py::test_samples_are_pictures_of_weights_and_biases", (
         ("no pictures for wandb", "runs.trackers.wandb", "if step < self._first:", "if step >= self._first:"),
     )),
-    ("tests/tasks/test_generation_runs.py::test_too_few_generated_images_are_one_line", (
-        ("too few generated images taken as they are", "data.datasets", "if len(there) < number:", "if len(there) < 0:"),
+    ("tests/tasks/test_extra_images.py::test_too_few_generated_images_are_one_line", (
+        ("too few generated images taken as they are", "data.extra", "if len(there) < number:", "if len(there) < 0:"),
         ("folders of no class read", "data.folder", "if strangers:\n        raise UserError(\n            f\"{root} has a folder", "if False:\n        raise UserError(\n            f\"{root} has a folder"),
     )),
-    ("tests/tasks/test_generation_runs.py::test_a_generator_is_refused_where_a_model_of_images_is_asked_for", (
+    ("tests/tasks/test_sampling.py::test_a_generator_is_refused_where_a_model_of_images_is_asked_for", (
         ("a generator read as a classifier", "interop.saved_run", "if config.makes_images:", "if False:"),
     )),
     ("tests/studies/test_plan.py::test_runs_of_another_preprocessing_need_not_have_the_same_pixels", (

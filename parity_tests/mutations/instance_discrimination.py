@@ -46,7 +46,7 @@ INSTANCE_DISCRIMINATION = listed("jaxvit", (
     ("tests/tasks/test_instance_runs.py::test_both_passes_have_dropout_of_their_own", (
         ("dropout shared by both passes", "tasks.instance_discrimination", "small_network, fitting, keys[1],", "small_network, fitting, keys[0],"),
     )),
-    ("tests/tasks/test_instance_runs.py::test_images_without_labels_are_told_apart", (
+    ("tests/tasks/test_unlabelled_images.py::test_images_without_labels_are_told_apart", (
         ("a classifier's monitor", "tasks.instance_discrimination", "monitor_of(config.method, config.monitor, config.data.labels)", 'monitor_of("classification", None)'),
         ("unlabelled images need folders", "data.folder", "if not labelled:", "if False:"),
     )),
@@ -70,16 +70,16 @@ INSTANCE_DISCRIMINATION = listed("jaxvit", (
     ("tests/tasks/test_instance_runs.py::test_images_stored_larger_are_scored_at_the_models_size", (
         ("images stored larger scored as they are", "tasks.instance_discrimination", 'resized(normalize(batch["image"], mean, std), size)', 'normalize(batch["image"], mean, std)'),
     )),
-    ("tests/tasks/test_instance_runs.py::test_folders_of_splits_are_kept_without_labels", (
+    ("tests/tasks/test_unlabelled_images.py::test_folders_of_splits_are_kept_without_labels", (
         ("test folders trained on without labels", "data.folder", 'if "train" not in places:', "if True:"),
     )),
     ("tests/tasks/test_instance_runs.py::test_commands_that_need_a_classifier_say_what_to_do", (
         ("a soup of features", "interop.soup", "if not config.has_head:", "if False:"),
     )),
-    ("tests/tasks/test_instance_runs.py::test_labels_are_needed_to_classify", (
+    ("tests/tasks/test_unlabelled_images.py::test_labels_are_needed_to_classify", (
         ("one class without labels needed", "config.method", "config.data.labels,", "True,"),
     )),
-    ("tests/tasks/test_instance_runs.py::test_options_that_do_not_fit_are_refused", (
+    ("tests/tasks/test_unlabelled_images.py::test_options_that_do_not_fit_are_refused", (
         ("mixing allowed beside the contrastive loss", "config.method", "instance.contrastive_weight == 0 or not mixes", "True"),
     )),
     ("tests/objectives/test_representation.py", (

@@ -27,7 +27,7 @@ OBJECTIVES = listed("jaxvit.objectives", (
         ("Wald's interval for Wilson's", "metrics", "centre = p + z**2 / (2 * total)", "centre = p"),
         ("the interval of another confidence", "metrics", "z: float = 1.959964", "z: float = 1.645"),
     )),
-    ("tests/training/test_training.py", (
+    ("tests/runs/test_checkpoint.py", (
         ("ties broken to the higher loss", "metrics", '("loss", False)', '("loss", True)'),
     )),
     ("tests/tasks/test_pretrained_runs.py", (

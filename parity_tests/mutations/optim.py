@@ -95,7 +95,7 @@ OPTIM = listed("jaxvit.optim", (
     ("tests/test_end_to_end.py", (
         ("the share of the new weights for that of the old", "averaging", "step_size = 1 - decay", "step_size = decay"),
     )),
-    ("tests/training/test_training.py", (
+    ("tests/optim/test_optimizers.py", (
         ("integers averaged", "averaging",
          "new is new_before or not jnp.issubdtype(new.dtype, jnp.floating)", "new is new_before"),
         ("a share of warm-up ignored", "schedules", "return round(config.warmup * total_steps)", "return 0"),
@@ -110,7 +110,7 @@ OPTIM = listed("jaxvit.optim", (
     ("tests/training/test_freezing.py::test_frozen_leaves_keep_their_bits_and_the_others_do_not", (
         ("the average of what is frozen rounded", "averaging", "if new is new_before or not", "if not"),
     )),
-    ("tests/training/test_training.py::test_clipping_scales_the_gradient_before_the_moments", (
+    ("tests/optim/test_optimizers.py::test_clipping_scales_the_gradient_before_the_moments", (
         ("gradients clipped to a norm of 1 whatever is asked", "optimizers",
          "optax.clip_by_global_norm(config.clip_norm)", "optax.clip_by_global_norm(1.0)"),
     )),

@@ -36,7 +36,7 @@ RUNS = listed("jaxvit.runs", (
          'which = " of the last epoch" if', 'which = "" if'),
         ("another preset in the summary", "recorder", '"preset": name', '"preset": "digits"'),
     )),
-    ("tests/training/test_training.py", (
+    ("tests/runs/test_checkpoint.py", (
         ("a checkpoint's hash never compared", "saved_items", "if sha256(tree) != saved[name]:", "if False:"),
         ("a hash of the parameters only", "saved_items",
          "    for name, tree in items.items():\n        if sha256",
@@ -50,10 +50,10 @@ RUNS = listed("jaxvit.runs", (
         ("every state said to be the best", "checkpoint",
          "metrics is not None and self._manager.best_step() == step", "metrics is not None"),
     )),
-    ("tests/training/test_training.py::test_the_best_checkpoints_are_kept_beside_the_latest", (
+    ("tests/runs/test_checkpoint.py::test_the_best_checkpoints_are_kept_beside_the_latest", (
         ("the number of best checkpoints ignored", "checkpoint", "n=keep_best,", "n=1,"),
     )),
-    ("tests/training/test_training.py::test_whole_checkpoints_are_listed_from_best_to_worst", (
+    ("tests/runs/test_checkpoint.py::test_whole_checkpoints_are_listed_from_best_to_worst", (
         ("checkpoints listed from worst to best", "saved_items", "key=scores.get, reverse=True)", "key=scores.get)"),
         ("scores of listed checkpoints left out", "saved_items",
          "SavedWeights(step, metrics,", "SavedWeights(step, None,"),

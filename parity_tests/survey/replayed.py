@@ -21,7 +21,7 @@ from jaxvit.config import (
     OptimConfig,
     without_foreign_options,
 )
-from jaxvit.data.datasets import Dataset
+from jaxvit.data.decoded import Dataset
 from jaxvit.data.loader import train_batches
 from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.runtime.compiler import jit

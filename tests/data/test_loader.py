@@ -3,7 +3,7 @@
 import numpy as np
 
 from jaxvit.command_line import parse
-from jaxvit.data.datasets import Dataset, Split
+from jaxvit.data.decoded import Dataset, Split
 from jaxvit.data.loader import prefetch_to_device, train_batches
 from jaxvit.runs.directory import RunDirectory
 from jaxvit.runs.progress import make_console

@@ -8,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_digits
 
+from jaxvit.command_line import parse
 from jaxvit.config import DataConfig
 from jaxvit.data import datasets
-from jaxvit.data.datasets import describe, find_source, load_dataset
+from jaxvit.data.datasets import find_source, load_dataset
+from jaxvit.data.decoded import describe
 from jaxvit.data.examples import Examples, check_labels
 from jaxvit.data.preprocessing import Geometry
+from jaxvit.data.splits import keep_per_class
 from jaxvit.errors import UserError
 from jaxvit.presets import PRESETS
 from jaxvit.presets.lab import PETS
@@ -304,3 +308,27 @@ def test_the_labels_of_every_source_are_checked(monkeypatch):
     monkeypatch.setattr(datasets, "load_digits", lambda: wrong)
     with pytest.raises(UserError, match="label 9 of digits/.* is out of range"):
         find_source(PRESETS["digits"].data)
+
+
+def test_images_of_a_class_are_chosen_by_the_seed_of_the_split():
+    chosen = {}
+    for seed in ("0", "1"):
+        given = ["digits", "--data.train-per-class", "3", "--data.split-seed", seed]
+        whole, few = (load_dataset(parse(args)[1].data, 8, 1) for args in (
+            ["digits", "--data.split-seed", seed], given))  # fmt: skip
+        assert set(few.train.names) < set(whole.train.names)
+        assert few.val.names == whole.val.names
+        assert np.bincount(few.train.labels).tolist() == [3] * 10
+        pixels = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
+        for row, name in enumerate(few.train.names):
+            image = few.train.images(np.array([row]))[0, ..., 0]
+            np.testing.assert_array_equal(image, pixels[int(name.partition("/")[2])])
+        chosen[seed] = few.train.names
+    assert set(chosen["0"]) != set(chosen["1"])
+    # Of the same images, too, and whatever their order is.
+    labels, names = np.arange(40) % 3, [f"{i:02d}" for i in range(40)]
+    few = [keep_per_class(labels, names, 3, seed) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(few[0], few[1])
+    assert few[0].tolist() != few[2].tolist()
+    turned = keep_per_class(labels[::-1], names[::-1], 3, 0)
+    np.testing.assert_array_equal(sorted(39 - turned), few[0])

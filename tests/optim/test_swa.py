@@ -17,7 +17,7 @@ from torch.optim.swa_utils import SWALR, AveragedModel, update_bn
 
 from jaxvit.command_line import parse
 from jaxvit.config import Config, DataConfig, OptimConfig
-from jaxvit.data.datasets import Split
+from jaxvit.data.decoded import Split
 from jaxvit.data.loader import train_batches
 from jaxvit.errors import UserError
 from jaxvit.models.batch_norm import BatchNorm

@@ -13,7 +13,7 @@ import pytest
 import train_jax
 from jaxvit.command_line import parse
 from jaxvit.config import flat, may_change
-from jaxvit.data.datasets import Dataset, Split
+from jaxvit.data.decoded import Dataset, Split
 from jaxvit.errors import UserError
 from jaxvit.runs import tracking
 from jaxvit.runs.directory import RunDirectory

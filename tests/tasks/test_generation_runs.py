@@ -1,8 +1,6 @@
-"""Runs that make images: what is reported, saved, resumed, sampled and measured."""
+"""Runs that make images: what is reported, saved and resumed."""
 
 import json
-import zlib
-from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +8,12 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 from PIL import Image
-from scipy.linalg import sqrtm
-from sklearn.datasets import load_digits
 
 import train_jax
 from jaxvit.__main__ import main
 from jaxvit.command_line import parse
 from jaxvit.data.cache import no_tracking
-from jaxvit.data.datasets import _so_many, find_source, load_dataset
+from jaxvit.data.datasets import load_dataset
 from jaxvit.data.loader import train_batches
 from jaxvit.errors import UserError
 from jaxvit.interop.saved_generator import load_generator
@@ -28,58 +24,18 @@ from jaxvit.runtime.devices import AXIS, Devices
 from jaxvit.tasks.configured import make_task
 from jaxvit.tasks.extra_images import with_sampled
 from jaxvit.tasks.generation import alarm
-from jaxvit.tasks.samples import make_samples, save_images
-from jaxvit.tasks.sampling import Sampling
 from jaxvit.training.state import create_state
 from jaxvit.training.steps import compile_train_step, step_keys
-
-SEED = 4
-COMMON = (
-    "--epochs", "2", "--val-every-epochs", "1", "--seed", str(SEED), "--batch-size", "32",
-    "--data.train-per-class", "13", "--log-every-steps", "1",
-)  # fmt: skip
-ARGUMENTS = {
-    # At the preset's rate its images would still not depend on what they are made from.
-    "gan": (
-        "digits-dcgan", *COMMON, "--model.width", "8", "--model.z-dim", "6", "--optim.lr", "1e-2",
-        "--batch-size", "8",
-    ),
-    "diffusion": (
-        "digits-ddpm", *COMMON, "--model.width", "8", "--diffusion.steps", "40",
-        "--diffusion.sample-steps", "4", "--optim.ema-decay", "0.9",
-    ),
-}  # fmt: skip
-WITHOUT_CLASSES = (
-    "--data.name", "folder", "--data.no-labels", "--model.no-conditional", "--model.img-size", "8",
-    "--data.mean", ".5", ".5", ".5", "--data.std", ".5", ".5", ".5",
-)  # fmt: skip
-
-
-def train(root, out: str, method: str, *more: str) -> dict:
-    args = [*ARGUMENTS[method], "--out", str(root / out), "--data.cache-dir", str(root / "cache")]
-    assert train_jax.main([*args, *more]) == 0
-    return json.loads((root / out / "summary.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory, _quick_compilation):
-    root = tmp_path_factory.mktemp("generation")
-    for method in ARGUMENTS:
-        train(root, method, method)
-    return root
-
-
-def images_of(root, run: str, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes and labels of a split, from scikit-learn and the names in split.json."""
-    digits = load_digits()
-    names = json.loads((root / run / "split.json").read_text())[split]
-    rows = [int(name.partition("/")[2]) for name in names]
-    pixels = np.round(digits.images[rows] * (255 / 16)).astype(np.uint8)[..., None]
-    return pixels, digits.target[rows]
-
-
-def lines_of(root, run: str) -> list[dict]:
-    return [json.loads(x) for x in (root / run / "metrics.jsonl").read_text().splitlines()]
+from tests.tasks.generators import (
+    ARGUMENTS,
+    SEED,
+    WITHOUT_CLASSES,
+    by_hand,
+    images_of,
+    lines_of,
+    sample,
+    train,
+)
 
 
 def as_features(images: np.ndarray) -> np.ndarray:
@@ -124,40 +80,6 @@ def test_samples_of_the_test_are_those_of_the_saved_weights(root, run):
             image = by_hand(saved, jax.random.split(key, 3)[2], label)
         found = np.round((np.clip(np.asarray(image), -1, 1) + 1) * 127.5)
         assert np.abs(found[0] - samples[row]).max() <= 1
-
-
-def by_hand(saved, key, label, eta: float = 0.0) -> np.ndarray:
-    """DDIM of 4 jumps over 40 times of a cosine schedule, guided by 1.5, in float64."""
-    bar = np.cos((np.arange(41) / 40 + 0.008) / 1.008 * np.pi / 2) ** 2
-    bar = np.cumprod(1 - np.minimum(1 - bar[1:] / bar[:-1], 0.999))
-    x = np.asarray(jax.random.normal(jax.random.fold_in(key, 0), (8, 8, 1)), np.float64)[None]
-    for number, (t, to) in enumerate(((30, 20), (20, 10), (10, 0), (0, -1)), start=1):
-        both = [
-            np.asarray(
-                saved.model.apply(
-                    {"params": saved.weights}, jnp.asarray(x, jnp.float32), jnp.full(1, t), of
-                ),
-                np.float64,
-            )
-            for of in (label, jnp.full(1, 10))
-        ]
-        eps = both[1] + 1.5 * (both[0] - both[1])
-        x0 = np.clip((x - np.sqrt(1 - bar[t]) * eps) / np.sqrt(bar[t]), -1, 1)
-        eps = (x - np.sqrt(bar[t]) * x0) / np.sqrt(1 - bar[t])
-        after = bar[to] if to >= 0 else 1.0
-        sigma = eta * np.sqrt((1 - after) / (1 - bar[t]) * (1 - bar[t] / after))
-        noise = np.asarray(jax.random.normal(jax.random.fold_in(key, number), (8, 8, 1)))
-        x = np.sqrt(after) * x0 + np.sqrt(1 - after - sigma**2) * eps + sigma * noise
-    return x
-
-
-def test_noise_on_the_way_is_new_at_each_step(root):
-    saved = load_generator(root / "diffusion")
-    made = make_samples(saved, np.array([0, 7], np.int32), 5, Sampling(4, 1.0, 1.5))
-    key = jax.random.fold_in(jax.random.key(5), 1)
-    image = by_hand(saved, key, jnp.array([7]), eta=1.0)
-    found = np.round((np.clip(image, -1, 1) + 1) * 127.5)
-    assert np.abs(found[0] - made[1]).max() <= 1
 
 
 def test_training_sees_augmented_images_and_drops(root):
@@ -432,303 +354,3 @@ def test_loss_that_is_not_finite_stops(root, capsys):
     args = [*ARGUMENTS["diffusion"], "--out", str(root / "nan"), "--optim.lr", "1e20"]
     assert train_jax.main([*args, "--data.cache-dir", str(root / "cache")]) == 3
     assert "lower --optim.lr" in capsys.readouterr().err
-
-
-def sample(root, run: str, out: str, *more: str) -> int:
-    return main(["sample", str(root / run), "--out", str(root / out), *more])
-
-
-@pytest.mark.parametrize("run", ARGUMENTS)
-def test_samples_do_not_depend_on_the_size_of_batches(root, run, capsys):
-    for size in ("64", "7"):
-        assert sample(root, run, f"{run}{size}", "--n", "33", "--batch-size", size) == 0
-    files = sorted(p.relative_to(root / f"{run}64") for p in (root / f"{run}64").rglob("*.png"))
-    assert len(files) == 33
-    assert str(files[0]) == "0/00000.png"
-    assert str(files[-1]) == "9/00029.png"
-    for file in files:
-        a, b = (np.asarray(Image.open(root / f"{run}{size}" / file), int) for size in (64, 7))
-        assert np.abs(a - b).max() <= 1, file
-    assert sample(root, run, f"{run}.npz", "--n", "33") == 0
-    with np.load(root / f"{run}.npz") as saved:
-        assert saved["images"].shape == (33, 8, 8, 1)
-        assert saved["labels"].tolist() == [i % 10 for i in range(33)]
-        assert saved["class_names"].tolist() == [str(i) for i in range(10)]
-        first = np.asarray(Image.open(root / f"{run}64" / "1" / "00021.png"), int)
-        assert np.abs(first - saved["images"][21, ..., 0].astype(int)).max() <= 1
-    assert "33 images in" in capsys.readouterr().err
-
-
-def test_a_class_and_a_seed_are_heard(root):
-    assert sample(root, "gan", "threes", "--class", "3", "--n", "5") == 0
-    assert {p.parent.name for p in (root / "threes").rglob("*.png")} == {"3"}
-    assert sample(root, "gan", "s1.npz", "--n", "5") == 0
-    assert sample(root, "gan", "s2.npz", "--n", "5", "--seed", "1") == 0
-    with np.load(root / "s1.npz") as a, np.load(root / "s2.npz") as b:
-        assert not np.array_equal(a["images"], b["images"])
-
-
-def test_the_sampler_is_that_which_was_asked_for(root):
-    made = {}
-    for name, more in {
-        "own": (), "two": ("--steps", "2"), "all": ("--steps", "0"), "eta": ("--eta", "1"),
-        "strong": ("--guidance", "90"), "same": ("--steps", "4", "--guidance", "1.5"),
-    }.items():  # fmt: skip
-        assert sample(root, "diffusion", f"{name}.npz", "--n", "4", *more) == 0
-        with np.load(root / f"{name}.npz") as saved:
-            made[name] = saved["images"]
-    np.testing.assert_array_equal(made["own"], made["same"])
-    others = [made[name] for name in ("own", "two", "all", "eta", "strong")]
-    for i, a in enumerate(others):
-        for b in others[i + 1 :]:
-            assert not np.array_equal(a, b)
-
-
-@pytest.mark.parametrize(
-    ("run", "given", "words"),
-    [
-        ("gan", ["--steps", "3"], "of diffusion, and"),
-        ("gan", ["--class", "x"], "--class x is none of"),
-        ("diffusion", ["--steps", "41"], "--steps 41 is more than the 40"),
-        ("diffusion", ["--eta", "1", "--steps", "0"], "ancestral sampler"),
-        ("nothing", [], "is not a run directory"),
-    ],
-)
-def test_what_cannot_be_sampled_is_one_line(root, run, given, words, capsys):
-    assert sample(root, run, "never", *given) == 2
-    error = capsys.readouterr().err.strip()
-    assert words in error
-    assert "\n" not in error
-    assert not (root / "never").exists()
-
-
-def test_a_place_that_cannot_be_written_is_said_before_the_work(root, capsys, monkeypatch):
-    monkeypatch.setattr("jaxvit.commands.sample.make_samples", None)
-    for out in ("/proc/x", "/proc/x.npz"):
-        assert main(["sample", str(root / "gan"), "--out", out]) == 2
-        assert f"--out {out} cannot be written" in capsys.readouterr().err
-
-
-def test_what_is_written_after_a_signal_is_not_left_behind(root, monkeypatch, tmp_path):
-    """The staging folder is moved away while images are saved: saving fails."""
-    images, labels = np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1, 0, 1])
-    staging = tmp_path / "staging"
-    staging.mkdir()
-    save, saved = Image.Image.save, []
-
-    def moves(self, path, *args, **options):
-        save(self, path, *args, **options)
-        saved.append(path)
-        if len(saved) == 2:
-            staging.rename(tmp_path / "trash")
-
-    monkeypatch.setattr(Image.Image, "save", moves)
-    with pytest.raises(OSError, match="No such file"):
-        save_images(staging, images, labels, ("a", "b"))
-    assert not staging.exists()
-
-
-def test_nothing_is_written_over(root, capsys):
-    (root / "there").mkdir(exist_ok=True)
-    assert sample(root, "gan", "there") == 2
-    assert "exists already" in capsys.readouterr().err
-    assert main(["sample", str(root / "gan"), "--out", str(root / "gan" / "in")]) == 2
-    assert "lies in the run" in capsys.readouterr().err
-
-
-def test_a_generator_is_refused_where_a_model_of_images_is_asked_for(root, capsys):
-    for command in (["predict", str(root / "gan"), "x.png"], ["inspect", str(root / "gan")]):
-        assert main(command) == 2
-        assert f"python -m jaxvit sample {root / 'gan'}" in capsys.readouterr().err
-    assert main(["average", str(root / "gan")]) == 2
-    assert "--optim.ema-decay" in capsys.readouterr().err
-
-
-def test_quality_is_that_of_the_features_and_the_classifier(root, capsys):
-    classifier = root / "classifier"
-    args = ["digits", "--epochs", "3", "--model.embed-dim", "16", "--model.num-layers", "1"]
-    assert (
-        train_jax.main([*args, "--out", str(classifier), "--data.cache-dir", str(root / "c")]) == 0
-    )
-    given = [str(root / "gan"), "--features", str(classifier), "--classifier", str(classifier)]
-    given += ["--n", "40", "--seed", "3", "--json", str(root / "q.json")]
-    capsys.readouterr()
-    assert main(["quality", *given]) == 0
-    said = capsys.readouterr().out
-    found = json.loads((root / "q.json").read_text())
-    assert sample(root, "gan", "q.npz", "--n", "40", "--seed", "3") == 0
-    with np.load(root / "q.npz") as saved:
-        made, labels = saved["images"], saved["labels"]
-    (train_images, _), (test_images, test_labels) = (
-        images_of(root, "gan", split) for split in ("train", "test")
-    )
-    from jaxvit.interop.saved_run import load_run
-
-    run = load_run(classifier)
-
-    def features(images):
-        x = jnp.asarray((images / 255 - 0.305) / 0.376, jnp.float32)
-        return np.asarray(run.model.apply({"params": run.params}, x, True, method="features"))
-
-    def frechet(a, b):
-        (m, s), (n, t) = ((x.mean(0), np.cov(x, rowvar=False)) for x in (a, b))
-        return ((m - n) ** 2).sum() + np.trace(s + t) - 2 * np.trace(sqrtm(s @ t).real)
-
-    def mmd(a, b):
-        k = lambda x, y: (x @ y.T / x.shape[1] + 1) ** 3  # noqa: E731
-        off = lambda x: (k(x, x).sum() - np.trace(k(x, x))) / len(x) / (len(x) - 1)  # noqa: E731
-        return off(a) + off(b) - 2 * k(a, b).mean()
-
-    for name, images, truth in (("samples", made, labels), ("test", test_images, test_labels)):
-        a, b = (features(each).astype(np.float64) for each in (images, train_images))
-        assert found[name]["n"] == len(images)
-        assert found[name]["kernel"] == pytest.approx(mmd(a, b), rel=1e-3, abs=1e-5)
-        assert found[name]["kernel_low"] < found[name]["kernel"] < found[name]["kernel_high"]
-        assert found[name]["frechet"] == pytest.approx(frechet(a, b), rel=1e-2)
-        for part in ("frechet", "accuracy"):
-            assert found[name][f"{part}_low"] <= found[name][part] <= found[name][f"{part}_high"]
-        balls = np.sort(np.linalg.norm(a[:, None] - a[None], axis=-1), axis=1)[:, 3]
-        reached = (np.linalg.norm(b[:, None] - a[None], axis=-1) <= balls).any(axis=1).mean()
-        assert found[name]["recall"] == pytest.approx(reached, abs=1.5 / len(b))
-        inside = np.linalg.norm(a[:, None] - b[None], axis=-1)
-        radius = np.sort(np.linalg.norm(b[:, None] - b[None], axis=-1), axis=1)[:, 3]
-        share = (inside <= radius).any(axis=1).mean()
-        assert found[name]["precision"] == pytest.approx(share, abs=1.5 / len(images))
-        predicted = run.probabilities(images).argmax(axis=1)
-        assert found[name]["accuracy"] == pytest.approx((predicted == truth).mean())
-        assert f"{found[name]['accuracy']:.1%}" in said
-
-
-def test_generated_images_are_trained_on_alone_and_named(root, capsys):
-    assert sample(root, "gan", "extra", "--n", "200") == 0
-    args = ["digits", "--epochs", "1", "--model.embed-dim", "16", "--model.num-layers", "1",
-            "--data.train-per-class", "13", "--data.extra-dir", str(root / "extra"),
-            "--data.extra-share", "0.4", "--data.cache-dir", str(root / "cache")]  # fmt: skip
-    assert train_jax.main([*args, "--out", str(root / "with")]) == 0
-    assert "of these, 90 training images" in " ".join(capsys.readouterr().out.split())
-    split = json.loads((root / "with" / "split.json").read_text())
-    alone = json.loads((root / "gan" / "split.json").read_text())
-    assert split["train"].items() > alone["train"].items()
-    assert split["val"] == alone["val"]
-    assert split["test"] == alone["test"]
-    extra = [name for name in split["train"] if name.startswith("extra/")]
-    assert len(extra) == split["extra_images"] == 90  # 13 * .4 / .6 = 8.67 of each class
-    assert len(split["train"]) == 220
-    assert all(name.startswith("extra/0/") for name in extra)
-    classes = [name.split("/")[2] for name in extra]
-    assert classes == sorted(classes)
-    assert {classes.count(each) for each in classes} == {9}
-    _, config = parse([*args])
-    train = load_dataset(config.data, 8, 1).train
-    for row in (0, 129, 130, 175, 219):
-        name = train.names[row]
-        if name.startswith("extra/"):
-            pixels = np.asarray(Image.open(root / name.replace("extra/0", "extra")))
-            assert split["train"][name] == f"{zlib.crc32(pixels.tobytes()):08x}"
-            assert train.labels[row] == int(name.split("/")[2])
-        else:
-            index = int(name.partition("/")[2])
-            pixels = np.round(load_digits().images[index] * (255 / 16)).astype(np.uint8)
-        np.testing.assert_array_equal(train.images(np.array([row]))[0, ..., 0], pixels)
-    mixed = train.images(np.array([219, 0, 130]))
-    np.testing.assert_array_equal(mixed[1], train.images(np.array([0]))[0])
-    np.testing.assert_array_equal(mixed[2], train.images(np.array([130]))[0])
-
-
-def test_two_runs_make_half_of_the_images_each(root, capsys):
-    args = ["digits", "--epochs", "1", "--model.embed-dim", "16", "--model.num-layers", "1",
-            "--data.train-per-class", "13", "--data.cache-dir", str(root / "cache"),
-            "--data.extra-dir", str(root / "gan"), str(root / "diffusion")]  # fmt: skip
-    assert train_jax.main([*args, "--out", str(root / "both")]) == 0
-    split = json.loads((root / "both" / "split.json").read_text())
-    extra = [name for name in split["train"] if name.startswith("extra/")]
-    assert len(extra) == split["extra_images"] == 60  # 13 * .3 / .7 = 5.57 of each class
-    places = [name.split("/")[1] for name in extra]
-    assert [places.count(each) for each in dict.fromkeys(places)] == [30, 30]
-    assert list(dict.fromkeys(places)) == ["0", "1"]
-    made = sorted((root / "cache").glob("samples-*/"))
-    assert [len(list(place.rglob("*.png"))) for place in made] == [30, 30]
-    # What the first run makes from the seed of the split, three of each class in turn.
-    saved = load_generator(root / "gan")
-    key = jax.random.fold_in(jax.random.key(0), 4)
-    image = saved.model.apply(saved.weights, jax.random.normal(key, (1, 6)), jnp.array([1]))
-    expected = np.round((np.asarray(image)[0, ..., 0] + 1) * 127.5)
-    found = [np.asarray(Image.open(place / "1" / "00004.png"), int) for place in made]
-    assert min(np.abs(image - expected).max() for image in found) <= 1
-    (made[0] / "3" / "00010.png").unlink()  # what is missing is made again
-    again = [*args, "--out", str(root / "again")]
-    capsys.readouterr()
-    assert train_jax.main(again) == 0
-    assert capsys.readouterr().out.count("batches of images") == 1
-    assert train_jax.main([*args, "--out", str(root / "third")]) == 0
-    assert "batches of images" not in capsys.readouterr().out
-    of_other = json.loads((root / "again" / "split.json").read_text())
-    assert of_other == split
-    # Its page and its scores are of real images alone, also where the generator is gone.
-    (root / "gan").rename(root / "moved")
-    try:
-        assert main(["report", str(root / "both")]) == 0
-        for split in ("train", "test"):
-            given = [str(root / "both"), split, "--json", str(root / f"{split}.json")]
-            assert main(["evaluate", *given, "--report", str(root / "r.html")]) == 0
-    finally:
-        (root / "moved").rename(root / "gan")
-    summary = json.loads((root / "both" / "summary.json").read_text())
-    assert json.loads((root / "train.json").read_text())["n"] == 130
-    evaluated = json.loads((root / "test.json").read_text())
-    assert evaluated["accuracy"] == pytest.approx(summary["test/accuracy"])
-
-
-def test_a_generator_that_has_seen_images_that_are_scored_is_refused(root):
-    _, config = parse(["digits", "--data.train-per-class", "13", "--data.split-seed", "1",
-                       "--data.extra-dir", str(root / "gan")])  # fmt: skip
-    with pytest.raises(UserError, match=r"was trained on \d+ images that validate or test here"):
-        with_sampled(config.data, no_tracking)
-
-
-def test_images_of_a_class_are_chosen_by_the_seed_of_the_split():
-    chosen = {}
-    for seed in ("0", "1"):
-        given = ["digits", "--data.train-per-class", "3", "--data.split-seed", seed]
-        whole, few = (load_dataset(parse(args)[1].data, 8, 1) for args in (
-            ["digits", "--data.split-seed", seed], given))  # fmt: skip
-        assert set(few.train.names) < set(whole.train.names)
-        assert few.val.names == whole.val.names
-        assert np.bincount(few.train.labels).tolist() == [3] * 10
-        pixels = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
-        for row, name in enumerate(few.train.names):
-            image = few.train.images(np.array([row]))[0, ..., 0]
-            np.testing.assert_array_equal(image, pixels[int(name.partition("/")[2])])
-        chosen[seed] = few.train.names
-    assert set(chosen["0"]) != set(chosen["1"])
-    # Of the same images, too.
-    source, rows = find_source(config := parse(["digits"])[1].data), np.arange(400)
-    few = [
-        _so_many(source, rows, replace(config, train_per_class=3, split_seed=seed)).tolist()
-        for seed in (0, 0, 1)
-    ]
-    assert few[0] == few[1] != few[2]
-
-
-def test_too_few_generated_images_are_one_line(root, tmp_path):
-    (tmp_path / "e" / "3").mkdir(parents=True)
-    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "e" / "3" / "0.png")
-    given = ["digits", "--data.extra-dir", str(tmp_path / "e")]
-    _, config = parse(given)
-    with pytest.raises(UserError, match=r"has 0 images of class '0', and --data.extra-share 0.3"):
-        load_dataset(config.data, 8, 1)
-    (tmp_path / "e" / "cat").mkdir()
-    with pytest.raises(UserError, match="has a folder 'cat', which is no class"):
-        load_dataset(config.data, 8, 1)
-    _, config = parse(["digits", "--data.extra-dir", str(tmp_path), "--data.extra-share", ".001"])
-    with pytest.raises(UserError, match=r"--data.extra-share 0.001 takes no image of"):
-        load_dataset(config.data, 8, 1)
-    with pytest.raises(UserError, match="names a place twice"):
-        parse(["digits", "--data.extra-dir", str(tmp_path), str(tmp_path)])
-    (tmp_path / "empty").mkdir()
-    _, config = parse(["digits", "--data.extra-dir", str(tmp_path / "empty")])
-    with pytest.raises(UserError, match=r"has 0 images of class '0'"):
-        load_dataset(config.data, 8, 1)
-    _, config = parse(["digits", "--data.extra-dir", str(tmp_path / "none")])
-    with pytest.raises(UserError, match="is not a directory"):
-        load_dataset(config.data, 8, 1)

@@ -1,0 +1,128 @@
+"""Samples of a run: noise, class, sampler, places, and what is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxvit.__main__ import main
+from jaxvit.interop.saved_generator import load_generator
+from jaxvit.tasks.samples import make_samples, save_images
+from jaxvit.tasks.sampling import Sampling
+from tests.tasks.generators import ARGUMENTS, by_hand, sample
+
+
+def test_noise_on_the_way_is_new_at_each_step(root):
+    saved = load_generator(root / "diffusion")
+    made = make_samples(saved, np.array([0, 7], np.int32), 5, Sampling(4, 1.0, 1.5))
+    key = jax.random.fold_in(jax.random.key(5), 1)
+    image = by_hand(saved, key, jnp.array([7]), eta=1.0)
+    found = np.round((np.clip(image, -1, 1) + 1) * 127.5)
+    assert np.abs(found[0] - made[1]).max() <= 1
+
+
+@pytest.mark.parametrize("run", ARGUMENTS)
+def test_samples_do_not_depend_on_the_size_of_batches(root, run, capsys):
+    for size in ("64", "7"):
+        assert sample(root, run, f"{run}{size}", "--n", "33", "--batch-size", size) == 0
+    files = sorted(p.relative_to(root / f"{run}64") for p in (root / f"{run}64").rglob("*.png"))
+    assert len(files) == 33
+    assert str(files[0]) == "0/00000.png"
+    assert str(files[-1]) == "9/00029.png"
+    for file in files:
+        a, b = (np.asarray(Image.open(root / f"{run}{size}" / file), int) for size in (64, 7))
+        assert np.abs(a - b).max() <= 1, file
+    assert sample(root, run, f"{run}.npz", "--n", "33") == 0
+    with np.load(root / f"{run}.npz") as saved:
+        assert saved["images"].shape == (33, 8, 8, 1)
+        assert saved["labels"].tolist() == [i % 10 for i in range(33)]
+        assert saved["class_names"].tolist() == [str(i) for i in range(10)]
+        first = np.asarray(Image.open(root / f"{run}64" / "1" / "00021.png"), int)
+        assert np.abs(first - saved["images"][21, ..., 0].astype(int)).max() <= 1
+    assert "33 images in" in capsys.readouterr().err
+
+
+def test_a_class_and_a_seed_are_heard(root):
+    assert sample(root, "gan", "threes", "--class", "3", "--n", "5") == 0
+    assert {p.parent.name for p in (root / "threes").rglob("*.png")} == {"3"}
+    assert sample(root, "gan", "s1.npz", "--n", "5") == 0
+    assert sample(root, "gan", "s2.npz", "--n", "5", "--seed", "1") == 0
+    with np.load(root / "s1.npz") as a, np.load(root / "s2.npz") as b:
+        assert not np.array_equal(a["images"], b["images"])
+
+
+def test_the_sampler_is_that_which_was_asked_for(root):
+    made = {}
+    for name, more in {
+        "own": (), "two": ("--steps", "2"), "all": ("--steps", "0"), "eta": ("--eta", "1"),
+        "strong": ("--guidance", "90"), "same": ("--steps", "4", "--guidance", "1.5"),
+    }.items():  # fmt: skip
+        assert sample(root, "diffusion", f"{name}.npz", "--n", "4", *more) == 0
+        with np.load(root / f"{name}.npz") as saved:
+            made[name] = saved["images"]
+    np.testing.assert_array_equal(made["own"], made["same"])
+    others = [made[name] for name in ("own", "two", "all", "eta", "strong")]
+    for i, a in enumerate(others):
+        for b in others[i + 1 :]:
+            assert not np.array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("run", "given", "words"),
+    [
+        ("gan", ["--steps", "3"], "of diffusion, and"),
+        ("gan", ["--class", "x"], "--class x is none of"),
+        ("diffusion", ["--steps", "41"], "--steps 41 is more than the 40"),
+        ("diffusion", ["--eta", "1", "--steps", "0"], "ancestral sampler"),
+        ("nothing", [], "is not a run directory"),
+    ],
+)
+def test_what_cannot_be_sampled_is_one_line(root, run, given, words, capsys):
+    assert sample(root, run, "never", *given) == 2
+    error = capsys.readouterr().err.strip()
+    assert words in error
+    assert "\n" not in error
+    assert not (root / "never").exists()
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_work(root, capsys, monkeypatch):
+    monkeypatch.setattr("jaxvit.commands.sample.make_samples", None)
+    for out in ("/proc/x", "/proc/x.npz"):
+        assert main(["sample", str(root / "gan"), "--out", out]) == 2
+        assert f"--out {out} cannot be written" in capsys.readouterr().err
+
+
+def test_what_is_written_after_a_signal_is_not_left_behind(root, monkeypatch, tmp_path):
+    """The staging folder is moved away while images are saved: saving fails."""
+    images, labels = np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1, 0, 1])
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    save, saved = Image.Image.save, []
+
+    def moves(self, path, *args, **options):
+        save(self, path, *args, **options)
+        saved.append(path)
+        if len(saved) == 2:
+            staging.rename(tmp_path / "trash")
+
+    monkeypatch.setattr(Image.Image, "save", moves)
+    with pytest.raises(OSError, match="No such file"):
+        save_images(staging, images, labels, ("a", "b"))
+    assert not staging.exists()
+
+
+def test_nothing_is_written_over(root, capsys):
+    (root / "there").mkdir(exist_ok=True)
+    assert sample(root, "gan", "there") == 2
+    assert "exists already" in capsys.readouterr().err
+    assert main(["sample", str(root / "gan"), "--out", str(root / "gan" / "in")]) == 2
+    assert "lies in the run" in capsys.readouterr().err
+
+
+def test_a_generator_is_refused_where_a_model_of_images_is_asked_for(root, capsys):
+    for command in (["predict", str(root / "gan"), "x.png"], ["inspect", str(root / "gan")]):
+        assert main(command) == 2
+        assert f"python -m jaxvit sample {root / 'gan'}" in capsys.readouterr().err
+    assert main(["average", str(root / "gan")]) == 2
+    assert "--optim.ema-decay" in capsys.readouterr().err
