@@ -6,6 +6,8 @@ from pathlib import Path
 # Set before jax is imported: four emulated CPU devices, so that parallel code runs in parallel. To
 # run the comparisons on a GPU: JAX_PLATFORMS=cuda pytest parity_tests.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Sharded programs from the compilation cache need more threads than devices: see cache_programs.
+os.environ.setdefault("NPROC", "16")
 # On a busy machine the devices may wait for each other for more than 40 s, XLA's default limit.
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "")

@@ -18,6 +18,7 @@ from parity_tests.evidence import Evidence, Finding, Row, distance, error
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLAIMS)
 def test_claim_holds(name):
     evidence = importlib.import_module(f"parity_tests.claims.{name}").measure(quick=True)

@@ -145,6 +145,7 @@ def test_only_extend_gives_a_finished_run_more_epochs(tiny, tmp_path, capsys):
     assert "is finished" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_extension_that_is_stopped_resumes_with_the_same_result(tiny, tmp_path, monkeypatch):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     for out in (whole, stopped):
@@ -367,6 +368,7 @@ def test_predict_shows_five_classes_unless_asked(finished, tmp_path, capsys):
     assert capsys.readouterr().out.count("%") == 5
 
 
+@pytest.mark.slow
 def test_a_run_extended_twice_lists_both_numbers(tiny, tmp_path):
     args = [*tiny, "--out", str(tmp_path / "run")]
     assert train_jax.main([*args, "--epochs", "1"]) == 0

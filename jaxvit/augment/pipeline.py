@@ -58,8 +58,6 @@ def make_augment(
       augment(key, images, targets) -> (images, targets), with images uint8 (B, H, W, C) before and
       float32 (B, S, S, C) after, and targets (B, K) whose rows sum to 1.
     """
-    mixes = config.mixup_alpha > 0
-    cuts = config.cutmix_alpha > 0 and config.cutmix_p > 0
 
     def augment(
         key: jax.Array, images: UInt8[Array, "B H W C"], targets: Float[Array, "B K"]
@@ -120,17 +118,17 @@ def make_augment(
             )
             batch = apply_cutout(*batch, holes)
         mixup = cutmix = None
-        if mixes:
+        if config.mixes:
             mixup = draw_mixup(key_mixup, batch_size, config.mixup_alpha)
-        if cuts:
+        if config.cuts:
             cutmix = draw_cutmix(
                 key_cutmix, batch_size, height, width, config.cutmix_alpha, config.cutmix_p
             )
-        if mixes and cuts:
+        if config.mixes and config.cuts:
             mixup, cutmix = choose_one(key_share, mixup, cutmix, config.cutmix_share)
-        if mixes:
+        if config.mixes:
             batch = apply_mixup(*batch, mixup)
-        if cuts:
+        if config.cuts:
             batch = apply_cutmix(*batch, cutmix)
         return batch
 

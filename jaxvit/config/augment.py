@@ -66,6 +66,16 @@ class AugmentConfig:
         )
 
     @property
+    def mixes(self) -> bool:
+        """Whether Mixup is enabled."""
+        return self.mixup_alpha > 0
+
+    @property
+    def cuts(self) -> bool:
+        """Whether CutMix is enabled."""
+        return self.cutmix_alpha > 0 and self.cutmix_p > 0
+
+    @property
     def enabled(self) -> bool:
         """Whether any augmentation is."""
         return self.on_pixels or any(
@@ -73,8 +83,8 @@ class AugmentConfig:
                 self.crop_scale != (1.0, 1.0),
                 self.flip_p,
                 self.cutout_holes,
-                self.mixup_alpha,
-                self.cutmix_alpha,
+                self.mixes,
+                self.cuts,
             )
         )
 

@@ -59,9 +59,8 @@ def _check_instance_discrimination(config: Any, method: str) -> None:
         model.is_vit,
         f"{method} trains a Vision Transformer, and --model.name is {model.name}: give vit",
     )
-    mixes = augment.mixup_alpha > 0 or (augment.cutmix_alpha > 0 and augment.cutmix_p > 0)
     require(
-        instance.contrastive_weight == 0 or not mixes,
+        instance.contrastive_weight == 0 or not (augment.mixes or augment.cuts),
         f"--instance.contrastive-weight {instance.contrastive_weight:g} compares views of one "
         "image, and Mixup and CutMix mix several: set it, or --augment.mixup-alpha and "
         "--augment.cutmix-alpha, to 0",

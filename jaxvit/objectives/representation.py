@@ -21,14 +21,21 @@ def unit(features: np.ndarray) -> np.ndarray:
     return features / np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-12)
 
 
-def nearest(queries: np.ndarray, features: np.ndarray, number: int) -> np.ndarray:
-    """The rows of `features` with the greatest cosine to each query, the closest first; (Q, k)."""
+def nearest(
+    queries: np.ndarray, features: np.ndarray, number: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of `features` with the greatest cosine to each query, the closest first.
+
+    Returns:
+      The rows and their cosines, (Q, k) each.
+    """
     queries, features = unit(queries), unit(features)
-    found = []
+    rows, found = [], []
     for start in range(0, len(queries), CHUNK):
         cosines = queries[start : start + CHUNK] @ features.T
-        found.append(np.argsort(-cosines, axis=1, kind="stable")[:, :number])
-    return np.concatenate(found)
+        rows.append(np.argsort(-cosines, axis=1, kind="stable")[:, :number])
+        found.append(np.take_along_axis(cosines, rows[-1], axis=1))
+    return np.concatenate(rows), np.concatenate(found)
 
 
 def knn_predict(
@@ -54,8 +61,7 @@ def knn_predict(
 
     Source: Wu et al. 2018, arXiv:1805.01978, section 3.4.
     """
-    rows = nearest(queries, features, min(neighbours, len(features)))
-    cosines = np.einsum("qd,qkd->qk", unit(queries), unit(features)[rows])
+    rows, cosines = nearest(queries, features, min(neighbours, len(features)))
     votes = np.zeros((len(queries), classes))
     for row in range(rows.shape[1]):
         weights = np.exp((cosines[:, row] - 1) / temperature)
@@ -96,4 +102,5 @@ def uniformity(features: np.ndarray) -> float:
 
 def retrieval_accuracy(a: np.ndarray, b: np.ndarray) -> float:
     """The share of images whose view a is closer to its own view b than to any other image's."""
-    return float((nearest(a, b, 1)[:, 0] == np.arange(len(a))).mean())
+    rows, _ = nearest(a, b, 1)
+    return float((rows[:, 0] == np.arange(len(a))).mean())

@@ -44,15 +44,20 @@ def cache_programs(config: Config, say: Callable[[str], None]) -> None:
     """Caches compiled programs in config.data.cache_dir if config.keep_programs is set.
 
     Several processes do not cache: one that finds a program in its cache would not take part in
-    compiling it, and the others would wait for that.
+    compiling it, and the others would wait for that. Nor are programs cached that run on several
+    CPU devices with a sharded state: read back from the cache (jax 0.10.2), they gather their
+    shards in no fixed order, and the devices' threads can wait for each other without end.
 
     Args:
-      config: keep_programs and data.cache_dir.
+      config: keep_programs, data.cache_dir and parallel.shard_params.
       say: called with one line if the directory cannot be written.
     """
     directory = user_path("data.cache-dir", config.data.cache_dir)
     alone = jax.process_count() == 1
-    if config.keep_programs and alone and not keep_programs(directory):
+    emulated = jax.default_backend() == "cpu" and jax.device_count() > 1
+    if not (config.keep_programs and alone) or (emulated and config.parallel.shard_params):
+        return
+    if not keep_programs(directory):
         say(f"compiled programs are not cached: {directory} cannot be written")
 
 

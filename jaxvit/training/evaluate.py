@@ -54,7 +54,11 @@ def make_score(task: Task, devices: Devices, batch_size: int, seed: int) -> Scor
         counts, outputs = scored(weights, split)
         metrics = task.metrics(counts)
         if task.probe is not None:
-            metrics |= task.probe(lambda other: scored(weights, other)[1], split)
+
+            def outputs_of(other) -> Outputs:
+                return outputs if other is split else scored(weights, other)[1]
+
+            metrics |= task.probe(outputs_of, split)
         return Evaluation(metrics, counts, outputs)
 
     return score

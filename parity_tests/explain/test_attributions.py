@@ -149,6 +149,7 @@ def test_noise_differs_between_copies_and_images_and_has_its_deviation():
     assert len(np.unique(draw.coefficient)) > 1900
 
 
+@pytest.mark.slow
 def test_the_size_of_a_part_changes_nothing(vit):
     args = (vit.logits, vit.images, vit.targets)
     for size in (1, 2, 64):

@@ -23,6 +23,7 @@ INSTANCE_DISCRIMINATION = listed("jaxvit", (
         ("views not gathered under pmap", "tasks.instance_discrimination", "if axis is not None:", "if False:"),
     )),
     ("tests/tasks/test_instance_runs.py::test_what_a_run_reports_is_what_its_weights_give[run]", (
+        ("outputs of the scored split taken for those of any other", "training.evaluate", "outputs if other is split else", "outputs if True else"),
         ("the head kept in the weights", "models.instance_classifier", "if name != HEAD", "if name"),
         ("features of augmented images scored", "tasks.instance_discrimination", 'features(weights, resized(normalize(batch["image"], mean, std), size))', "features(weights, views[:, 0])"),
         ("neighbours among the split itself", "tasks.instance_discrimination", 'np.asarray(outputs_of(train)["features"])', 'np.asarray(outputs_of(split)["features"])'),
@@ -80,7 +81,7 @@ INSTANCE_DISCRIMINATION = listed("jaxvit", (
         ("one class without labels needed", "config.method", "config.data.labels,", "True,"),
     )),
     ("tests/tasks/test_unlabelled_images.py::test_options_that_do_not_fit_are_refused", (
-        ("mixing allowed beside the contrastive loss", "config.method", "instance.contrastive_weight == 0 or not mixes", "True"),
+        ("mixing allowed beside the contrastive loss", "config.method", "instance.contrastive_weight == 0 or not (augment.mixes or augment.cuts)", "True"),
     )),
     ("tests/objectives/test_representation.py", (
         ("neighbours by product", "objectives.representation", "queries, features = unit(queries), unit(features)", "queries, features = map(np.asarray, (queries, features))"),

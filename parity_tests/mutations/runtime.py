@@ -20,6 +20,7 @@ RUNTIME = listed("jaxvit.runtime", (
          "shard_params = config.parallel.shard_params", "shard_params = False"),
     )),
     ("tests/runtime/test_compiler.py", (
-        ("--no-keep-programs ignored", "compiler", "if config.keep_programs and", "if True and"),
+        ("--no-keep-programs ignored", "compiler", "(config.keep_programs and alone)", "alone"),
+        ("sharded programs cached on CPU devices", "compiler", "(emulated and config.parallel.shard_params)", "False"),
     )),
 ))  # fmt: skip

@@ -41,7 +41,7 @@ def test_neighbours_are_scikit_learns_by_cosine(data):
     assert np.array_equal(
         knn_predict(queries, features, labels, 4, neighbours=1), one.predict(queries)
     )
-    assert np.array_equal(nearest(features[:7], features, 1)[:, 0], np.arange(7))
+    assert np.array_equal(nearest(features[:7], features, 1)[0][:, 0], np.arange(7))
 
 
 def test_more_neighbours_than_images_are_all_of_them(data):

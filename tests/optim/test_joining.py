@@ -129,6 +129,7 @@ def test_a_wrong_value_is_refused_in_one_line(given, message):
         parse(["digits", "--optim.accumulate-grad-batches", *given])
 
 
+@pytest.mark.slow
 def test_a_run_with_joined_batches_resumes_to_the_same_bits_within_a_group(tmp_path, monkeypatch):
     from jaxvit.runs.recorder import Recorder
 

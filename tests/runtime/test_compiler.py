@@ -91,7 +91,10 @@ def test_the_oldest_programs_are_evicted_above_the_limit(tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} == {"new-cache", "older-cache"}
 
 
-@pytest.mark.parametrize(("args", "calls"), [([], 1), (["--no-keep-programs"], 0)])
+@pytest.mark.parametrize(
+    ("args", "calls"),
+    [([], 1), (["--no-keep-programs"], 0), (["--parallel.shard-params", "True"], 0)],
+)
 def test_a_run_caches_its_programs_unless_asked_not_to(args, calls, tmp_path, monkeypatch):
     kept, cache = [], tmp_path / "cache"
 

@@ -91,6 +91,7 @@ def assert_same_run(out: Path, reference: Path) -> None:
     assert one["steps"] == other["steps"]
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_losses_of_one_with_as_many_devices(uninterrupted, tiny, tmp_path):
     """With the state sharded over all four devices, so that no process holds it whole."""
     out = tmp_path / "run"
@@ -105,6 +106,7 @@ def test_two_processes_give_the_losses_of_one_with_as_many_devices(uninterrupted
     assert len(list(out.glob("events.out.tfevents.*"))) == 1
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_both_and_another_topology_resumes(
     uninterrupted, tiny, tmp_path
 ):

@@ -29,6 +29,7 @@ def test_an_incomplete_line_is_no_step(tmp_path):
     assert last_step(tmp_path) == 5
 
 
+@pytest.mark.slow
 def test_a_long_run_is_tried_for_a_moment_and_leaves_nothing(study, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     extra = (*SMALL, "--epochs", "100000", "--log-every-steps", "2")

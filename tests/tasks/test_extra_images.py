@@ -57,6 +57,7 @@ def test_generated_images_are_trained_on_alone_and_named(root, capsys):
     np.testing.assert_array_equal(mixed[2], train.images(np.array([130]))[0])
 
 
+@pytest.mark.slow
 def test_two_runs_make_half_of_the_images_each(root, capsys):
     args = ["digits", "--epochs", "1", "--model.embed-dim", "16", "--model.num-layers", "1",
             "--data.train-per-class", "13", "--data.cache-dir", str(root / "cache"),

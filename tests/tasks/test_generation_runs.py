@@ -114,6 +114,7 @@ def test_an_averaged_generator_has_statistics_of_its_own_under_pmap_too(root):
     np.testing.assert_allclose(var, maps.var(axis=0), rtol=0.2)
 
 
+@pytest.mark.slow
 def test_coloured_images_without_classes_are_made_and_sampled(root, tmp_path):
     rng = np.random.default_rng(0)
     for number in range(24):
@@ -238,6 +239,7 @@ def test_pictures_and_the_page(root, run):
     assert "http" not in page.replace("http-equiv", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ARGUMENTS)
 def test_a_killed_run_resumes_to_the_same_bits(root, method, monkeypatch):
     class Killed(Exception):

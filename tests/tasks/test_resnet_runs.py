@@ -156,6 +156,7 @@ SWA = ("--optim.ema-decay", "0", "--optim.swa-start", "0.5", "--optim.swa-lr", "
        "--epochs", "4", "--checkpoint.keep", "5")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_scored_and_saved_with_statistics_of_their_own(places, monkeypatch):
     """The mean of the parameters at the ends of epochs 3 and 4; its statistics are no average."""
     seen = {}

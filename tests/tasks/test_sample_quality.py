@@ -12,6 +12,7 @@ from jaxvit.__main__ import main
 from tests.tasks.generators import images_of, sample
 
 
+@pytest.mark.slow
 def test_quality_is_that_of_the_features_and_the_classifier(root, capsys):
     classifier = root / "classifier"
     args = ["digits", "--epochs", "3", "--model.embed-dim", "16", "--model.num-layers", "1"]

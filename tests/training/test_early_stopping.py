@@ -53,6 +53,7 @@ def test_a_run_ends_after_its_patience_and_says_so(tiny, tmp_path, capsys):
     assert summary["epochs"] == 9
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_report_does_not_train_on(tiny, tmp_path, monkeypatch):
     options = [*tiny, *STILL, "--stop.patience", "2", "--stop.min-delta", "0.5"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -94,6 +95,7 @@ def test_a_monitor_that_is_no_metric_is_refused(tiny, tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_the_rate_drops_on_a_plateau_and_resuming_repeats_it(tiny, tmp_path, monkeypatch):
     options = [
         *tiny, *STILL, "--optim.schedule", "plateau", "--optim.warmup", "0", "--optim.gamma",

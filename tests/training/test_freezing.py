@@ -140,6 +140,7 @@ def test_a_frozen_part_has_the_gradients_of_the_rest_that_it_has_unfrozen():
         )
 
 
+@pytest.mark.slow
 def test_frozen_layers_store_no_activations_and_save_memory():
     """Temporary memory of the compiled step, which is mostly what the backward pass needs."""
     devices = Devices(Mesh(np.asarray(jax.devices()[:1]), (AXIS,)), "jit")
@@ -197,6 +198,7 @@ OPTIONS = ["--epochs", "2", "--model.num-layers", "2", "--optim.freeze", "1 laye
            "--optim.schedule", "step", "--optim.step-every-epochs", "1"]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_with_frozen_layers_resumes_to_the_same_bits(tiny, tmp_path, monkeypatch):
     """With layer-wise rates, SGD and a step schedule, from the command line."""
     whole, parted = tmp_path / "whole", tmp_path / "parted"
