@@ -65,7 +65,7 @@ def with_jax(flowers: str, sharded: bool) -> dict[str, float]:
         "--model.num-layers", str(LAYERS), "--augment.cutmix-alpha", "0", "--batch-size",
         str(BATCH), "--instance.small-views", str(SMALL), "--data.stored-scale",
         str(STORED / SIZE), "--no-keep-programs", "--instance.contrastive-weight", "0",
-        "--no-instance.cosine", "--instance.z-dim", "0", "--label-smoothing", "0.1",
+        "--instance.no-cosine", "--instance.z-dim", "0", "--label-smoothing", "0.1",
         "--augment.grey-p", "0.2", "--augment.blur-p", "0.5",
     ])  # fmt: skip
     keep_freed_memory()

@@ -109,6 +109,7 @@ def test_the_last_line_has_the_interval_and_the_output_fits_100_columns(tiny, tm
     assert max(len(line) for line in printed if str(tmp_path) not in line) <= 80
 
 
+@pytest.mark.slow
 def test_only_extend_gives_a_finished_run_more_epochs(tiny, tmp_path, capsys):
     out = tmp_path / "run"
     args = [*tiny, "--out", str(out)]

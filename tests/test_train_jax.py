@@ -174,6 +174,7 @@ def test_an_out_directory_that_cannot_be_written_is_refused(tmp_path, capsys):
     assert "cannot be written" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_folder_of_images_trains(tmp_path, pets_root):
     for path in sorted((pets_root / "oxford-iiit-pet" / "images").glob("*_1?0.jpg")):
         breed = path.name.rpartition("_")[0]

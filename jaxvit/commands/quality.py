@@ -47,7 +47,7 @@ def run(options: Options) -> int:
     Raises:
       UserError: a run or the weights cannot be read, or the classes are others.
     """
-    read = (options.run, options.features)
+    read = (options.run, options.features, options.classifier)
     (json,) = files_to_write(read, json=options.json)
     saved = load_generator(user_path("RUN", options.run), cli.to_stderr)
     sampling = sampling_of(saved.config, options.steps, options.eta, options.guidance)

@@ -22,6 +22,7 @@ def examples_from_files(
     labels: Sequence[int],
     upright: bool = False,
     channels: int = 3,
+    seen: dict[Path, Path] | None = None,
 ) -> Examples:
     """One example for each file, named by its path relative to root.
 
@@ -35,13 +36,14 @@ def examples_from_files(
       labels: class indices, one for each path.
       upright: whether images are rotated by their EXIF orientation.
       channels: 3 for RGB, 1 for grey.
+      seen: files to paths, of other splits; these are added.
 
     Raises:
-      UserError: two of them are links to one file.
+      UserError: two of them, or one of them and one that was seen, are links to one file.
     """
     digest = hashlib.sha256(b"upright\n" if upright else b"")
     unreadable = {}
-    first: dict[Path, Path] = {}
+    first = {} if seen is None else seen
     for row, path in enumerate(paths):
         place = path.resolve()
         if (other := first.setdefault(place, path)) is not path:

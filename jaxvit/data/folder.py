@@ -59,8 +59,8 @@ def load_folder(root: Path, upright: bool = True, labelled: bool = True) -> Sour
             raise UserError(
                 f"{root} has a folder {path.name}/ beside train/: call it val/ or test/"
             )
-    class_names, passed_over = _folders(root / "train"), Counter()
-    train = _examples(root / "train", class_names, upright, passed_over, needs_all=True)
+    class_names, passed_over, seen = _folders(root / "train"), Counter(), {}
+    train = _examples(root / "train", class_names, upright, passed_over, needs_all=True, seen=seen)
     splits = {"train": train}
     for split in ("val", "test"):
         if (root / split).is_dir():
@@ -71,7 +71,7 @@ def load_folder(root: Path, upright: bool = True, labelled: bool = True) -> Sour
                     "add images to train on, or remove it"
                 )
             splits[split] = _examples(
-                root / split, class_names, upright, passed_over, needs_all=False
+                root / split, class_names, upright, passed_over, needs_all=False, seen=seen
             )
     return Source(_labels(class_names), splits, passed_over)
 
@@ -109,8 +109,9 @@ def _unlabelled(root: Path, upright: bool) -> Source:
     places = {split: place for split, place in places.items() if place.is_dir()}
     if "train" not in places:
         places = {"train": root}
+    seen: dict[Path, Path] = {}
     splits = {
-        split: _examples(place, (".",), upright, passed_over, needs_all=False)
+        split: _examples(place, (".",), upright, passed_over, needs_all=False, seen=seen)
         for split, place in places.items()
     }
     if not len(splits["train"].labels):
@@ -139,6 +140,7 @@ def _examples(
     passed_over: Counter[str],
     needs_all: bool,
     channels: int = 3,
+    seen: dict[Path, Path] | None = None,
 ) -> Examples:
     paths, labels = [], []
     for label, name in enumerate(class_names):
@@ -153,7 +155,7 @@ def _examples(
             )
         paths += found
         labels += [label] * len(found)
-    return examples_from_files(root, paths, labels, upright, channels)
+    return examples_from_files(root, paths, labels, upright, channels, seen)
 
 
 def images_in(folder: Path) -> Iterator[Path]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxvit.data.cache import Track, no_tracking
 from jaxvit.data.datasets import load_dataset
-from jaxvit.data.decoded import EXTRA, SPLITS, describe
+from jaxvit.data.decoded import SPLITS, describe
 from jaxvit.data.photos import decode_photos, photos_in
 from jaxvit.errors import UnreadableImage, UserError
 from jaxvit.interop.load import is_run
@@ -165,7 +165,6 @@ def labelled_split(
         ) from error
     found = getattr(dataset, split)
     now, before = describe(dataset)[split], described(path, split)
-    before = {name: crc for name, crc in before.items() if not name.startswith(EXTRA)}
     if split == "train" and config.data.stored_scale != 1:  # these were stored at another size
         now, before = dict.fromkeys(now), dict.fromkeys(before)
     if now != before:
@@ -193,12 +192,15 @@ def _difference(before: dict[str, str], now: dict[str, str]) -> str:
 
 
 def described(run: Path, split: str) -> dict[str, str]:
-    """The CRC-32 of each image of a split, by name, from a run's split.json.
+    """The CRC-32 of each real image of a split, by name, from a run's split.json.
 
     Raises:
       UserError: it cannot be read.
     """
     try:
-        return dict(json.loads((run / "split.json").read_text())[split])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        whole = json.loads((run / "split.json").read_text())
+        found = list(whole[split].items())
+        generated = whole.get("extra_images", 0) if split == "train" else 0  # the last ones
+        return dict(found[: len(found) - generated])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{run}/split.json cannot be read ({error}): restore it") from error

@@ -35,7 +35,8 @@ def seen_before(config: Config, data: Dataset) -> str | None:
     path = Path(config.init.weights).expanduser()
     if config.init.weights.startswith(HUB) or not is_run(path):
         return None
-    trained = described(path, "train")
+    # A folder for each split may hold other images under the names of training ones.
+    trained = described(path, "train").keys() - set(data.train.names)
     for split in ("test", "val"):
         names = getattr(data, split).names
         if seen := sum(name in trained for name in names):

@@ -59,7 +59,9 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def files_to_write(inputs: Iterable[str | Path], **given: str | None) -> tuple[Path | None, ...]:
+def files_to_write(
+    inputs: Iterable[str | Path | None], **given: str | None
+) -> tuple[Path | None, ...]:
     """The paths of files that will be written, checked before the work begins.
 
     Args:
@@ -71,7 +73,7 @@ def files_to_write(inputs: Iterable[str | Path], **given: str | None) -> tuple[P
       UserError: one is a directory, cannot be written where it is to be, is named twice, is an
         input, or lies in a run.
     """
-    read = {Path(path).resolve() for path in inputs}
+    read = {Path(path).resolve() for path in inputs if path is not None}
     paths: dict[str, Path] = {}
     for option, value in given.items():
         if value is None:

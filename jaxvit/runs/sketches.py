@@ -33,8 +33,11 @@ def read_sketches(run: Path, steps: Container[int]) -> dict[str, list[tuple[int,
     found: dict[str, list[tuple[int, np.ndarray]]] = {}
     for path in (run / FOLDER).glob("*/*.png"):
         if path.stem.isdecimal() and int(path.stem) in steps:
-            with Image.open(path) as image:
-                pixels = np.asarray(image)
+            try:
+                with Image.open(path) as image:
+                    pixels = np.asarray(image)
+            except OSError:  # damaged: a picture less, and no reason to lose the run
+                continue
             pixels = pixels[..., None] if pixels.ndim == 2 else pixels
             images = pixels.reshape(-1, pixels.shape[1], pixels.shape[1], pixels.shape[-1])
             found.setdefault(path.parent.name, []).append((int(path.stem), images))

@@ -11,7 +11,7 @@ from jaxvit.runs.comparison import differences
 from jaxvit.runs.progress import say_on
 from jaxvit.runtime.interrupt import StopSignals
 from jaxvit.studies.launch import check_signals, train, wait_for_others
-from jaxvit.studies.plan import Run, is_finished, read_summary
+from jaxvit.studies.plan import Run, can_begin, is_finished, read_summary
 from jaxvit.studies.study import Metric
 
 Seconds = Mapping[str, Sequence[float]]  # what finished runs took, by label
@@ -50,7 +50,10 @@ def conduct(
         for index, run in enumerate(left):
             check_signals(stop)
             bar.update(task, status=str(run))
-            if not (wait_for_others(run, stop) and is_finished(run)):
+            if not can_begin(run):
+                failures[run] = "a run that it starts from is not finished"
+                say(f"{run}: not started: {failures[run]}")
+            elif not (wait_for_others(run, stop) and is_finished(run)):
                 replaces = overwrite and (not run.config or differences(run.path, run.config))
                 ended = train(run, ("--overwrite",) if replaces else (), stop)
                 if ended.failure is not None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from jaxvit.runs.progress import say_on
 from jaxvit.runtime.interrupt import StopSignals
 from jaxvit.studies.conduct import duration, seconds_of
-from jaxvit.studies.plan import Run, can_begin, is_finished
+from jaxvit.studies.plan import Run, can_begin, has_summary, is_finished
 from jaxvit.studies.trial import Estimate, size_of, try_run
 
 
@@ -49,7 +49,8 @@ def forecast(runs: Sequence[Run], out: Path, console: Console, stop: StopSignals
             each = Estimate(took, size_of(finished[0].path))
             how = f"{len(finished)} finished run(s)"
         elif not can_begin(mine[0]):
-            how = f"unknown until {mine[0].needs[0].parent.name} is finished"
+            missing = next(each for each in mine[0].needs if not has_summary(each))
+            how = f"unknown until {missing.parent.name} is finished"
             table.add_row(label, str(len(mine)), "0", "?", how)
             later.append(label)
             continue

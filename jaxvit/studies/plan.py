@@ -129,7 +129,12 @@ def read_summary(run: Run) -> dict[str, Any] | None:
 
 def can_begin(run: Run) -> bool:
     """Whether all runs that it starts from are finished."""
-    return all((place / "summary.json").exists() for place in run.needs)
+    return all(map(has_summary, run.needs))
+
+
+def has_summary(place: Path) -> bool:
+    """Whether a run directory is that of a finished run."""
+    return (place / "summary.json").exists()
 
 
 def is_finished(run: Run) -> bool:

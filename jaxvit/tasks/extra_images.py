@@ -40,14 +40,14 @@ def with_sampled(config: DataConfig, track: Track) -> DataConfig:
         return config
     source = find_source(config)
     splits = split_source(source, config)
-    origin, rows = splits["train"]
-    labels = source.splits[origin].labels[rows]
+    labels = source.splits["train"].labels[splits["train"][1]]
     wanted = extra_images(labels, len(source.class_names), config)
-    scored = {
-        source.splits[splits[name][0]].names[row]
-        for name in ("val", "test")
-        for row in splits[name][1]
-    }
+    scored: set[str] = set()
+    for name in ("val", "test"):
+        origin, rows = splits[name]
+        names = {source.splits[origin].names[row] for row in rows}
+        # A folder of its own may hold other images under the names of training ones.
+        scored |= names if origin == "train" else names - set(source.splits["train"].names)
     found = [
         str(_sampled(place, source.class_names, numbers, scored, config, track))
         if place.is_dir() and is_run(place)

@@ -16,6 +16,7 @@ from jaxvit.augment.pipeline import make_augment
 from jaxvit.augment.views import make_row_views, make_views
 from jaxvit.config import Config
 from jaxvit.data.decoded import Dataset, Split
+from jaxvit.errors import Diverged
 from jaxvit.interop.positions import bicubic_antialias_matrix
 from jaxvit.interop.pretrained import features_of
 from jaxvit.models.instance_classifier import InstanceClassifier, backbone_of
@@ -181,6 +182,8 @@ def make_probe(train: Split, classes: int) -> Callable[..., dict[str, float]]:
 
     def probe(outputs_of: Callable[[Any], Outputs], split: Split) -> dict[str, float]:
         outputs = outputs_of(split)
+        if not np.isfinite(outputs["features"]).all():
+            raise Diverged("the features of validated images are no finite numbers")
         found = {
             "alignment": alignment(outputs["view_a"], outputs["view_b"]),
             "uniformity": uniformity(outputs["features"]),

@@ -21,7 +21,14 @@ from parity_tests.instance_discrimination.replayed import (
 from torch_ref.instance_discrimination.training import features_of, knn_accuracy, loss_of
 
 
-@pytest.mark.parametrize("config", [BLOG, PAPER, COSINE], ids=["blog", "paper", "cosine"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(BLOG, id="blog"),
+        pytest.param(PAPER, id="paper", marks=pytest.mark.slow),
+        pytest.param(COSINE, id="cosine", marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_of_ten_steps_is_as_close_to_float64_as_torch(config):
     run = train(config, 10)
     for what in (run.losses, run.params):

@@ -23,7 +23,7 @@ DATA = listed("jaxvit.data", (
     )),
     ("tests/test_end_to_end.py", (
         ("photos of a folder not turned upright", "folder",
-         "return examples_from_files(root, paths, labels, upright, channels)", "return examples_from_files(root, paths, labels, False, channels)"),
+         "return examples_from_files(root, paths, labels, upright, channels, seen)", "return examples_from_files(root, paths, labels, False, channels, seen)"),
     )),
     ("tests/tasks/test_pretrained_runs.py", (
         ("crops cut from images of the model's size", "datasets", "round(config.stored_scale * img_size)", "img_size"),

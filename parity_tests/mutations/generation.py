@@ -190,4 +190,70 @@ GENERATION = listed("jaxvit", (
     ("tests/studies/test_plan.py::test_runs_of_another_preprocessing_need_not_have_the_same_pixels", (
         ("pixels of other preprocessing compared", "studies.plan", "scoring_geometry(run.config.data, run.config.model.img_size)", "run.config.model.img_size"),
     )),
+    ("tests/tasks/test_extra_images.py::test_images_of_every_scored_split_are_kept_from_generators", (
+        ("test images of a generator accepted", "tasks.extra_images", 'for name in ("val", "test"):', 'for name in ("val",):'),
+    )),
+    ("tests/tasks/test_extra_images.py::test_a_generator_of_other_classes_is_refused", (
+        ("a generator of other classes accepted", "tasks.extra_images", "if saved.class_names != class_names:", "if False:"),
+    )),
+    ("tests/tasks/test_extra_images.py::test_cached_samples_are_of_the_weights_and_the_seed", (
+        ("cached samples of whatever weights", "tasks.extra_images", "{sha256(saved.weights)} ", ""),
+        ("cached samples of whatever seed", "tasks.extra_images", 'f"{asked}{config.split_seed}"', 'f"{asked}"'),
+    )),
+    ("tests/tasks/test_extra_images.py::test_a_folder_of_splits_may_repeat_names", (
+        ("names of a test folder taken for training images", "tasks.extra_images",
+         'names if origin == "train" else names - set(source.splits["train"].names)', "names"),
+    )),
+    ("tests/tasks/test_extra_images.py::test_unreadable_generated_images_are_left_out_and_others_drawn_by_the_seed", (
+        ("unreadable generated images trained on", "data.extra", "readable[list(found.unreadable)] = False", "readable[list(found.unreadable)] = True"),
+        ("the first generated images whatever the seed", "data.extra", "rng.permutation(there)[:number]", "there[:number]"),
+        ("generated images of the size that is scored", "data.datasets", "data = with_extra(data, config, trained,", "data = with_extra(data, config, scored,"),
+    )),
+    ("tests/tasks/test_extra_images.py::test_a_class_called_extra_is_no_generated_image", (
+        ("generated images among those of the run", "interop.labelled", "found[: len(found) - generated]", "found"),
+    )),
+    ("tests/tasks/test_sampling.py::test_guidance_needs_hidden_classes", (
+        ("guidance without hidden classes", "tasks.samples", "found.guidance == 1 or (config.model", "True or (config.model"),
+    )),
+    ("tests/tasks/test_sampling.py::test_the_last_stage_is_the_sample", (
+        ("the way from noise without guidance", "tasks.sampling", "weights, labels, options.guidance)", "weights, labels, 1.0)"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_a_sample_that_copies_is_beside_its_image", (
+        ("the farthest training image for the nearest", "tasks.generation_report", "between.argmin(axis=1)", "between.argmax(axis=1)"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_the_chosen_metric_of_diffusion_is_monitored", (
+        ("--monitor of diffusion ignored", "tasks.generation_diffusion", "monitor_of(config.method, config.monitor)", "monitor_of(config.method, None)"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_what_the_discriminator_says_of_real_and_of_fake_images_is_reported", (
+        ("of fake images for of real ones", "tasks.generation_gan", "jax.nn.sigmoid(of_real).mean()", "jax.nn.sigmoid(of_fake).mean()"),
+        ("a GAN's examples independent of each other", "tasks.generation_gan", "couples=True,", "couples=False,"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_a_damaged_sketch_is_a_picture_less", (
+        ("a damaged sketch ends the run", "runs.sketches", "except OSError:", "except ZeroDivisionError:"),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_views_that_are_scored_mix_no_images", (
+        ("scored views mixed", "tasks.instance_discrimination", "make_row_views(make_augment(alone, mean", "make_row_views(make_augment(config.augment, mean"),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_features_that_are_no_numbers_stop_the_run", (
+        ("features that are no numbers scored", "tasks.instance_discrimination", 'if not np.isfinite(outputs["features"]).all():', "if False:"),
+    )),
+    ("tests/studies/test_conduct.py::test_a_run_is_not_started_before_what_it_starts_from_is_finished", (
+        ("a run started from an unfinished one", "studies.conduct", "if not can_begin(run):", "if False:"),
+    )),
+    ("tests/studies/test_results.py::test_a_failed_run_is_the_exit_code_and_in_the_files", (
+        ("a study whose runs failed ends with 0", "commands.study", "    if failures:", "    if False:"),
+    )),
+    ("tests/studies/test_results.py::test_runs_that_start_from_others_are_in_the_table", (
+        ("runs that start from others not in the table", "commands.study", "for each in plan() if", "for each in runs if"),
+    )),
+    ("tests/studies/test_results.py::test_other_test_images_in_one_study_are_refused", (
+        ("test images of a study never compared", "commands.study", "check_same_data(finished)", "None"),
+    )),
+    ("tests/studies/test_plan.py::test_generators_and_classifiers_see_the_same_images_for_as_many_steps", (
+        ("a generator of all images", "studies.generated", "generator = (*few, *_epochs", "generator = (*_epochs"),
+        ("twice the steps beside generated images", "studies.generated", "*_epochs(2 * images", "*_epochs(images"),
+    )),
+    ("tests/data/test_bad_input.py::test_a_file_in_two_splits_is_refused", (
+        ("a file in two splits accepted", "data.files", "first = {} if seen is None else seen", "first = {}"),
+    )),
 ))  # fmt: skip

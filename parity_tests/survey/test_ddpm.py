@@ -20,6 +20,7 @@ STEPS = 20
 LABELS = torch.tensor([0, 3, 1])
 
 
+@pytest.mark.slow
 def test_ten_steps_are_as_close_to_float64_as_torch():
     run = train_ddpm(10)
     for name, values in run.values.items():
@@ -58,6 +59,7 @@ def test_ddim_with_and_without_guidance_is_the_twins(guidance):
     assert row.holds or row.details["jax_max"] < 1e-6, row
 
 
+@pytest.mark.slow
 def test_guidance_moves_from_no_class_to_the_class_and_beyond():
     net, unet, params = unet_twins()
     x, t = noises()[0], 7

@@ -30,6 +30,7 @@ def test_it_leaves_no_trace_on_the_run_that_follows(tiny, tmp_path, capsys):
         assert picture.width > 300
 
 
+@pytest.mark.slow
 def test_the_losses_are_those_of_the_runs_own_batches(tiny, tmp_path):
     """The first loss is that of a run's first step: its weights, batch and draws."""
     run = tmp_path / "run"

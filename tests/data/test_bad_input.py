@@ -19,6 +19,7 @@ from jaxvit.command_line import parse
 from jaxvit.config import DataConfig
 from jaxvit.data import images
 from jaxvit.data.datasets import find_source, load_dataset
+from jaxvit.data.folder import load_folder
 from jaxvit.data.images import PixelBudget, decode_image
 from jaxvit.data.preprocessing import Geometry
 from jaxvit.errors import UnreadableImage, UserError
@@ -359,3 +360,15 @@ def test_an_image_too_thin_to_be_resized_is_named():
     with pytest.raises(UnreadableImage, match="name cannot .*30000 x 2 pixels are too thin"):
         decode_image(encoded(thin), Geometry(224, "short_side"), "name")
     assert decode_image(encoded(thin), Geometry(8), "name").shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_file_in_two_splits_is_refused(tmp_path, labelled):
+    for split in ("train", "test"):
+        for name in ("ant", "bee"):
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(tmp_path / split / name / f"{split}.png")
+    load_folder(tmp_path, labelled=labelled)
+    (tmp_path / "test" / "bee" / "again.png").symlink_to(tmp_path / "train" / "bee" / "train.png")
+    with pytest.raises(UserError, match="are one file, which could then be trained on and tested"):
+        load_folder(tmp_path, labelled=labelled)

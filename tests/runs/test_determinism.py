@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import jax
+import pytest
 
 import train_jax
 from tests.runs.test_resume import outcome
@@ -14,6 +15,7 @@ from tests.runs.test_resume import outcome
 ROOT = Path(train_jax.__file__).parent
 
 
+@pytest.mark.slow
 def test_the_same_command_in_a_new_process_gives_the_same_bits(uninterrupted, tiny, tmp_path):
     """With dropout, crops and Mixup; another hash seed of Python and another cache of images."""
     config = json.loads((uninterrupted / "config.json").read_text())

@@ -47,6 +47,7 @@ def stop_at(monkeypatch, step: int, number=signal.SIGTERM) -> None:
     monkeypatch.setattr(RunDirectory, "log", log_and_stop)
 
 
+@pytest.mark.slow
 def test_a_signal_saves_a_checkpoint_and_the_same_command_resumes(
     uninterrupted, tiny, tmp_path, monkeypatch, capsys
 ):
@@ -243,6 +244,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_it_resumes_when_there_is_room(
     assert outcome(tmp_path / "run") == outcome(uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_write_that_fails_half_way_is_named(tiny, uninterrupted, tmp_path):
     """With files limited to 99 kB, which metrics.jsonl does not reach and a checkpoint exceeds."""
     out, larger = tmp_path / "run", ["--model.embed-dim", "64"]
@@ -268,6 +270,7 @@ def test_as_many_checkpoints_are_kept_as_asked(tiny, tmp_path):
     assert {"28", "32", "36", "39"} <= kept
 
 
+@pytest.mark.slow
 def test_as_many_of_the_best_checkpoints_are_kept_as_asked(tiny, tmp_path):
     args = [*tiny, "--epochs", "3", "--checkpoint.keep", "1", "--checkpoint.keep-best", "3"]
     assert train_jax.main([*args, "--out", str(tmp_path / "run")]) == 0

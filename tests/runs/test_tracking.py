@@ -136,6 +136,7 @@ def test_a_tracker_changes_no_number(tracked, uninterrupted):
     assert outcome(tracked) == outcome(uninterrupted)
 
 
+@pytest.mark.slow
 @needs_wandb
 def test_a_run_that_is_resumed_twice_is_one_offline_run_with_each_line_once(
     tiny, tmp_path, monkeypatch, capsys

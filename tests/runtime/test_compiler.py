@@ -93,9 +93,9 @@ def test_the_oldest_programs_are_evicted_above_the_limit(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("args", "calls"),
-    [([], 1), (["--no-keep-programs"], 0), (["--parallel.shard-params", "True"], 0)],
+    [([], 1), (["--no-keep-programs"], 0), (["--parallel.shard-params"], 0)],
 )
-def test_a_run_caches_its_programs_unless_asked_not_to(args, calls, tmp_path, monkeypatch):
+def test_a_run_caches_its_programs_unless_asked_not_to(args, calls, tmp_path, monkeypatch, capsys):
     kept, cache = [], tmp_path / "cache"
 
     def note(directory):
@@ -109,4 +109,5 @@ def test_a_run_caches_its_programs_unless_asked_not_to(args, calls, tmp_path, mo
     monkeypatch.setattr(train_jax, "load_data", stop)
     places = ["--out", str(tmp_path / "run"), "--data.cache-dir", str(cache)]
     assert train_jax.main([*args, *places]) == 2
+    assert "far enough" in capsys.readouterr().err
     assert kept == [cache] * calls

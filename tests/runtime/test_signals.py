@@ -81,6 +81,7 @@ def test_a_signal_at_any_of_20_moments_is_one_line(tmp_path, warm):
     assert all(json.loads(line)["step"] for line in lines[:-1])
 
 
+@pytest.mark.slow
 def test_a_second_signal_in_training_exits_at_once(tmp_path):
     """The first signal waits for the end of its step, which does not end here."""
     script = (

@@ -30,6 +30,21 @@ def study() -> Study:
 
 
 @pytest.fixture
+def chain() -> Study:
+    """Its second configuration starts from the first one's run of the same seed."""
+    return Study(
+        name="chain",
+        question="?",
+        configurations={
+            "first": ("digits", "--epochs", "1"),
+            "second": ("digits", "--epochs", "2", "--init.weights", "{first}"),
+        },
+        baseline="first",
+        seeds=2,
+    )
+
+
+@pytest.fixture
 def runs(study, tmp_path) -> list[Run]:
     return plan_runs(study, study.seeds, tmp_path / "two", ("--epochs", "2"), parse)
 

@@ -10,12 +10,14 @@ from filelock import FileLock
 from rich.console import Console
 
 from jaxvit.command_line import parse
+from jaxvit.config import Config
 from jaxvit.errors import Interrupted
 from jaxvit.runtime.interrupt import StopSignals
 from jaxvit.studies import conduct as module
 from jaxvit.studies.conduct import conduct, seconds_of, time_left
 from jaxvit.studies.launch import Ended, last_line, train, wait_for_others
 from jaxvit.studies.plan import is_finished, plan_runs
+from jaxvit.studies.study import Metric
 from tests.studies.conftest import pretend
 
 
@@ -28,7 +30,7 @@ def started(monkeypatch) -> list:
         found.append((str(run), more))
         if str(run) in failing:
             return Ended("the loss is nan", 1.0)
-        pretend(run)
+        pretend(run if run.config else run._replace(config=Config()))
         return Ended(None, 10.0)
 
     failing = {"none, seed 1"}
@@ -51,6 +53,20 @@ def test_a_failing_run_is_said_and_the_others_go_on(runs, study, started, capsys
     said = capsys.readouterr().out
     assert "none, seed 1: FAILED: the loss is nan" in said
     assert "much, seed 2: accuracy 50.0%, validation loss 1.000; 1 min 0 s" in said
+
+
+def test_a_run_is_not_started_before_what_it_starts_from_is_finished(
+    chain, started, tmp_path, capsys
+):
+    """Its weights would be those of half a training, and its figures stay in the table."""
+    runs = plan_runs(chain, 2, tmp_path, (), parse)
+    runs[0] = runs[0]._replace(label="none", seed=1)  # which fails
+    chain = chain._replace(metrics=(Metric("wall_sec", "seconds"),))
+    failures = run_all(runs, chain)
+    assert list(failures) == [runs[0], runs[1]]
+    assert failures[runs[1]] == "a run that it starts from is not finished"
+    assert [name for name, _ in started] == ["none, seed 1", "first, seed 1", "second, seed 1"]
+    assert "second, seed 0: not started: a run that it starts" in capsys.readouterr().out
 
 
 def test_finished_runs_are_not_started_again(runs, study, started, capsys):

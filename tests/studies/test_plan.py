@@ -11,6 +11,7 @@ from jaxvit.runs.progress import make_console
 from jaxvit.runtime.interrupt import StopSignals
 from jaxvit.studies import forecast
 from jaxvit.studies.catalogue import STUDIES, find_study
+from jaxvit.studies.generated import GENERATED_DIGITS
 from jaxvit.studies.plan import (
     can_begin,
     check_same_data,
@@ -153,21 +154,6 @@ def test_a_study_that_cannot_be_run_is_one_line(study, change, says):
         broken.check()
 
 
-@pytest.fixture
-def chain() -> Study:
-    """Its second configuration starts from the first one's run of the same seed."""
-    return Study(
-        name="chain",
-        question="?",
-        configurations={
-            "first": ("digits", "--epochs", "1"),
-            "second": ("digits", "--epochs", "2", "--init.weights", "{first}"),
-        },
-        baseline="first",
-        seeds=2,
-    )
-
-
 def test_a_run_that_starts_from_another_is_planned_with_it(chain, tmp_path):
     chain.check()
     runs = plan_runs(chain, 2, tmp_path, (), parse)
@@ -202,12 +188,13 @@ def test_a_run_starts_from_one_before_it(chain, label):
 
 def test_a_forecast_says_what_cannot_be_tried_yet(chain, tmp_path, monkeypatch, capsys):
     runs = plan_runs(chain, 2, tmp_path, (), parse)
+    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(forecast, "try_run", lambda run, stop: Estimate(10.0, 1000))
     with StopSignals() as stop:
         seconds = forecast.forecast(runs, tmp_path / "x", make_console(), stop)
     said = " ".join(capsys.readouterr().out.split())
     assert seconds == 20
-    assert "unknown until" in said
+    assert "unknown until first is finished" in said
     assert "about 20 s without second" in said
 
 
@@ -249,3 +236,26 @@ def test_runs_of_another_preprocessing_need_not_have_the_same_pixels(runs):
     (runs[1].path / "split.json").write_text(json.dumps(split | {"test": {"b": "00000000"}}))
     with pytest.raises(UserError, match="other test images"):
         check_same_data(other)
+
+
+@pytest.mark.parametrize(
+    ("each", "few"), list(zip(GENERATED_DIGITS, (5, 10, 20, None), strict=True))
+)
+def test_generators_and_classifiers_see_the_same_images_for_as_many_steps(each, few, tmp_path):
+    runs = plan_runs(each, 2, tmp_path, (), parse)
+    configs = {}
+    for run in runs[len(runs) // 2 :]:
+        for place in run.needs:
+            place.mkdir(parents=True, exist_ok=True)
+        configs[run.label] = (parse(list(run.args))[1], len(run.needs))
+    assert {label: needs for label, (_, needs) in configs.items()} == {
+        "dcgan": 0, "ddpm": 0, "nothing": 0, "usual": 0, "+dcgan": 1, "+ddpm": 1, "+both": 2
+    }  # fmt: skip
+    for label, (config, needs) in configs.items():
+        data = config.data
+        assert (data.train_per_class, data.split_seed, config.seed) == (few, 1, 1)
+        assert data.val_fraction == configs["usual"][0].data.val_fraction
+        images = (10 * few if few else 1221) * (2 if needs else 1)
+        steps = config.epochs * images / config.batch_size
+        expected = 2000 if label in ("dcgan", "ddpm") else 1400
+        assert steps == pytest.approx(expected, rel=0.02), label

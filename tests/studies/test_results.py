@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxvit.__main__ import main
+from jaxvit.command_line import parse
 from jaxvit.errors import UserError
 from jaxvit.interop.saved_run import read_config
 from jaxvit.runtime.interrupt import StopSignals
@@ -54,6 +55,48 @@ def test_a_study_has_its_own_number_of_seeds_unless_told(command, started, tmp_p
     assert [(each["label"], each["seed"]) for each in values["runs"]] == [
         (label, seed) for seed in range(3) for label in "ab"
     ]
+
+
+def test_a_failed_run_is_the_exit_code_and_in_the_files(command, monkeypatch, tmp_path, capsys):
+    def fake(run, more, stop):
+        if str(run) == "b, seed 1":
+            return Ended("the disk is full", 1.0)
+        pretend(run)
+        return Ended(None, 1.0)
+
+    monkeypatch.setattr(conduct, "train", fake)
+    assert command() == 2
+    assert "1 of 6 runs failed and are not in the table" in capsys.readouterr().err
+    values = read(tmp_path / "out" / "two" / "study.json")
+    assert values["failed"] == {"b, seed 1": "the disk is full"}
+    assert len(values["runs"]) == 5
+    assert "b, seed 1: the disk is full" in (tmp_path / "out" / "two" / "study.md").read_text()
+
+
+def test_runs_that_start_from_others_are_in_the_table(tmp_path, started, monkeypatch):
+    """What a run means is known only when the runs that it starts from are finished."""
+    (tmp_path / "two.py").write_text(
+        FILE.replace('"b": ("digits",)', '"b": ("digits", "--data.extra-dir", "{a}")')
+    )
+    options = ["study", str(tmp_path / "two.py"), "--out", str(tmp_path / "out"), "--seeds", "2"]
+
+    def fake(run, more, stop):
+        pretend(run._replace(config=parse(list(run.args))[1]))
+        return Ended(None, 1.0)
+
+    monkeypatch.setattr(conduct, "train", fake)
+    assert main(options) == 0
+    runs = read(tmp_path / "out" / "two" / "study.json")["runs"]
+    assert [(each["label"], each["seed"]) for each in runs] == [
+        ("a", 0), ("b", 0), ("a", 1), ("b", 1)
+    ]  # fmt: skip
+
+
+def test_other_test_images_in_one_study_are_refused(command, started, monkeypatch, capsys):
+    assert command("--seeds", "1") == 0
+    pretend(started[1], test=("other",))
+    assert command("--seeds", "1", "--report") == 2
+    assert "was scored on other test images" in capsys.readouterr().err
 
 
 def test_the_report_trains_nothing(command, started):

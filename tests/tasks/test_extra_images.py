@@ -16,7 +16,9 @@ from jaxvit.command_line import parse
 from jaxvit.data.cache import no_tracking
 from jaxvit.data.datasets import load_dataset
 from jaxvit.errors import UserError
+from jaxvit.interop.labelled import described
 from jaxvit.interop.saved_generator import load_generator
+from jaxvit.tasks import extra_images
 from jaxvit.tasks.extra_images import with_sampled
 from tests.tasks.generators import sample
 
@@ -107,6 +109,108 @@ def test_a_generator_that_has_seen_images_that_are_scored_is_refused(root):
                        "--data.extra-dir", str(root / "gan")])  # fmt: skip
     with pytest.raises(UserError, match=r"was trained on \d+ images that validate or test here"):
         with_sampled(config.data, no_tracking)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_images_of_every_scored_split_are_kept_from_generators(root, split, monkeypatch):
+    given = ["digits", "--data.train-per-class", "13", "--data.extra-dir", str(root / "gan")]
+    _, config = parse(given)
+    name = images_named(root, split)[0]
+    monkeypatch.setattr(extra_images, "described", lambda path, of: {name: ""})
+    with pytest.raises(UserError, match="was trained on 1 images that validate or test here"):
+        with_sampled(config.data, no_tracking)
+
+
+def images_named(root, split: str) -> list[str]:
+    return list(json.loads((root / "gan" / "split.json").read_text())[split])
+
+
+def test_a_generator_of_other_classes_is_refused(root, monkeypatch):
+    def other(path):
+        return load_generator(path)._replace(class_names=("a",) * 10)
+
+    monkeypatch.setattr(extra_images, "load_generator", other)
+    _, config = parse(["digits", "--data.extra-dir", str(root / "gan")])
+    with pytest.raises(UserError, match="makes images of other classes"):
+        with_sampled(config.data, no_tracking)
+
+
+def test_cached_samples_are_of_the_weights_and_the_seed(root, tmp_path, monkeypatch):
+    given = ["digits", "--data.train-per-class", "3", "--data.extra-dir", str(root / "gan"),
+             "--data.cache-dir", str(tmp_path)]  # fmt: skip
+
+    def place(*more: str) -> str:
+        return with_sampled(parse([*given, *more])[1].data, no_tracking).extra_dir[0]
+
+    monkeypatch.setattr(extra_images, "described", lambda path, of: {})
+    first, same, seeded = place(), place(), place("--data.split-seed", "1")
+
+    def retrained(path):
+        saved = load_generator(path)
+        return saved._replace(weights=jax.tree.map(lambda x: x * 1.5, saved.weights))
+
+    monkeypatch.setattr(extra_images, "load_generator", retrained)
+    assert first == same
+    assert len({first, seeded, place()}) == 3
+
+
+def test_a_folder_of_splits_may_repeat_names(root, tmp_path, monkeypatch):
+    """cat/0.png of train/ and of test/ are two images, of which a name says nothing."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for name in "ab":
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            for number in range(4):
+                pixels = rng.integers(0, 256, (8, 8), np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "data" / split / name / f"{number}.png")
+    Image.fromarray(pixels).save(tmp_path / "data" / "test" / "a" / "new.png")
+    _, config = parse(["folder", "--data.dir", str(tmp_path / "data"), "--data.extra-dir",
+                       str(root / "gan"), "--data.cache-dir", str(tmp_path / "c")])  # fmt: skip
+    known = {"a/0.png": "", "b/3.png": ""}
+    monkeypatch.setattr(extra_images, "described", lambda path, of: known)
+
+    def two(path):
+        return load_generator(path)._replace(class_names=("a", "b"))
+
+    monkeypatch.setattr(extra_images, "load_generator", two)
+    assert with_sampled(config.data, no_tracking).extra_dir[0].startswith(str(tmp_path / "c"))
+    known["a/new.png"] = ""  # which is no training image here
+    with pytest.raises(UserError, match="was trained on 1 images"):
+        with_sampled(config.data, no_tracking)
+
+
+def test_unreadable_generated_images_are_left_out_and_others_drawn_by_the_seed(tmp_path):
+    rng = np.random.default_rng(0)
+    for label in range(10):
+        (tmp_path / "e" / str(label)).mkdir(parents=True)
+        for number in range(6):
+            pixels = rng.integers(1, 256, (8, 8), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "e" / str(label) / f"{number}.png")
+        (tmp_path / "e" / str(label) / "0.png").write_bytes(b"no image")
+    chosen = []
+    for seed in ("0", "1"):
+        _, config = parse(["digits", "--data.train-per-class", "3", "--data.extra-dir",
+                           str(tmp_path / "e"), "--data.extra-share", "0.5", "--data.split-seed",
+                           seed, "--data.on-error", "skip", "--data.stored-scale", "1.5",
+                           "--data.cache-dir", str(tmp_path / "c")])  # fmt: skip
+        data = load_dataset(config.data, 8, 1)
+        assert len(data.skipped) == 10
+        assert data.extra == 30
+        names = data.train.names[-30:]
+        assert not any(name.endswith("/0.png") for name in names)
+        images = data.train.images(np.arange(60))
+        assert images.shape == (60, 12, 12, 1)
+        assert images[-30:].min(axis=(1, 2, 3)).max() > 0  # none is black
+        chosen.append(names)
+    assert chosen[0] != chosen[1]
+
+
+def test_a_class_called_extra_is_no_generated_image(tmp_path):
+    whole = {"train": {"extra/0.png": "a", "b/1.png": "b", "extra/0/b/2.png": "c"},
+             "test": {"extra/3.png": "d"}, "extra_images": 1}  # fmt: skip
+    (tmp_path / "split.json").write_text(json.dumps(whole))
+    assert described(tmp_path, "train") == {"extra/0.png": "a", "b/1.png": "b"}
+    assert described(tmp_path, "test") == {"extra/3.png": "d"}
 
 
 def test_too_few_generated_images_are_one_line(root, tmp_path):

@@ -21,6 +21,7 @@ from jaxvit.objectives.generation import diversity, kernel_distance
 from jaxvit.runs.recorder import Recorder
 from jaxvit.runs.sketches import read_sketches, tiled, write_sketch
 from jaxvit.runtime.devices import AXIS, Devices
+from jaxvit.tasks import generation_report
 from jaxvit.tasks.configured import make_task
 from jaxvit.tasks.extra_images import with_sampled
 from jaxvit.tasks.generation import alarm
@@ -97,6 +98,7 @@ def test_training_sees_augmented_images_and_drops(root):
     assert loss[0] == loss[1] != loss[2]
 
 
+@pytest.mark.slow
 def test_an_averaged_generator_has_statistics_of_its_own_under_pmap_too(root):
     swa = ("--optim.swa-start", "0.5", "--epochs", "2")
     train(root, "swa", "gan", *swa)
@@ -202,6 +204,40 @@ def test_each_validation_keeps_samples_of_the_same_noise(root, run):
         assert np.abs(kept[-1][1][5] - expected).max() <= 1
 
 
+def test_a_sample_that_copies_is_beside_its_image(root, monkeypatch):
+    _, config = parse([*ARGUMENTS["gan"]])
+    data, shown = load_dataset(config.data, 8, 1), []
+    monkeypatch.setattr(generation_report, "plot_copies", lambda *args: shown.append(args))
+    rows = np.array([3, 99, 0])
+    generation_report._copies(data.train.images(rows), data.train, data.test)
+    ((samples, nearest, distance, of_test),) = shown
+    np.testing.assert_array_equal(nearest, samples)
+    assert np.all(distance < 1e-9)
+    assert of_test > 0.1
+
+
+def test_the_chosen_metric_of_diffusion_is_monitored():
+    _, config = parse([*ARGUMENTS["diffusion"], "--monitor", "kernel_distance"])
+    task = make_task(config, load_dataset(config.data, 8, 1), 20, None)
+    assert task.monitor[0] == ("kernel_distance", False)
+
+
+def test_what_the_discriminator_says_of_real_and_of_fake_images_is_reported(root):
+    _, config = parse([*ARGUMENTS["gan"]])
+    data = load_dataset(config.data, 8, 1)
+    task = make_task(config, data, 20, None)
+    assert task.couples
+    params, extra = task.init(jax.random.key(0))
+    params = jax.tree.map(lambda x: 20 * x + 0.01, params)
+    inputs = task.prepare(jax.random.key(0), data.train.take(np.arange(8), with_index=True))
+    loss = task.phases[0].loss
+    _, (_, found) = loss(params, extra, jax.random.key(1), inputs)
+    noisy = inputs | {"images": inputs["images"][::-1] * 0.1}
+    _, (_, other) = loss(params, extra, jax.random.key(1), noisy)
+    assert found["of_real"] != other["of_real"]
+    assert found["of_fake"] == other["of_fake"]
+
+
 def test_samples_are_events_of_tensorboard(root):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -209,6 +245,13 @@ def test_samples_are_events_of_tensorboard(root):
     events.Reload()
     assert len(events.Images("val/samples")) == 2
     assert events.Images("val/samples")[0].width == 64  # 8 x 8 of them
+
+
+def test_a_damaged_sketch_is_a_picture_less(tmp_path):
+    for step in (1, 2):
+        write_sketch(tmp_path, "samples", step, np.zeros((2, 4, 4, 1), np.uint8))
+    (tmp_path / "sketches" / "samples" / "1.png").write_bytes(b"\x89PNG")
+    assert [step for step, _ in read_sketches(tmp_path, {1, 2})["samples"]] == [2]
 
 
 def test_sketches_are_read_back_and_tiled(tmp_path):
@@ -278,6 +321,7 @@ def steps_of(method: str, count: int, mode: str, number: int = 2):
     return losses, jax.device_get(state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ARGUMENTS)
 @pytest.mark.parametrize("mode", ["jit", "pmap"])
 def test_four_devices_are_as_one(method, mode):

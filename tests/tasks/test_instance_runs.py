@@ -20,7 +20,7 @@ from jaxvit.augment.pipeline import make_augment
 from jaxvit.command_line import parse
 from jaxvit.data.datasets import load_dataset
 from jaxvit.data.loader import train_batches
-from jaxvit.errors import UserError
+from jaxvit.errors import Diverged, UserError
 from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.positions import resize_positions
 from jaxvit.interop.saved_run import load_run, read_config
@@ -28,7 +28,7 @@ from jaxvit.models.transformer import VisionTransformer
 from jaxvit.runs.recorder import Recorder
 from jaxvit.runtime.devices import AXIS, Devices
 from jaxvit.tasks.configured import make_task
-from jaxvit.tasks.instance_discrimination import _make_resize
+from jaxvit.tasks.instance_discrimination import _make_resize, make_probe
 from jaxvit.training.state import create_state
 from jaxvit.training.steps import compile_train_step, step_keys
 
@@ -219,6 +219,27 @@ def test_four_devices_are_as_one(mode, shard):
         assert len({str(part.index) for part in kernel.addressable_shards}) == 4
 
 
+def test_views_that_are_scored_mix_no_images(root):
+    outputs = []
+    for more in ((), ("--augment.cutmix-alpha", "1", "--augment.cutmix-p", "1")):
+        _, config = parse([*ARGUMENTS, "--instance.contrastive-weight", "0", *more])
+        data = load_dataset(config.data, 8, 1)
+        task = make_task(config, data, 20, None)
+        weights = task.weights(*task.init(jax.random.key(0)))
+        batch = data.val.take(np.arange(6), with_index=True) | {"mask": np.ones(6, bool)}
+        outputs.append(task.score(weights, jax.random.key(1), batch)[1])
+    jax.tree.map(np.testing.assert_array_equal, *outputs)
+
+
+def test_features_that_are_no_numbers_stop_the_run():
+    _, config = parse([*ARGUMENTS])
+    data = load_dataset(config.data, 8, 1)
+    probe = make_probe(data.train, 10)
+    outputs = {name: np.full((3, 4), np.nan) for name in ("features", "view_a", "view_b")}
+    with pytest.raises(Diverged, match="no finite numbers"):
+        probe(lambda split: outputs, data.val)
+
+
 def test_targets_are_the_images_own_numbers(root):
     _, config = parse([*ARGUMENTS, "--augment.cutmix-alpha", "0"])
     data = load_dataset(config.data, 8, 1)
@@ -231,6 +252,7 @@ def test_targets_are_the_images_own_numbers(root):
     assert np.array_equal(inputs["index"], rows)
 
 
+@pytest.mark.slow
 def test_small_views_of_another_size_see_resized_positions():
     positions = np.random.default_rng(0).normal(size=(1, 17, 6)).astype(np.float32)
     for grid in (2, 3, 6):
@@ -405,6 +427,7 @@ def test_no_part_of_the_network_begins_without_a_gradient():
     assert np.abs(np.asarray(grads["instances"]["bias"])).max() > 0
 
 
+@pytest.mark.slow
 def test_images_stored_larger_are_scored_at_the_models_size(root):
     more = ("--data.stored-scale", "2", "--augment.crop-scale", "0.4", "1", "--epochs", "1")
     summary = train(root, "stored", *more)

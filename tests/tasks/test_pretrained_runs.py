@@ -133,6 +133,7 @@ def test_features_are_computed_once_and_again_where_the_file_is_damaged(folder, 
     assert capsys.readouterr().out.count("features of") == 3
 
 
+@pytest.mark.slow
 def test_the_chosen_decay_is_that_of_the_lowest_validation_loss_of_a_whole_run(folder, probe):
     summary, _ = probe
     losses = {}

@@ -143,6 +143,7 @@ def test_batch_statistics_are_those_of_the_whole_batch_on_all_devices(count, mod
         np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-4, err_msg=str(path))
 
 
+@pytest.mark.slow
 def test_under_pmap_a_run_normalises_over_the_batch_of_all_devices(places):
     train(places, "pmap", "--parallel.mode", "pmap", "--optim.ema-decay", "0")
     losses = [
@@ -222,6 +223,7 @@ ATTENTION = ("--model.attention", "graph", "--model.patch-size", "1", "--model.e
              "--model.num-heads", "1", "--model.dropout", "0.1")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_block_of_attention_alone_trains_on_a_frozen_backbone(places):
     weights = ("--init.weights", str(places / "plain"), "--optim.ema-decay", "0")
     summary = train(places, "block", *ATTENTION, *weights, "--optim.freeze", "backbone")

@@ -1,5 +1,7 @@
 """Samples of a run: noise, class, sampler, places, and what is refused."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,9 +9,11 @@ import pytest
 from PIL import Image
 
 from jaxvit.__main__ import main
+from jaxvit.command_line import parse
+from jaxvit.errors import UserError
 from jaxvit.interop.saved_generator import load_generator
-from jaxvit.tasks.samples import make_samples, save_images
-from jaxvit.tasks.sampling import Sampling
+from jaxvit.tasks.samples import make_samples, sampling_of, save_images
+from jaxvit.tasks.sampling import Sampling, make_sampler, make_stages
 from tests.tasks.generators import ARGUMENTS, by_hand, sample
 
 
@@ -126,3 +130,25 @@ def test_a_generator_is_refused_where_a_model_of_images_is_asked_for(root, capsy
         assert f"python -m jaxvit sample {root / 'gan'}" in capsys.readouterr().err
     assert main(["average", str(root / "gan")]) == 2
     assert "--optim.ema-decay" in capsys.readouterr().err
+
+
+def test_guidance_needs_hidden_classes():
+    _, config = parse([*ARGUMENTS["diffusion"], "--diffusion.guidance", "1"])
+    for given in (
+        replace(config, diffusion=replace(config.diffusion, hide_class=0.0)),
+        replace(config, model=replace(config.model, conditional=False)),
+    ):
+        assert sampling_of(given).guidance == 1
+        with pytest.raises(UserError, match="--guidance 2 needs a run with"):
+            sampling_of(given, guidance=2.0)
+    assert sampling_of(config, guidance=2.0).guidance == 2
+
+
+def test_the_last_stage_is_the_sample(root):
+    saved = load_generator(root / "diffusion")
+    keys, labels = jax.random.split(jax.random.key(0), 3), jnp.arange(3)
+    noise, stages = jax.jit(make_stages(saved.model, saved.config, 5))(saved.weights, keys, labels)
+    expected = jax.jit(make_sampler(saved.model, saved.config))(saved.weights, keys, labels)
+    assert stages.shape == (5, 3, 8, 8, 1)
+    assert np.all(np.diff(noise) < 0)
+    assert np.abs(np.asarray(stages[-1], int) - np.asarray(expected, int)).max() <= 1

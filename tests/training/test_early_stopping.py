@@ -72,6 +72,7 @@ def test_a_run_killed_before_its_report_does_not_train_on(tiny, tmp_path, monkey
         assert read(killed)[name] == read(whole)[name]
 
 
+@pytest.mark.slow
 def test_improvement_by_another_metric_goes_on(tiny, tmp_path):
     """The run ends with the first validation whose loss is no improvement, and not before."""
     run = tmp_path / "run"
