@@ -252,6 +252,7 @@ def test_a_directory_may_be_called_like_a_preset(tmp_path, monkeypatch):
         parse(["folder", "--data.dir", "folder", "pets-small"])
 
 
+@pytest.mark.slow
 def test_averages_that_are_missing_are_damage_and_not_raw_weights(tiny, tmp_path):
     out, warnings = tmp_path / "run", []
     assert train_jax.main([*tiny, "--out", str(out), "--optim.ema-decay", "0.5"]) == 0

@@ -68,6 +68,7 @@ def test_integrated_gradients_are_complete_and_the_delta_is_captums(request, whi
     assert fine < np.abs(delta).max() / 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["vit", "resnet"])
 def test_deep_lift_with_rules_for_all_operations_is_complete(request, which):
     case = request.getfixturevalue(which)

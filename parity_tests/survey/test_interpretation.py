@@ -44,6 +44,7 @@ def test_captums_contributions_do_not_sum_to_the_difference(case):
     assert np.abs(explain.convergence_delta(*args)).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_every_explanation_of_the_survey_is_that_of_jaxvit_with_the_same_draws(model, case):
     images = torch.tensor(case.images[:2]).permute(0, 3, 1, 2).requires_grad_()
     with cases.recorded() as drawn:

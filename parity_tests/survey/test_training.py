@@ -85,6 +85,7 @@ def same(a: dict, b: dict) -> bool:
 # Beside jaxvit.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [False, True], ids=["together", "frozen"])
 def test_weights_and_statistics_of_a_run_are_jaxvits(frozen):
     """Four steps of SGD on equal batches; frozen, the backbone keeps every bit."""

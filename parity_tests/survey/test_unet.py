@@ -127,6 +127,7 @@ def test_sinusoids_are_those_of_the_definition():
     np.testing.assert_allclose(found, theirs, rtol=0, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_it_begins_by_predicting_no_noise():
     model = UNet(8, 1, 16, (1, 2), 1, (4,), num_classes=3)
     x, numbers = jnp.ones((2, 8, 8, 1)), jnp.zeros(2, jnp.int32)

@@ -122,6 +122,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     assert outcome(tmp_path / "run") == outcome(uninterrupted)
 
 
+@pytest.mark.slow
 def test_repeated_steps_have_one_tensorboard_event_each(tiny, tmp_path, monkeypatch):
     event_accumulator = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator"
@@ -230,6 +231,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(tiny, tmp_path, cap
     assert not list((tmp_path / "run" / "checkpoints").glob("[0-9]*"))
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_in_one_line_and_it_resumes_when_there_is_room(
     tiny, uninterrupted, tmp_path, monkeypatch, capsys
 ):

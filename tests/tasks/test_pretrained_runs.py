@@ -113,6 +113,7 @@ def test_a_probe_trains_the_head_alone_on_the_weights_own_features(folder, probe
     )
 
 
+@pytest.mark.slow
 def test_features_are_computed_once_and_again_where_the_file_is_damaged(folder, probe, capsys):
     more = ("--epochs", "1", "--overwrite")
     files = sorted((folder / "cache").glob("features-*.npz"))

@@ -40,6 +40,7 @@ def test_it_stops_where_lightning_does(rises, patience, min_delta):
     assert expected is not None
 
 
+@pytest.mark.slow
 def test_a_run_ends_after_its_patience_and_says_so(tiny, tmp_path, capsys):
     run = tmp_path / "run"
     args = [*tiny, *STILL, "--stop.patience", "2", "--stop.min-delta", "0.5", "--out", str(run)]

@@ -255,6 +255,7 @@ for call in (
     assert done.stdout.split() == ["refused"] * 4
 
 
+@pytest.mark.slow
 def test_grad_accum_steps_reaches_the_step(tiny, tmp_path, monkeypatch):
     asked, accumulate = [], steps.accumulate
 
