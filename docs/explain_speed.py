@@ -9,21 +9,18 @@ docs/explain_speed.json.
 
 import argparse
 import json
-import os
 import resource
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import numpy as np
+from side_by_side import ROOT, in_turn
 
-ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "explain_speed.json"
 CANDIDATES, METHODS = ("jaxvit", "captum"), ("integrated_gradients", "occlusion")
-SIZES, PROCESSES, CALLS = (4, 8, 16, 32), 3, 3
+SIZES, CALLS = (4, 8, 16, 32), 3
 STEPS, WINDOW, STRIDE, TARGET = 50, 16, 8, 207
 
 
@@ -106,14 +103,9 @@ def main() -> None:
         print(json.dumps(measure(*options.one, options.weights)))
         return
     results = []
-    for turn in range(PROCESSES):
-        for name in CANDIDATES[:: 1 if turn % 2 == 0 else -1]:
-            for method in METHODS:
-                command = [sys.executable, __file__, options.weights, "--one", name, method]
-                environment = os.environ | {"PYTHONPATH": str(ROOT)}
-                said = subprocess.run(command, env=environment, capture_output=True, check=True)
-                results.append(json.loads(said.stdout.splitlines()[-1]))
-                print(results[-1], flush=True)
+    for method in METHODS:
+        of = partial(lambda method, name: [options.weights, "--one", name, method], method)
+        results += [each for mine in in_turn(__file__, CANDIDATES, of).values() for each in mine]
     RESULTS.write_text(json.dumps(results) + "\n")
     for method in METHODS:
         best = {}

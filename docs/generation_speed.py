@@ -8,21 +8,14 @@ candidate runs in processes of its own, which alternate. Writes docs/generation_
 
 import argparse
 import json
-import os
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from itertools import count
-from pathlib import Path
+from functools import partial
 
 import numpy as np
+from side_by_side import ROOT, in_turn, middle, rate
 
-ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "generation_speed.json"
 CANDIDATES = ("jax", "torch", "torch-compile")
-PROCESSES, SECONDS, CLASSES = 3, 6.0, 10
+SECONDS, CLASSES = 6.0, 10
 # name: preset, image size, channels, batch of a step, samples of a chain
 TASKS = {
     "digits-dcgan": ("digits-dcgan", 8, 1, 64, 256),
@@ -30,19 +23,6 @@ TASKS = {
     "flowers17-ddpm": ("flowers17-ddpm", 32, 3, 64, 32),
 }
 STEPS, GUIDANCE = 25, 1.5
-
-
-def rate(step: Callable[[], None], images: int) -> float:
-    """Images a second of steps that take SECONDS, after three."""
-    for _ in range(3):
-        step()
-    began = time.perf_counter()
-    for number in count(1):
-        step()
-        spent = time.perf_counter() - began
-        if spent > SECONDS:
-            return number * images / spent
-    raise AssertionError
 
 
 def pixels(size: int, channels: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -82,7 +62,7 @@ def with_jax(name: str) -> dict[str, float]:
         state[0], metrics = compiled(state[0], placed)
         jax.block_until_ready(metrics)
 
-    found = {"trained_per_sec": rate(step, batch)}
+    found = {"trained_per_sec": rate(step, batch, SECONDS)}
     weights = jax.device_get(task.weights(state[0].params, state[0].extra))
     from jaxvit.models.configured import make_generator
 
@@ -128,14 +108,14 @@ def with_torch(name: str, compiled: bool) -> dict[str, float]:
             z = torch.randn(batch, 100)
             adversarial_step(*networks, optimizers, real, z, labels)
 
-        found = {"trained_per_sec": rate(step, batch)}
+        found = {"trained_per_sec": rate(step, batch, SECONDS)}
         networks[0].eval()
 
         @torch.no_grad()
         def sample() -> None:
             networks[0](torch.randn(samples, 100), of)
 
-        return found | {"sampled_per_sec": rate(sample, samples)}
+        return found | {"sampled_per_sec": rate(sample, samples, SECONDS)}
     shape = (32, (1, 2), 1, (4,)) if name == "digits-ddpm" else (64, (1, 2, 2), 1, (8,))
     network = ready(UNet(size, channels, *shape, num_classes=CLASSES))
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.0, fused=True)
@@ -146,14 +126,14 @@ def with_torch(name: str, compiled: bool) -> dict[str, float]:
         hidden = torch.where(torch.rand(batch) < 0.1, CLASSES, labels)
         ddpm_step(network, optimizer, diffusion, real, t, noise, hidden)
 
-    found = {"trained_per_sec": rate(step, batch)}
+    found = {"trained_per_sec": rate(step, batch, SECONDS)}
     network.eval()
 
     def chain() -> None:
         x = torch.randn(samples, channels, size, size).contiguous(memory_format=torch.channels_last)
         ddim_sample(network, diffusion, x, STEPS, of, GUIDANCE, CLASSES)
 
-    return found | {"sampled_per_sec": rate(chain, samples)}
+    return found | {"sampled_per_sec": rate(chain, samples, SECONDS)}
 
 
 def main() -> None:
@@ -166,24 +146,13 @@ def main() -> None:
         found = with_jax(name) if jax else with_torch(name, candidate == "torch-compile")
         print(json.dumps(found))
         return
-    results = {name: {candidate: [] for candidate in CANDIDATES} for name in TASKS}
-    for turn in range(PROCESSES):
-        for name in TASKS:
-            for candidate in CANDIDATES[:: 1 if turn % 2 == 0 else -1]:
-                said = subprocess.run(
-                    [sys.executable, __file__, "--one", name, candidate],
-                    env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, check=True,
-                )  # fmt: skip
-                results[name][candidate].append(json.loads(said.stdout.splitlines()[-1]))
-                print(name, candidate, results[name][candidate][-1], flush=True)
-    for name, of in results.items():
-        for candidate, found in of.items():
+    results = {}
+    for name in TASKS:
+        of = partial(lambda name, candidate: ["--one", name, candidate], name)
+        results[name] = in_turn(__file__, CANDIDATES, of)
+        for candidate, found in results[name].items():
             for what in found[0]:
-                rates = [each[what] for each in found]
-                print(
-                    f"{name}, {candidate}: {what} {statistics.median(rates):.0f} "
-                    f"({min(rates):.0f} to {max(rates):.0f})"
-                )
+                print(name, candidate, what, middle([each[what] for each in found], ".0f"))
     RESULTS.write_text(json.dumps(results) + "\n")
 
 

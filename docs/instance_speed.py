@@ -13,35 +13,15 @@ docs/instance_speed.json.
 import argparse
 import json
 import os
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from itertools import count
-from pathlib import Path
 
 import numpy as np
+from side_by_side import ROOT, in_turn, middle, rate
 
-ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "instance_speed.json"
 CANDIDATES = ("jax", "jax-sharded", "torch", "torch-compile")
-PROCESSES, SECONDS, CORES = 3, 20.0, os.cpu_count() or 1
+SECONDS, CORES = 20.0, os.cpu_count() or 1
 SIZE, STORED, PATCH, WIDTH, HEADS, LAYERS, BATCH = 64, 96, 16, 192, 3, 6, 64
 LARGE, SMALL, SCALES = 2, 4, ((0.14, 1.0), (0.05, 0.4))
-
-
-def rate(step: Callable[[], None], warm: int) -> float:
-    """Images a second of steps that take SECONDS, after some."""
-    for _ in range(warm):
-        step()
-    began = time.perf_counter()
-    for number in count(1):
-        step()
-        spent = time.perf_counter() - began
-        if spent > SECONDS:
-            return number * BATCH / spent
-    raise AssertionError
 
 
 def with_jax(flowers: str, sharded: bool) -> dict[str, float]:
@@ -83,7 +63,7 @@ def with_jax(flowers: str, sharded: bool) -> dict[str, float]:
         state[0], metrics = compiled(state[0], next(batches))
         jax.block_until_ready(metrics)
 
-    return {"images_per_sec": rate(step, 5)}
+    return {"images_per_sec": rate(step, BATCH, SECONDS, 5)}
 
 
 def with_torch(flowers: str, compiled: bool) -> dict[str, float]:
@@ -139,9 +119,13 @@ def with_torch(flowers: str, compiled: bool) -> dict[str, float]:
         loss.backward()
         optimizer.step()
 
-    found = {"images_per_sec": rate(lambda: update(*next(batches)), len(photos) // BATCH + 1)}
+    found = {
+        "images_per_sec": rate(
+            lambda: update(*next(batches)), BATCH, SECONDS, len(photos) // BATCH + 1
+        )
+    }
     batch = next(batches)
-    found["images_per_sec_of_steps_alone"] = rate(lambda: update(*batch), 2)
+    found["images_per_sec_of_steps_alone"] = rate(lambda: update(*batch), BATCH, SECONDS, 2)
     return found
 
 
@@ -158,22 +142,10 @@ def main() -> None:
             found = with_torch(options.flowers, name == "torch-compile")
         print(json.dumps(found))
         return
-    results = {name: [] for name in CANDIDATES}
-    for turn in range(PROCESSES):
-        for name in CANDIDATES[:: 1 if turn % 2 == 0 else -1]:
-            said = subprocess.run(
-                [sys.executable, __file__, options.flowers, "--one", name],
-                env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, check=True,
-            )  # fmt: skip
-            results[name].append(json.loads(said.stdout.splitlines()[-1]))
-            print(name, results[name][-1], flush=True)
+    results = in_turn(__file__, CANDIDATES, lambda name: [options.flowers, "--one", name])
     for name, found in results.items():
         for what in found[0]:
-            rates = [each[what] for each in found]
-            print(
-                f"{name}: {what} {statistics.median(rates):.1f} "
-                f"({min(rates):.1f} to {max(rates):.1f})"
-            )
+            print(name, what, middle([each[what] for each in found]))
     RESULTS.write_text(json.dumps(results) + "\n")
 
 

@@ -10,19 +10,17 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import numpy as np
+from side_by_side import ROOT, in_turn, middle
 
-ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "resnet_speed.json"
 CANDIDATES = ("jax", "jax-sharded", "torch", "torch-compile")
 SHAPES = ((8, 64, "cifar"), (32, 64, "cifar"), (224, 8, "imagenet"))  # pixels, batch, stem
-PROCESSES, SECONDS, CORES = 3, 6.0, os.cpu_count() or 1
+SECONDS, CORES = 6.0, os.cpu_count() or 1
 CLASSES, LR, MOMENTUM = 10, 0.1, 0.9
 
 
@@ -126,23 +124,19 @@ def main() -> None:
         return
     results = []
     for size, number, stem in SHAPES:
-        samples = {name: {"train": [], "infer": []} for name in CANDIDATES}
-        for turn in range(PROCESSES):
-            for name in CANDIDATES[:: 1 if turn % 2 == 0 else -1]:
-                command = [sys.executable, __file__, "--one", name, str(size), str(number), stem]
-                environment = os.environ | {"PYTHONPATH": str(ROOT)}
-                said = subprocess.run(command, env=environment, capture_output=True, check=True)
-                for task, times in json.loads(said.stdout.splitlines()[-1]).items():
-                    samples[name][task].append([number / sec for sec in times])
+        shape = (str(size), str(number), stem)
+        found = in_turn(
+            __file__, CANDIDATES, partial(lambda shape, name: ["--one", name, *shape], shape)
+        )
+        samples = {
+            name: {task: [[number / sec for sec in each[task]] for each in found[name]]
+                   for task in ("train", "infer")}
+            for name in CANDIDATES
+        }  # fmt: skip
         for task in ("train", "infer"):
             for name in CANDIDATES:
-                medians = sorted(statistics.median(each) for each in samples[name][task])
-                rate = statistics.median(medians)
-                print(
-                    f"{size} px, {stem}, {task}: {name} {rate:.1f} images/s "
-                    f"({medians[0]:.1f} to {medians[-1]:.1f})",
-                    flush=True,
-                )
+                medians = [statistics.median(each) for each in samples[name][task]]
+                print(f"{size} px, {stem}, {task}: {name}", middle(medians), "images/s", flush=True)
         results.append({"size": size, "batch": number, "stem": stem, "images_per_sec": samples})
         RESULTS.write_text(json.dumps(results) + "\n")
 
