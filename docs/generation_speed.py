@@ -72,7 +72,7 @@ def with_jax(name: str) -> dict[str, float]:
     of = (np.arange(samples) % CLASSES).astype(np.int32)
     weights = jax.device_put(weights)
     found["sampled_per_sec"] = rate(
-        lambda: jax.block_until_ready(sampler(weights, keys, of)), samples
+        lambda: jax.block_until_ready(sampler(weights, keys, of)), samples, SECONDS
     )
     return found
 
