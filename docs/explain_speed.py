@@ -9,6 +9,7 @@ docs/explain_speed.json.
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import time
