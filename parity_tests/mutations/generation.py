@@ -250,7 +250,7 @@ GENERATION = listed("jaxvit", (
         ("test images of a study never compared", "commands.study", "check_same_data(finished)", "None"),
     )),
     ("tests/studies/test_plan.py::test_generators_and_classifiers_see_the_same_images_for_as_many_steps", (
-        ("a generator of all images", "studies.generated", "generator = (*few, *_epochs", "generator = (*_epochs"),
+        ("a generator of all images", "studies.generated", 'generator = (*few, *_epochs(images, "generator"))', 'generator = _epochs(images, "generator")'),
         ("twice the steps beside generated images", "studies.generated", "*_epochs(2 * images", "*_epochs(images"),
     )),
     ("tests/data/test_bad_input.py::test_a_file_in_two_splits_is_refused", (

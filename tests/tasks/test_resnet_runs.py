@@ -259,6 +259,7 @@ def test_a_block_and_its_backbone_train_together_and_the_block_has_the_heads_rat
         assert (moved > 1e-6) == (part == "backbone"), (part, *path)
 
 
+@pytest.mark.slow  # reads the run of the test before
 def test_a_model_with_an_attention_block_is_described_and_cannot_be_converted(places, capsys):
     run = str(places / "block")
     assert main(["inspect", run]) == 0
