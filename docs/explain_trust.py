@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--name", required=True, help="of the table")
     parser.add_argument("--number", type=int, default=20, help="of photos, evenly from all")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), help="others are kept")
     options = parser.parse_args()
     source = load_pretrained(options.weights)
     classifier = make_classifier(source)
@@ -77,7 +78,7 @@ def main() -> None:
         found: dict[str, tuple[np.ndarray, dict[str, float]]] = {
             name: (array, {}) for name, array in references(size, rng).items()
         }
-        for name in METHODS:
+        for name in options.methods:
             began = time.perf_counter()
             array = attribute(name, setting).array
             seconds = time.perf_counter() - began
@@ -109,7 +110,9 @@ def main() -> None:
         )
         print(f"{name}: {shown}")
     everything = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    everything[options.name] = {"photos": [file.name for file in files], "methods": table}
+    before = everything.get(options.name, {}).get("methods", {})
+    photos = [file.name for file in files]
+    everything[options.name] = {"photos": photos, "methods": before | table}
     RESULTS.write_text(json.dumps(everything, indent=1) + "\n")
 
 

@@ -47,11 +47,13 @@ class Pair:
 
     Attributes:
       activated: whether it is what ReLU or maximum pooling gives.
+      maximum_of: of a maximum, what it was taken over, and over which axes.
     """
 
     image: Array
     baseline: Array
     activated: bool = False
+    maximum_of: "tuple[Pair, tuple[int, ...]] | None" = None
 
 
 Pull = Callable[[Sequence[Array]], Sequence[Array]]  # multipliers of outputs -> of inputs
@@ -123,8 +125,7 @@ def _compute(eqn, values: list, rules: Rules, eps: float, tape: list[Step]) -> l
     if not inputs:
         return _as_list(function(*values))
     if name == "stop_gradient":
-        # softmax's maximum, which cancels: the same for both.
-        return [jnp.maximum(inputs[0].image, inputs[0].baseline)]
+        return [_shift(inputs[0], rules, tape)]
 
     def of_pairs(*chosen: Array) -> list[Array]:
         rest = iter(chosen)
@@ -141,9 +142,40 @@ def _compute(eqn, values: list, rules: Rules, eps: float, tape: list[Step]) -> l
             strict=True,
         )
     ]
+    if name == "reduce_max":
+        outputs[0].maximum_of = inputs[0], tuple(eqn.params["axes"])
+    elif name in ("broadcast_in_dim", "reshape", "expand_dims"):  # to keep its axes
+        outputs[0].maximum_of = inputs[0].maximum_of
     pull = _rule(name, called, eqn, values, rules, eps, of_pairs, inputs, outputs)
     tape.append(Step(outputs, inputs, pull))
     return outputs
+
+
+def _shift(of: Pair, rules: Rules, tape: list[Step]) -> Pair | Array:
+    """What softmax subtracts before exp; any number serves, for it cancels.
+
+    The maximum z over some axes becomes c = log sum exp z, so that exp(z - c) is the softmax p, and
+    its sum is 1. Then c - c' = sum_k w_k (z_k - z'_k), with w_k in proportion to
+    (p_k - p'_k) / (log p_k - log p'_k): for sum_k p_k = sum_k p'_k. With one maximum for both, the
+    exponentials of the image or of the baseline are all nearly 0 where their maxima are far apart,
+    and the multipliers of 1 / sum grow without bound from layer to layer.
+    """
+    if rules != "complete" or of.maximum_of is None:
+        return jnp.maximum(of.image, of.baseline)
+    z, axes = of.maximum_of
+
+    def total(z: Array) -> Array:
+        return jax.nn.logsumexp(z, axis=axes, keepdims=True)
+
+    shift = total(z.image), total(z.baseline)
+    logs = Pair(z.image - shift[0], z.baseline - shift[1])
+    probabilities = Pair(jnp.exp(logs.image), jnp.exp(logs.baseline))
+    slope = _rescaled_smooth(logs, probabilities, lambda x: [jnp.exp(x)])
+    (mean,) = slope([jnp.ones_like(z.image)])
+    weights = mean / mean.sum(axis=axes, keepdims=True)
+    found = Pair(*(each.reshape(of.image.shape) for each in shift))
+    tape.append(Step([found], [z], lambda given: [given[0].reshape(shift[0].shape) * weights]))
+    return found
 
 
 def _rule(name, called, eqn, values, rules, eps, function, inputs, outputs) -> Pull:

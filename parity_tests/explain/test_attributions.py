@@ -11,6 +11,7 @@ from flax import linen
 from scipy import stats
 
 from jaxvit import explain
+from jaxvit.explain.multipliers import multipliers
 from jaxvit.explain.quadrature import Method, quadrature
 from parity_tests.explain import cases
 from torch_ref.survey.resnet import LAYERS, ResNet
@@ -230,3 +231,23 @@ def test_what_cannot_be_computed_is_one_line(vit, call, says):
     with pytest.raises(ValueError, match="(?s)^[^\n]+$") as caught:
         call(vit.logits, vit.images, vit.targets)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("keepdims", [True, False])
+def test_deep_lift_of_a_softmax_whose_maxima_are_far_apart_is_complete(keepdims):
+    """With one maximum for both, the exponentials of the other would all be 0."""
+    values = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), jnp.float32)
+
+    def function(x):
+        z = 100 * x
+        top = jax.lax.stop_gradient(z.max(axis=-1, keepdims=keepdims))
+        exps = jnp.exp(z - (top if keepdims else top[..., None]))
+        return jnp.square((exps @ values) / exps.sum(axis=-1, keepdims=True)).sum()
+
+    image = jnp.asarray([[1.0, 0.9, -2.0, 0.0, 0.99], [0.1, 0.2, 0.0, -0.1, 0.3]])
+    baseline = jnp.asarray([[-3.0, -2.9, -4.0, -5.0, -2.99], [2.0, 1.99, -1.0, 0.0, 2.01]])
+    found, of_image, of_baseline = multipliers(function, image, baseline, "complete", 1e-10)
+    assert np.isfinite(found).all()
+    assert np.abs(found).max() < 100
+    change = float(((image - baseline) * found).sum())
+    assert change == pytest.approx(float(of_image - of_baseline), abs=1e-4)

@@ -45,6 +45,10 @@ EXPLAIN = listed("jaxvit.explain", (
         ("DeepLIFT: the baseline's maximum left out", "max_pooling", "parts += self.unpool(given[0] * (to.image - most), of.baseline, summed)", "parts = parts"),
         ("DeepLIFT: smooth functions get their gradient", "multipliers", "slope = jnp.where(close, slope_there, between)", "slope = slope_there"),
     )),
+    (f"{ATTRIBUTIONS}::test_deep_lift_of_a_softmax_whose_maxima_are_far_apart_is_complete", (
+        ("softmax's shift one maximum for image and baseline", "multipliers", 'if rules != "complete" or of.maximum_of is None:', "if True:"),
+        ("softmax's shift handed back to no one", "multipliers", "given[0].reshape(shift[0].shape) * weights", "given[0].reshape(shift[0].shape) * 0 * weights"),
+    )),
     (f"{ATTRIBUTIONS}::test_the_quadrature_is_captums", (
         ("Gauss-Legendre's weights for [-1, 1]", "quadrature", "weights / 2)", "weights)"),
         ("the trapezoid's ends whole", "quadrature", "weights[[0, -1]] /= 2", "weights[[0, -1]] /= 1"),
