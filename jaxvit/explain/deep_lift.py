@@ -35,7 +35,7 @@ def deep_lift(
     An operation y = f(x) of one number has the multiplier (y - y') / (x - x') in place of the
     gradient (the rescale rule). With rules "complete" this holds for ReLU, GELU, exp, the root of
     LayerNorm and all else that is not linear; a product a b gives (b + b') / 2 to a and
-    (a + a') / 2 to b; the maximum that softmax subtracts cancels. Contributions then sum to
+    (a + a') / 2 to b; softmax is p = exp(z - log sum exp z). Contributions then sum to
     F(x) - F(x') to rounding, on a Vision Transformer too: see convergence_delta.
 
     With rules "captum" it is Captum 0.9.0, which has rules for modules of a few exact types: here
