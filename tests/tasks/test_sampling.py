@@ -146,9 +146,11 @@ def test_guidance_needs_hidden_classes():
 
 def test_the_last_stage_is_the_sample(root):
     saved = load_generator(root / "diffusion")
+    strong = replace(saved.config.diffusion, guidance=90.0)  # or it would hardly show
+    config = replace(saved.config, diffusion=strong)
     keys, labels = jax.random.split(jax.random.key(0), 3), jnp.arange(3)
-    noise, stages = jax.jit(make_stages(saved.model, saved.config, 5))(saved.weights, keys, labels)
-    expected = jax.jit(make_sampler(saved.model, saved.config))(saved.weights, keys, labels)
+    noise, stages = jax.jit(make_stages(saved.model, config, 5))(saved.weights, keys, labels)
+    expected = jax.jit(make_sampler(saved.model, config))(saved.weights, keys, labels)
     assert stages.shape == (5, 3, 8, 8, 1)
     assert np.all(np.diff(noise) < 0)
     assert np.abs(np.asarray(stages[-1], int) - np.asarray(expected, int)).max() <= 1
