@@ -146,7 +146,7 @@ def test_guidance_needs_hidden_classes():
 
 def test_the_last_stage_is_the_sample(root):
     saved = load_generator(root / "diffusion")
-    strong = replace(saved.config.diffusion, guidance=90.0)  # or it would hardly show
+    strong = replace(saved.config.diffusion, guidance=3000.0)  # or it would hardly show
     config = replace(saved.config, diffusion=strong)
     keys, labels = jax.random.split(jax.random.key(0), 3), jnp.arange(3)
     noise, stages = jax.jit(make_stages(saved.model, config, 5))(saved.weights, keys, labels)
