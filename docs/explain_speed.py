@@ -14,7 +14,6 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 from side_by_side import ROOT, in_turn
@@ -86,7 +85,7 @@ def with_captum(weights: str) -> Callable[[str, int], object]:
     return call
 
 
-def measure(name: str, method: str, weights: str) -> dict:
+def measure(method: str, name: str, weights: str) -> dict:
     call = (with_jax if name == "jaxvit" else with_captum)(weights)
     sec, peak = {}, {}
     for size in SIZES:
@@ -105,8 +104,8 @@ def main() -> None:
         return
     results = []
     for method in METHODS:
-        of = partial(lambda method, name: [options.weights, "--one", name, method], method)
-        results += [each for mine in in_turn(__file__, CANDIDATES, of).values() for each in mine]
+        found = in_turn(__file__, CANDIDATES, options.weights, "--one", method)
+        results += [each for mine in found.values() for each in mine]
     RESULTS.write_text(json.dumps(results) + "\n")
     for method in METHODS:
         best = {}

@@ -8,7 +8,6 @@ candidate runs in processes of its own, which alternate. Writes docs/generation_
 
 import argparse
 import json
-from functools import partial
 
 import numpy as np
 from side_by_side import ROOT, in_turn, middle, rate
@@ -148,8 +147,7 @@ def main() -> None:
         return
     results = {}
     for name in TASKS:
-        of = partial(lambda name, candidate: ["--one", name, candidate], name)
-        results[name] = in_turn(__file__, CANDIDATES, of)
+        results[name] = in_turn(__file__, CANDIDATES, "--one", name)
         for candidate, found in results[name].items():
             for what in found[0]:
                 print(name, candidate, what, middle([each[what] for each in found], ".0f"))

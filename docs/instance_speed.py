@@ -142,7 +142,7 @@ def main() -> None:
             found = with_torch(options.flowers, name == "torch-compile")
         print(json.dumps(found))
         return
-    results = in_turn(__file__, CANDIDATES, lambda name: [options.flowers, "--one", name])
+    results = in_turn(__file__, CANDIDATES, options.flowers, "--one")
     for name, found in results.items():
         for what in found[0]:
             print(name, what, middle([each[what] for each in found]))

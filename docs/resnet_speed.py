@@ -12,7 +12,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 from side_by_side import ROOT, in_turn, middle
@@ -119,15 +118,12 @@ def main() -> None:
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        name, size, number, stem = options.one
+        size, number, stem, name = options.one
         print(json.dumps(measure(name, int(size), int(number), stem)))
         return
     results = []
     for size, number, stem in SHAPES:
-        shape = (str(size), str(number), stem)
-        found = in_turn(
-            __file__, CANDIDATES, partial(lambda shape, name: ["--one", name, *shape], shape)
-        )
+        found = in_turn(__file__, CANDIDATES, "--one", str(size), str(number), stem)
         samples = {
             name: {task: [[number / sec for sec in each[task]] for each in found[name]]
                    for task in ("train", "infer")}

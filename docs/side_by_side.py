@@ -15,27 +15,25 @@ ROOT = Path(__file__).resolve().parent.parent
 PROCESSES = 3
 
 
-def in_turn(
-    script: str, candidates: Sequence[str], arguments: Callable[[str], Sequence[str]]
-) -> dict[str, list[Any]]:
+def in_turn(script: str, candidates: Sequence[str], *arguments: str) -> dict[str, list[Any]]:
     """What PROCESSES processes of each candidate print in their last line, as JSON.
 
     Args:
       script: that each process runs.
       candidates: in the order of the first turn; every second turn goes backwards.
-      arguments: of the script, for a candidate.
+      arguments: of the script, before the candidate.
     """
     found: dict[str, list[Any]] = {name: [] for name in candidates}
     for turn in range(PROCESSES):
         for name in candidates[:: 1 if turn % 2 == 0 else -1]:
             said = subprocess.run(
-                [sys.executable, script, *arguments(name)],
+                [sys.executable, script, *arguments, name],
                 env=os.environ | {"PYTHONPATH": str(ROOT)},
                 stdout=subprocess.PIPE,
                 check=True,
             )
             found[name].append(json.loads(said.stdout.splitlines()[-1]))
-            print(*arguments(name), str(found[name][-1])[:200], flush=True)
+            print(*arguments, name, str(found[name][-1])[:200], flush=True)
     return found
 
 

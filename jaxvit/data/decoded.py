@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 SPLITS = ("train", "val", "test")
-EXTRA = "extra/"  # how the names of generated images begin
 NO_CHECKSUMS = np.empty(0, np.uint32)
 
 

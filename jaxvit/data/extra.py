@@ -4,11 +4,13 @@ import numpy as np
 
 from jaxvit.config import DataConfig
 from jaxvit.data.cache import Track, load_pixels
-from jaxvit.data.decoded import EXTRA, Dataset, Split, Stacked
+from jaxvit.data.decoded import Dataset, Split, Stacked
 from jaxvit.data.folder import load_images_of
 from jaxvit.data.preprocessing import Geometry
 from jaxvit.errors import UserError
 from jaxvit.paths import user_path
+
+EXTRA = "extra/"  # how the names of generated images begin
 
 
 def with_extra(

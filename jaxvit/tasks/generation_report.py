@@ -9,7 +9,7 @@ import numpy as np
 from jaxvit.config import Config
 from jaxvit.data.decoded import Dataset, Split
 from jaxvit.models.configured import make_generator
-from jaxvit.objectives.generation import CHUNK, SIDE, distances, pixel_features
+from jaxvit.objectives.generation import SIDE, distances, pixel_features
 from jaxvit.pictures.curves import Curve, plot_curves
 from jaxvit.pictures.samples import plot_copies, plot_progress, plot_samples
 from jaxvit.tasks.generation import GRID
@@ -56,9 +56,7 @@ def draw_generation(results: Results, config: Config, data: Dataset) -> dict[str
 def _copies(samples: np.ndarray, train: Split, test: Split):
     """Samples beside their nearest training images; larger ones are compared by means of pixels."""
     side = min(SIDE, samples.shape[1])  # training images may be stored larger
-    rows = np.arange(len(train))
-    parts = np.array_split(rows, -(-len(rows) // CHUNK))
-    real = np.concatenate([pixel_features(train.images(part), side) for part in parts])
+    real = pixel_features(train.images(np.arange(len(train))), side)
     shown = samples[:COPIES]
     between = distances(pixel_features(shown, side), real)
     nearest = between.argmin(axis=1)
