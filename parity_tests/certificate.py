@@ -115,7 +115,7 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/certificate"), metavar="DIR",
                         help="directory of certificate.json and certificate.html")  # fmt: skip
     parser.add_argument(
-        "--quick", action="store_true", help="smaller sizes; takes about two minutes"
+        "--quick", action="store_true", help="smaller sizes; takes about four minutes"
     )
     parser.add_argument("--claims", nargs="+", choices=CLAIMS, default=CLAIMS, metavar="CLAIM",
                         help=f"measure only these; all are {', '.join(CLAIMS)}")  # fmt: skip

@@ -1,5 +1,6 @@
 """A photo, its most probable classes, and what each method says about them."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -53,7 +54,8 @@ def plot_explanation(
             zip(places, row.maps.items(), strict=False)
         ):
             axis.imshow(np.clip(overlay_of(image, scaled(found, signed, len(image))), 0, 1))
-            axis.set_title(f"{row.label}\n{name}" if number == 0 else f"\n{name}", fontsize=8)
+            lines_of_title = [row.label if number == 0 else "", *textwrap.wrap(name, 36)]
+            axis.set_title("\n".join(lines_of_title), fontsize=8)
         line += height
     return figure
 
@@ -71,6 +73,8 @@ def _draw_classes(axis, classes: Sequence[tuple[str, float]]) -> None:
     axis.set(xlim=(0, 1), ylim=(len(names) - 0.4, -0.6), xticks=(0, 0.5, 1))
     axis.set_yticks(range(len(names)), names, fontsize=8)
     axis.yaxis.tick_right()
+    for label in axis.get_yticklabels():  # they reach into the next column, left empty
+        label.set_in_layout(False)
     axis.set_title("probability", fontsize=9)
 
 
