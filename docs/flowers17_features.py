@@ -10,6 +10,7 @@ are kept, so the script resumes.
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,8 @@ TUNED = (
     "finetune", *SIDE, *MIXED, "--epochs", "40", "--val-every-epochs", "10", "--optim.lr", "1e-3",
     "--optim.layer-decay", "1", "--optim.head-lr", "1",
 )  # fmt: skip
-FEW = ("--data.train-per-class", "10")  # the features have seen all training images, unlabelled
+# The features have seen all training images, unlabelled.
+LABELS = {"few": ("--data.train-per-class", "10", "--epochs", "80"), "all": ()}
 NOTHING = (
     "pets-small", *SIDE, "--batch-size", "32", "--model.patch-size", "16", "--model.embed-dim",
     "192", "--model.num-heads", "3", "--model.num-layers", "6",
@@ -46,7 +48,7 @@ def train(out: Path, words: tuple[str, ...], options: argparse.Namespace, seed: 
 
 
 def measure(seed: int, options: argparse.Namespace) -> dict[str, dict]:
-    """The summaries of one split."""
+    """The summaries of one split, but for the networks from nothing."""
     out = Path(options.out) / f"split-{seed}"
     features = out / "features"
     found = {
@@ -60,16 +62,36 @@ def measure(seed: int, options: argparse.Namespace) -> dict[str, dict]:
     }
     probe = ("probe", "--init.weights", options.dinov2)
     found["dinov2"] = train(out / "dinov2", probe, options, seed)
-    for name, more in (("few", (*FEW, "--epochs", "80")), ("all", ())):
+    for name, more in LABELS.items():
         given = (*TUNED, *more, "--init.weights", str(features))
-        tuned = found[f"tuned-{name}"] = train(out / f"tuned-{name}", given, options, seed)
-        # As many epochs as take the time of both, at the speed of the fine-tuning: the same
-        # network, images and augmentation.
-        seconds = found["features"]["wall_sec"] + tuned["wall_sec"]
-        epochs = round(seconds / tuned["wall_sec"] * tuned["epochs"])
-        given = (*NOTHING, *more, "--epochs", str(epochs), "--val-every-epochs", str(epochs // 8))
-        found[f"nothing-{name}"] = train(out / f"nothing-{name}", given, options, seed)
+        found[f"tuned-{name}"] = train(out / f"tuned-{name}", given, options, seed)
     return found
+
+
+def seconds_of_training(summary: dict) -> float:
+    """Without compilation and validation, and whether or not the run was resumed."""
+    return summary["epochs"] * summary["images"]["train"] / summary["images_per_sec"]
+
+
+def from_nothing(found: dict[int, dict[str, dict]], options: argparse.Namespace) -> None:
+    """Adds a run of the same network, images and augmentation, from random weights, to each split.
+
+    It has as many epochs as take the time of both other runs at the speed of the fine-tuning; times
+    are medians over the splits, so that all splits have as many.
+    """
+    for name, more in LABELS.items():
+        features, tuned = (
+            statistics.median(seconds_of_training(runs[run]) for runs in found.values())
+            for run in ("features", f"tuned-{name}")
+        )
+        tuned_epochs = next(iter(found.values()))[f"tuned-{name}"]["epochs"]
+        epochs = round((features + tuned) / tuned * tuned_epochs)
+        for seed, runs in found.items():
+            given = (
+                *NOTHING, *more, "--epochs", str(epochs), "--val-every-epochs", str(epochs // 8),
+            )  # fmt: skip
+            out = Path(options.out) / f"split-{seed}" / f"nothing-{name}"
+            runs[f"nothing-{name}"] = train(out, given, options, seed)
 
 
 def main() -> None:
@@ -81,6 +103,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     options = parser.parse_args()
     found = {seed: measure(seed, options) for seed in options.seeds}
+    from_nothing(found, options)
     rows = {
         "before, nearest neighbours": ("before", "knn_accuracy"),
         "before, linear probe": ("before", "linear_accuracy"),
@@ -96,9 +119,12 @@ def main() -> None:
         title: [found[seed][run][f"test/{metric}"] for seed in found]
         for title, (run, metric) in rows.items()
     }
-    seconds = {run: [found[seed][run]["wall_sec"] for seed in found] for run in found[0]}
+    seconds = {
+        run: [round(seconds_of_training(runs[run])) for runs in found.values()]
+        for run in next(iter(found.values()))
+    }
     path = Path(options.out) / "flowers17_features.json"
-    path.write_text(json.dumps({"test": table, "seconds": seconds}, indent=1) + "\n")
+    path.write_text(json.dumps({"test": table, "seconds_of_training": seconds}, indent=1) + "\n")
     for title, values in table.items():
         print(f"{title:52} {' '.join(f'{value:.1%}' for value in values)}")
 
