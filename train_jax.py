@@ -7,7 +7,6 @@ if __name__ == "__main__":  # before anything slow is imported: Ctrl-C is one li
 
     exit_on_signals()
 
-import time
 from functools import partial
 
 from rich.console import Console
@@ -36,7 +35,6 @@ def train(
     name: str, config: Config, devices: Devices, run: RunDirectory, console: Console, make=make_task
 ) -> dict:
     """Trains the Task that make(config, data, total_steps, axis) gives; returns the summary."""
-    began = time.perf_counter()
     wait_for_all("every process has looked at the run directory")
     cache_programs(config, say_on(console))
 
@@ -55,7 +53,7 @@ def train(
         state = recorder.resume(state)
         batches = recorder.batches(start_step=int(state.step))
         state, compile_sec = recorder.around(partial(fit, state, step, batches, plan))
-        return recorder.report(name, state, compile_sec, began)
+        return recorder.report(name, state, compile_sec)
 
 
 def main(args: list[str]) -> int:
@@ -67,7 +65,8 @@ def main(args: list[str]) -> int:
         devices = make_devices(config)
         console = make_console(quiet=not is_main())
         if config.find_lr:
-            return 0 if find_lr(config, devices, console) else 1
+            find_lr(config, devices, console)
+            return 0
         with RunDirectory(config, writes=is_main()) as run:
             train(name, config, devices, run, console)
             try_run_page(run.path, say_on(console))

@@ -123,8 +123,14 @@ def test_the_rising_rates_are_those_of_the_optimiser():
     found = [float(schedule(step)) for step in range(STEPS)]
     np.testing.assert_allclose(found, [rate_of(step) for step in range(STEPS)], rtol=1e-6)
     assert found[-1] == pytest.approx(1.0, rel=1e-6)
-    warm = replace(CONFIG, optim=replace(CONFIG.optim, schedule="cosine", warmup=0.3))
-    assert with_rising_rate(warm).optim == with_rising_rate(CONFIG).optim
+    plain = with_rising_rate(CONFIG).optim
+    for others in (
+        {"schedule": "cosine", "warmup": 0.3},
+        {"swa_start": 0.5, "swa_lr": 0.1},
+        {"ema_decay": 0.9},
+    ):
+        other = replace(CONFIG, optim=replace(CONFIG.optim, **others))
+        assert with_rising_rate(other).optim == plain
 
 
 def test_the_suggestion_skips_both_ends_and_what_is_not_finite():

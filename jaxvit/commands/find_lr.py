@@ -24,11 +24,12 @@ from jaxvit.training.steps import compile_train_step
 
 
 def with_rising_rate(config: Config) -> Config:
-    """The configuration whose rate at each step is jaxvit.training.lr_finder.rate_of(step)."""
+    """The configuration whose rate at step s is jaxvit.training.lr_finder.rate_of(s); no averages."""
     growth = (HIGH / LOW) ** (1 / STEPS)
     optim = replace(
         config.optim, lr=LOW * growth, gamma=growth, schedule="exponential", step_every_steps=1,
         step_every_epochs=None, milestones=(), warmup=0.0, warmup_steps=None,
+        ema_decay=0.0, swa_start=0.0, swa_lr=None,
     )  # fmt: skip
     return replace(config, optim=optim)
 
@@ -51,10 +52,15 @@ def find_lr(config: Config, devices: Devices, console: Console, make=make_task) 
         raise UserError(
             "--find-lr needs one --optim.weight-decay: it cannot be chosen before the learning rate"
         )
+    if config.optim.accumulate_grad_batches:
+        raise UserError(
+            "--find-lr changes the rate at every batch, and --optim.accumulate-grad-batches updates "
+            "only after several: leave it out, and give --batch-size the images of an update"
+        )
     rising = with_rising_rate(config)
     data = load_data(config, devices, partial(track, console))
     task = make(rising, data, STEPS, devices.axis)
-    create = partial(create_state, task, config.seed, config.optim.averages)
+    create = partial(create_state, task, config.seed, rising.optim.averages)
     state = devices.create(create, task.pretrained)
     host = train_batches(
         data.train, config.batch_size, config.seed, own=devices.own_rows(config.batch_size),

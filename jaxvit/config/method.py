@@ -40,13 +40,16 @@ def check_method(config: Any) -> None:
         ("optim.freeze", config.optim.freeze, "none"),
         ("optim.layer-decay", config.optim.layer_decay, 1.0),
         ("optim.head-lr", config.optim.head_lr, 1.0),
-        ("find-lr", config.find_lr, False),
     ):
         require(
             value == off,
             f"--{option} {value} is of classification, and this is {method}: "
             + ("leave it out" if off is False else f"set it to {off}"),
         )
+    require(
+        config.method != "gan" or not config.find_lr,
+        f"--find-lr follows one loss, and {method} has two networks with a loss each: leave it out",
+    )
     if config.makes_images:
         _check_generation(config, method)
     else:

@@ -126,6 +126,11 @@ class Config:
             f"--data.stored-scale {self.data.stored_scale:g} is of use only to random crops: give "
             "--augment.crop-scale LOW HIGH too, or leave it out",
         )
+        require(
+            not (self.stop.patience and self.optim.swa_start),
+            f"--stop.patience {self.stop.patience} could end the run before stochastic weight "
+            f"averaging begins, at --optim.swa-start {self.optim.swa_start:g}: set one of them to 0",
+        )
         augment, size = self.augment, self.model.img_size
         side = f"--model.img-size {size}"
         smaller = self.instance.small_size

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ class RunDirectory:
     Attributes:
       resumes: whether a run is there to be resumed.
       extends: whether it is a finished one, which is given more epochs.
+      began: when it was entered, by time.perf_counter.
 
     Raises:
       UserError: on entering: another run is in `out`; or it holds a finished run, or one of another
@@ -75,6 +77,7 @@ class RunDirectory:
         self._lock = _lock_of(path)
 
     def __enter__(self) -> "RunDirectory":
+        self.began = time.perf_counter()
         with contextlib.ExitStack() as stack:
             if self._writes:
                 self._take()

@@ -75,6 +75,7 @@ class Recorder:
         self._data, self._devices, self._score, self._refresh = data, devices, score, refresh
         self._say = say_on(console)
         self._estimated = False
+        self._earlier_sec = 0.0  # that a run which is resumed has taken before
         self._trackers = Trackers(config, run.path, self._say)
         self._decisions = Decisions(task.monitor[0], config.optim, config.stop)
         self._progress = TrainingProgress(console, plan.total_steps, config.epochs, task.headline)
@@ -123,7 +124,9 @@ class Recorder:
             return state
         state = self._checkpoints.restore_latest(like=state) or state
         self._run.rewind(int(state.step))
-        self._decisions.resume(self._run.read_metrics(), int(state.step))
+        lines = self._run.read_metrics()
+        self._earlier_sec = max((line.get("elapsed_sec", 0.0) for line in lines), default=0.0)
+        self._decisions.resume(lines, int(state.step))
         if int(state.step) == 0:
             self._say(f"starting {self._config.out} again: no checkpoint had been written yet")
             return state
@@ -212,9 +215,14 @@ class Recorder:
             self._say(line)
         self._decisions.add(metrics)
         state = self._decisions.with_rate(state)
-        is_best = self._checkpoints.save(state, metrics)
+        is_best = self._checkpoints.save(state, metrics if self._may_be_best(step) else None)
         self._progress.epoch(epoch, step, metrics, is_best)
         return state
+
+    def _may_be_best(self, step: int) -> bool:
+        """Whether the weights after a step compete: with SWA only those that are an average do."""
+        optim = self._config.optim
+        return not optim.swa_start or averages_epochs(optim, self._plan, step)
 
     def _keep(self, step: int, sketches: dict[str, np.ndarray]) -> None:
         if is_main():
@@ -223,8 +231,13 @@ class Recorder:
             self._trackers.show(step, sketches)
 
     def _log(self, step: int, epoch: int, metrics: dict[str, float]) -> None:
+        metrics = metrics | {"elapsed_sec": self._elapsed_sec()}
         self._run.log(step, epoch, metrics)
         self._trackers.log({"step": step, "epoch": epoch} | metrics)
+
+    def _elapsed_sec(self) -> float:
+        """Since the run began, in all its processes; what a resumed one takes again counts once."""
+        return self._earlier_sec + time.perf_counter() - self._run.began
 
     def _after_divergence(self) -> str:
         optim, step = self._config.optim, self._checkpoints.latest_step
@@ -235,16 +248,13 @@ class Recorder:
             return f"{advice}; no checkpoint had been written yet"
         return f"{advice}; the checkpoint of step {step} is from before it"
 
-    def report(
-        self, name: str, state: TrainState, compile_sec: float, began: float
-    ) -> dict[str, Any]:
+    def report(self, name: str, state: TrainState, compile_sec: float) -> dict[str, Any]:
         """Scores the test split once, with the selected state; writes pictures and summary.json.
 
         Args:
           name: of the preset.
           state: the last one.
           compile_sec: of `fit`.
-          began: when the run did, by time.perf_counter.
 
         Returns:
           What summary.json holds; of many processes one writes, and the others return nothing.
@@ -259,7 +269,8 @@ class Recorder:
             return {}
         lines = run.read_metrics()
         validated = {line["step"]: line for line in lines if _is_validation(line)}
-        best = max(validated.values(), key=make_rank(task.monitor), default={})
+        candidates = [line for step, line in validated.items() if self._may_be_best(step)]
+        best = max(candidates, key=make_rank(task.monitor), default={})
         summary = {
             "preset": name,
             "epochs": config.epochs,
@@ -276,7 +287,7 @@ class Recorder:
             "skipped_images": len(self._data.skipped),
             "images_per_sec": images_per_sec(lines),
             "compile_sec": compile_sec,
-            "wall_sec": time.perf_counter() - began,
+            "wall_sec": self._elapsed_sec(),
             **describe_machine(),
             **task.facts,
         }

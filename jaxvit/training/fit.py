@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxvit.config import OptimConfig
-from jaxvit.errors import Diverged
+from jaxvit.errors import Diverged, UserError
 from jaxvit.optim.averaging import swa_decay
 from jaxvit.optim.joining import plan_joining
 from jaxvit.optim.schedules import first_swa_epoch
@@ -67,8 +67,17 @@ def average_decay(optim: OptimConfig, plan: Plan) -> float | optax.Schedule:
     """The decay of the running average of a planned run: see make_train_step and swa_decay.
 
     Where batches are joined, steps without an update leave the average as it is.
+
+    Raises:
+      UserError: stochastic weight averaging, and a batch of more than an epoch.
     """
     if optim.swa_start:
+        if plan.batch_size > plan.examples:
+            raise UserError(
+                f"--optim.swa-start {optim.swa_start:g} averages the weights of different epochs, "
+                f"and --batch-size {plan.batch_size} puts several into one step: give at most "
+                f"{plan.examples}"
+            )
         first = first_swa_epoch(optim, plan.epochs)
         ends = [plan.end_of(epoch) for epoch in range(first + 1, plan.epochs + 1)]
         return swa_decay(ends, plan.end_of(first))

@@ -43,6 +43,22 @@ def test_the_losses_are_those_of_the_runs_own_batches(tiny, tmp_path):
     assert found["losses"][0] == pytest.approx(smoothed, rel=1e-6)
 
 
+@pytest.mark.slow
+def test_other_methods_of_one_loss_have_it_too(tmp_path, capsys):
+    ddpm = ["digits-ddpm", "--model.width", "8", "--model.blocks", "1", "--find-lr",
+            "--data.cache-dir", str(tmp_path / "cache"), "--out", str(tmp_path / "run")]  # fmt: skip
+    assert train_jax.main(ddpm) == 0
+    assert "the loss falls most steeply at" in capsys.readouterr().out
+    found = json.loads((tmp_path / "run-find-lr.json").read_text())
+    assert min(found["losses"][20:]) < 0.95 * found["losses"][20]  # it learns
+    assert 0.5 < found["losses"][20] < 2  # from random weights, of noise of variance 1
+
+
+def test_joined_batches_are_refused(tiny, capsys):
+    assert train_jax.main([*tiny, "--find-lr", "--optim.accumulate-grad-batches", "4"]) == 2
+    assert "leave it out, and give --batch-size the images of an update" in capsys.readouterr().err
+
+
 def test_a_place_that_cannot_be_written_is_one_line(tiny, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     out = tmp_path / "file" / "run"

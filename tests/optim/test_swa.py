@@ -120,6 +120,10 @@ def test_statistics_are_computed_anew_as_by_torchs_update_bn(count):
             ["--optim.swa-lr", "0.1"],
             "--optim.swa-lr 0.1 is the rate of stochastic weight",
         ),
+        (
+            ["--optim.ema-decay", "0", "--optim.swa-start", "0.5", "--stop.patience", "3"],
+            "--stop.patience 3 could end the run before stochastic weight averaging begins",
+        ),
         (["--optim.swa-start", "1"], "--optim.swa-start 1.0 is out of range"),
         (["--optim.clip-value", "1"], "--optim.clip-norm 1 and --optim.clip-value 1 both limit"),
     ],
@@ -127,6 +131,15 @@ def test_statistics_are_computed_anew_as_by_torchs_update_bn(count):
 def test_options_that_do_not_fit_are_refused_in_one_line(args, message):
     with pytest.raises(UserError, match=re.escape(message)):
         parse(["digits", *args])
+
+
+def test_several_epochs_in_a_step_are_refused():
+    with pytest.raises(
+        UserError, match="--batch-size 64 puts several into one step: give at most 10"
+    ):
+        average_decay(OptimConfig(swa_start=0.5), Plan(10, 64, 10))
+    decay = average_decay(OptimConfig(swa_start=0.5), Plan(64, 64, 4))  # as many are no fault
+    assert [float(decay(jnp.int32(step))) for step in range(4)] == [0, 0, 0, 0.5]
 
 
 def test_a_share_of_the_epochs_is_whole_epochs():

@@ -18,7 +18,7 @@ from jaxvit.command_line import parse
 from jaxvit.errors import UserError
 from jaxvit.runs.checkpoint import Checkpoints
 from jaxvit.runs.comparison import first_difference
-from jaxvit.runs.directory import RunDirectory
+from jaxvit.runs.directory import RunDirectory, read_metrics
 
 ROOT = Path(train_jax.__file__).parent
 
@@ -28,10 +28,9 @@ def outcome(path: Path):
     summary = json.loads((path / "summary.json").read_text())
     scores = {k: v for k, v in summary.items() if k.startswith("test/")}
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    for line in lines:
-        line.pop("images_per_sec", None)
-    for state in ("best", "last"):
-        summary[state].pop("images_per_sec", None)
+    for line in (*lines, summary["best"], summary["last"]):
+        for speed in ("images_per_sec", "elapsed_sec"):
+            line.pop(speed, None)
     return summary["params_sha256"], summary["best"], summary["last"], scores, lines
 
 
@@ -60,8 +59,17 @@ def test_a_signal_saves_a_checkpoint_and_the_same_command_resumes(
     with monkeypatch.context() as patch:
         stop_at(patch, 20, signal.SIGINT)  # an epoch's end
         assert train_jax.main(args) == 130
+    lines = read_metrics(tmp_path / "run")
+    lines[-1]["elapsed_sec"] += 1000
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (tmp_path / "run" / "metrics.jsonl").write_text(text)
     assert train_jax.main(args) == 0
     assert outcome(tmp_path / "run") == outcome(uninterrupted)
+    # The time of every process counts.
+    seconds = [line["elapsed_sec"] for line in read_metrics(tmp_path / "run")]
+    assert seconds == sorted(seconds)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert 1000 < seconds[-1] < summary["wall_sec"] < 1600
 
 
 @pytest.mark.slow

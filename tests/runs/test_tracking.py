@@ -191,6 +191,14 @@ def test_offline_files_that_were_uploaded_stay_and_new_ones_have_the_rest(tmp_pa
     assert list(rows_of(file)) == [1, 2]
 
 
+@needs_wandb
+def test_an_uploaded_run_that_had_logged_nothing_yet_goes_on(tmp_path):
+    file = an_offline_run(tmp_path, [])
+    file.with_name(f"{file.name}.synced").touch()
+    time.sleep(1.1)
+    assert list(rows_of(an_offline_run(tmp_path, [], after=numbered(1)))) == [1]
+
+
 @pytest.fixture
 def server(monkeypatch):
     """wandb with a server that has the rows before step 3, and a key."""

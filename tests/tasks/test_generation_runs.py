@@ -374,7 +374,7 @@ def test_a_collapsed_gan_is_said(root, capsys):
         (["digits-ddpm", "--augment.mixup-alpha", "1"], "which would learn to make such images"),
         (["digits-ddpm", "--data.mean", "0.3"], "--data.mean must be .5"),
         (["digits-ddpm", "--model.z-dim", "3"], "--model.z-dim 3 is no option of --model.name"),
-        (["digits-ddpm", "--find-lr"], "--find-lr True is of classification"),
+        (["digits-dcgan", "--find-lr"], "--find-lr follows one loss, and --method gan has two"),
         (["digits-ddpm", "--init.weights", "x"], "--init.weights x does not fit"),
         (["digits-ddpm", "--monitor", "accuracy"], "--monitor accuracy is no metric"),
         (["digits", "--data.extra-share", "0.5"], "--data.extra-share 0.5 is that of"),

@@ -190,6 +190,18 @@ def test_averaged_weights_are_scored_and_saved_with_statistics_of_their_own(plac
         np.testing.assert_allclose(leaf, expected[path], rtol=1e-5, atol=1e-6, err_msg=str(path))
 
 
+def test_the_best_state_is_an_average(places):
+    """Also where the averaged weights are worse than those before them."""
+    summary = train(places, "swa_worse", *SWA[:4], "--optim.swa-lr", "0.3", *SWA[6:],
+                    "--optim.swa-anneal-epochs", "0")  # fmt: skip
+    lines = map(json.loads, (places / "swa_worse" / "metrics.jsonl").read_text().splitlines())
+    losses = {line["epoch"]: line["val/loss"] for line in lines if "val/loss" in line}
+    assert min(losses, key=losses.get) <= 2
+    assert summary["best"]["epoch"] >= 3
+    assert summary["scored_step"] == summary["best"]["step"]
+    assert load_run(places / "swa_worse").step == summary["scored_step"]
+
+
 @pytest.mark.slow
 def test_a_run_killed_during_averaging_resumes_to_the_same_bits(places, monkeypatch):
     epochs = iter(range(10))
