@@ -24,7 +24,7 @@ from jaxvit.training.steps import compile_train_step
 
 
 def with_rising_rate(config: Config) -> Config:
-    """The configuration whose rate at step s is jaxvit.training.lr_finder.rate_of(s); no averages."""
+    """The configuration, without averages, whose rate at step s is lr_finder.rate_of(s)."""
     growth = (HIGH / LOW) ** (1 / STEPS)
     optim = replace(
         config.optim, lr=LOW * growth, gamma=growth, schedule="exponential", step_every_steps=1,
@@ -54,8 +54,8 @@ def find_lr(config: Config, devices: Devices, console: Console, make=make_task) 
         )
     if config.optim.accumulate_grad_batches:
         raise UserError(
-            "--find-lr changes the rate at every batch, and --optim.accumulate-grad-batches updates "
-            "only after several: leave it out, and give --batch-size the images of an update"
+            "--find-lr changes the rate at every batch, and --optim.accumulate-grad-batches joins "
+            "several: leave it out, and give --batch-size the images of an update"
         )
     rising = with_rising_rate(config)
     data = load_data(config, devices, partial(track, console))

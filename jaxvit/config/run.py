@@ -129,7 +129,7 @@ class Config:
         require(
             not (self.stop.patience and self.optim.swa_start),
             f"--stop.patience {self.stop.patience} could end the run before stochastic weight "
-            f"averaging begins, at --optim.swa-start {self.optim.swa_start:g}: set one of them to 0",
+            f"averaging begins (--optim.swa-start {self.optim.swa_start:g}): set one of them to 0",
         )
         augment, size = self.augment, self.model.img_size
         side = f"--model.img-size {size}"

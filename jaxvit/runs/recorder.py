@@ -214,8 +214,9 @@ class Recorder:
         if line := self._task.alarm(evaluation.metrics):
             self._say(line)
         self._decisions.add(metrics)
+        score = metrics if self._may_be_best(step) else None
         state = self._decisions.with_rate(state)
-        is_best = self._checkpoints.save(state, metrics if self._may_be_best(step) else None)
+        is_best = self._checkpoints.save(state, score)
         self._progress.epoch(epoch, step, metrics, is_best)
         return state
 

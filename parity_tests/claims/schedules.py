@@ -1,4 +1,4 @@
-"""Claim 14: the learning rates are those of torch.optim.lr_scheduler, and the stops Lightning's."""
+"""Claim 14: rates are torch.optim.lr_scheduler's, averages swa_utils', and stops Lightning's."""
 
 from fractions import Fraction
 
@@ -8,14 +8,17 @@ import lightning
 import numpy as np
 import torch
 from torch.optim import lr_scheduler as theirs
+from torch.optim import swa_utils
 
 from jaxvit.config import OptimConfig
+from jaxvit.optim.averaging import update_average
 from jaxvit.optim.plateau import plateau_drops
 from jaxvit.optim.schedules import make_schedule
 from jaxvit.training.early_stopping import stops_after
+from jaxvit.training.fit import Plan, average_decay
 from parity_tests.evidence import Evidence, Row, at_most, equal
 
-TITLE = "Schedules: torch.optim.lr_scheduler over 500 steps, plateaus and early stopping"
+TITLE = "Schedules: torch.optim.lr_scheduler over 500 steps, averages, plateaus and early stops"
 STEPS, STEPS_PER_EPOCH, LR = 500, 10, 0.3
 LIMIT = 1e-6  # relative to the rate itself; for optax's cosine, which ends at 0, to the peak
 # Name -> (our options, PyTorch's scheduler). Epochs are of STEPS_PER_EPOCH steps.
@@ -87,6 +90,43 @@ def schedule_rows() -> list[Row]:
     return rows
 
 
+def averaging_rows() -> list[Row]:
+    """Stochastic weight averaging: the rate, and the average of weights that wander."""
+    rows, epochs = [], STEPS // STEPS_PER_EPOCH
+    for start, anneal in ((0.75, 10), (0.3, 1), (0.5, 0)):
+        options = {"swa_start": start, "swa_lr": 0.05, "swa_anneal_epochs": anneal}
+        config = OptimConfig(lr=LR, schedule="step", gamma=0.7, step_every_epochs=5, **options)
+        schedule = make_schedule(config, STEPS, Fraction(STEPS_PER_EPOCH))
+        decay = average_decay(config, Plan(STEPS_PER_EPOCH, 1, epochs))
+        ours = np.asarray(jax.jit(jax.vmap(schedule))(jnp.arange(STEPS)), np.float64)
+        optimizer, first = an_optimizer(), int(start * epochs)
+        before, averaged, expected = theirs.StepLR(optimizer, 5, 0.7), None, []
+        model, rng = torch.nn.Linear(1, 1, bias=False), np.random.default_rng(0)
+        average = worst = 0.0
+        for epoch in range(epochs):
+            if epoch == first:
+                scheduler = swa_utils.SWALR(optimizer, 0.05, anneal_epochs=anneal)
+                averaged = swa_utils.AveragedModel(model)
+            expected += [optimizer.param_groups[0]["lr"]] * STEPS_PER_EPOCH
+            optimizer.step()
+            (before if averaged is None else scheduler).step()
+            for step in range(epoch * STEPS_PER_EPOCH, (epoch + 1) * STEPS_PER_EPOCH):
+                weight = np.float32(1 + rng.random())
+                average = update_average(average, jnp.float32(weight), decay(jnp.int32(step)))
+            if averaged is not None:
+                model.weight.data.fill_(float(weight))
+                averaged.update_parameters(model)
+                there = averaged.module.weight.item()
+                worst = max(worst, abs(float(average) - there) / there)
+        name = f"stochastic weight averaging from {start} of {epochs} epochs, {anneal} to anneal"
+        difference = float(np.max(np.abs(ours - expected) / expected))
+        rows += [
+            at_most(name, "largest relative difference of a rate", difference, LIMIT),
+            at_most(name, "largest relative difference of the average", worst, LIMIT),
+        ]
+    return rows
+
+
 def random_validations(seed: int) -> list[float]:
     """A metric that wanders, rests and improves, between .05 and about 1.5."""
     rng = np.random.default_rng(seed)
@@ -147,4 +187,4 @@ def stopping_rows() -> list[Row]:
 
 
 def measure(quick: bool) -> Evidence:
-    return Evidence(schedule_rows() + plateau_rows() + stopping_rows())
+    return Evidence(schedule_rows() + averaging_rows() + plateau_rows() + stopping_rows())

@@ -23,6 +23,13 @@ COMMANDS = listed("jaxvit.commands", (
         ("--classes ignored", "evaluate",
          "found = found._replace(class_names=names)", "found = found._replace(class_names=None)"),
     )),
+    ("parity_tests/test_lr_finder.py", (
+        ("SWA's rate in the learning-rate test", "find_lr", "swa_start=0.0, swa_lr=None,", ""),
+        ("an average kept in the learning-rate test", "find_lr", "ema_decay=0.0, ", ""),
+    )),
+    ("tests/commands/test_find_lr.py::test_joined_batches_are_refused", (
+        ("joined batches in the learning-rate test", "find_lr", "if config.optim.accumulate_grad_batches:", "if False:"),
+    )),
     ("tests/commands/test_convert_and_inspect.py", (
         ("files overwritten unasked by convert", "convert", "not there or options.overwrite", "True"),
         ("convert always to timm", "convert", "destination, options.to)", 'destination, "timm")'),

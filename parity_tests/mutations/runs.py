@@ -72,6 +72,16 @@ RUNS = listed("jaxvit.runs", (
         ("fewer of the best checkpoints kept than asked", "recorder",
          "keep_best=config.checkpoint.keep_best", "keep_best=1"),
     )),
+    ("tests/tasks/test_resnet_runs.py::test_the_best_state_is_an_average", (
+        ("weights before SWA begins compete", "recorder",
+         "return not optim.swa_start or averages_epochs(optim, self._plan, step)", "return True"),
+        ("the best line one before SWA begins", "recorder",
+         "validated.items() if self._may_be_best(step)]", "validated.items()]"),
+    )),
+    ("tests/runs/test_resume.py::test_a_signal_saves_a_checkpoint_and_the_same_command_resumes", (
+        ("the time of earlier processes forgotten", "recorder",
+         'max((line.get("elapsed_sec", 0.0) for line in lines), default=0.0)', "0.0"),
+    )),
     ("tests/runs/test_resume.py", (
         ("a resumed run begins with the first batch", "recorder", "start_step=start_step", "start_step=0"),
         ("lines of steps that are taken again are kept", "directory", 'if line["step"] <= step]', "]"),
@@ -183,6 +193,7 @@ RUNS = listed("jaxvit.runs", (
         ("uploaded lines written again", "trackers.wandb",
          "earlier, self._first = [], lines[-1][\"step\"] + 1", "earlier = []"),
         ("uploaded files removed", "trackers.wandb", "earlier, self._first = [],", "self._first ="),
+        ("a first line supposed", "trackers.wandb", " if lines else 0", ""),
         ("uploads of a run that was asked to be offline", "trackers.wandb", "mode=config.track.wandb", 'mode="online"'),
     )),
     ("tests/runs/test_tracking.py::test_online_only_rows_that_the_server_lacks_are_sent", (
@@ -209,9 +220,9 @@ RUNS = listed("jaxvit.runs", (
         ("the rate of a plateau not lowered", "recorder", "        state = self._decisions.with_rate(state)\n", ""),
         ("the rate of a plateau lowered after the checkpoint", "recorder",
          '''        state = self._decisions.with_rate(state)
-        is_best = self._checkpoints.save(state, metrics)
+        is_best = self._checkpoints.save(state, score)
 ''',
-         '''        is_best = self._checkpoints.save(state, metrics)
+         '''        is_best = self._checkpoints.save(state, score)
         state = self._decisions.with_rate(state)
 '''),
         ("an early end not in the summary", "recorder",

@@ -7,6 +7,9 @@ TRAINING = listed("jaxvit.training", (
         ("the same draws at every step", "steps",
          "jax.random.fold_in(jax.random.key(seed), step)", "jax.random.key(seed)"),
     )),
+    ("tests/optim/test_swa.py", (
+        ("epochs of one step averaged twice", "fit", "if plan.batch_size > plan.examples:", "if False:"),
+    )),
     ("parity_tests/test_certificate.py::test_claim_holds[schedules]", (
         ("the least improvement ignored", "early_stopping", "gain > min_delta", "gain > 0"),
         ("early stopping with the wrong sign", "early_stopping",

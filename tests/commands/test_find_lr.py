@@ -45,9 +45,9 @@ def test_the_losses_are_those_of_the_runs_own_batches(tiny, tmp_path):
 
 @pytest.mark.slow
 def test_other_methods_of_one_loss_have_it_too(tmp_path, capsys):
-    ddpm = ["digits-ddpm", "--model.width", "8", "--model.blocks", "1", "--find-lr",
-            "--data.cache-dir", str(tmp_path / "cache"), "--out", str(tmp_path / "run")]  # fmt: skip
-    assert train_jax.main(ddpm) == 0
+    small = ["--model.width", "8", "--model.blocks", "1", "--data.cache-dir", str(tmp_path)]
+    out = ["--out", str(tmp_path / "run")]
+    assert train_jax.main(["digits-ddpm", "--find-lr", *small, *out]) == 0
     assert "the loss falls most steeply at" in capsys.readouterr().out
     found = json.loads((tmp_path / "run-find-lr.json").read_text())
     assert min(found["losses"][20:]) < 0.95 * found["losses"][20]  # it learns

@@ -58,8 +58,7 @@ class WeightsAndBiases:
         self._first = self._run.starting_step
         self.note = self._run.url if online else f"when the run has ended: wandb sync {root}"
         if not online and any(next(old.glob("*.synced"), None) for old in earlier):
-            earlier = []
-            self._first = max((line["step"] for line in lines), default=-1) + 1
+            earlier, self._first = [], lines[-1]["step"] + 1 if lines else 0
         sketches = read_sketches(path, {line["step"] for line in lines})
         shown = {step: {} for each in sketches.values() for step, _ in each}
         for name, each in sketches.items():
