@@ -54,6 +54,16 @@ def test_other_methods_of_one_loss_have_it_too(tmp_path, capsys):
     assert 0.5 < found["losses"][20] < 2  # from random weights, of noise of variance 1
 
 
+def test_a_kill_leaves_nothing_behind(tiny, tmp_path, monkeypatch):
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jaxvit.commands.find_lr.find_rate", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train_jax.main([*tiny, "--find-lr", "--out", str(tmp_path / "run")])
+    assert not list(tmp_path.iterdir())
+
+
 def test_joined_batches_are_refused(tiny, capsys):
     assert train_jax.main([*tiny, "--find-lr", "--optim.accumulate-grad-batches", "4"]) == 2
     assert "leave it out, and give --batch-size the images of an update" in capsys.readouterr().err

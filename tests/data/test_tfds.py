@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tarfile
 import threading
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from jaxvit.data.cifar10 import load_cifar10
 from jaxvit.data.datasets import split_source
 from jaxvit.data.images import decode_image
 from jaxvit.data.oxford_iiit_pet import load_oxford_iiit_pet
@@ -118,6 +120,52 @@ def test_a_prepared_set_gives_the_bytes_of_the_archive(prepared, images):
             np.testing.assert_array_equal(
                 examples.pixels(index, Geometry(16)), decode_image(images[stem], Geometry(16), name)
             )
+
+
+def test_cifar10_is_prepared_from_its_binary_version(tmp_path):
+    pytest.importorskip("tensorflow", reason="preparing a TFDS set needs TensorFlow")
+    from tensorflow_datasets.image_classification.cifar import Cifar10
+
+    names = (
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    )
+    files = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
+    rng = np.random.default_rng(0)
+    planes = rng.integers(0, 256, (len(files), 2, 3, 32, 32), np.uint8)  # two images a file
+    labels = np.arange(2 * len(files), dtype=np.uint8).reshape(-1, 2) % 10
+    archive = {
+        f"cifar-10-batches-bin/{name}.bin": b"".join(
+            bytes([label]) + image.tobytes() for label, image in zip(*rows, strict=True)
+        )
+        for name, *rows in zip(files, labels, planes, strict=True)
+    }
+    archive["cifar-10-batches-bin/batches.meta.txt"] = ("\n".join(names) + "\n").encode()
+    (tmp_path / "site").mkdir()
+    write_tar(tmp_path / "site" / "cifar-10-binary.tar.gz", archive)
+    (tmp_path / "tfds" / "cifar10").mkdir(parents=True)  # a TFDS data_dir
+    info = Cifar10._cifar_info.fget(types.SimpleNamespace(name="cifar10"))
+    with served(tmp_path / "site") as url, pytest.MonkeyPatch.context() as patch:
+        local = info._replace(url=f"{url}/cifar-10-binary.tar.gz")
+        patch.setattr(Cifar10, "_cifar_info", property(lambda self: local))
+        source = load_cifar10(tmp_path / "tfds")
+    assert source.class_names == tuple(name.title() for name in names)
+    for split, first, last in (("train", 0, 5), ("test", 5, 6)):
+        examples, images = source.splits[split], planes[first:last].reshape(-1, 3, 32, 32)
+        assert len(examples.names) == len(images)
+        for index, name in enumerate(examples.names):
+            number = int(name.removeprefix(f"{split}_"))
+            assert examples.labels[index] == labels[first:last].ravel()[number]
+            found = examples.pixels(index, Geometry(32))
+            np.testing.assert_array_equal(found, images[number].transpose(1, 2, 0))
 
 
 def test_both_layouts_are_split_alike(prepared, images, tmp_path):
