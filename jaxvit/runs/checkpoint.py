@@ -17,6 +17,7 @@ from jaxvit.runs.saved_items import (
     Monitor,
     ignore_late_errors,
     make_rank,
+    ranked_steps,
     read_items,
     read_score,
 )
@@ -56,7 +57,7 @@ class Checkpoints:
         # orbax warns of every unscored save, and logs with their traces the errors it also raises.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         ignore_late_errors()
-        self._rank = make_rank(monitor)
+        self._monitor, self._rank = monitor, make_rank(monitor)
         self._set_aside_unscored()
         best = BestN(get_metric_fn=self._rank, n=keep_best, keep_checkpoints_without_metrics=False)
         self._manager = ocp.CheckpointManager(
@@ -119,15 +120,13 @@ class Checkpoints:
         return self._first_whole(sorted(self._manager.all_steps(), reverse=True), like, clear=True)
 
     def restore_best(self, like: TrainState) -> TrainState:
-        """The state that ranks highest; should it be damaged, the newest that is whole.
+        """The state that ranks highest of those that are whole: see ranked_steps.
 
         Raises:
           UserError: none is whole.
         """
         self.wait()
-        best = self._manager.best_step()
-        others = sorted(set(self._manager.all_steps()) - {best}, reverse=True)
-        steps = others if best is None else [best, *others]
+        steps = ranked_steps(self._directory, self._monitor)
         found = self._first_whole(steps, like, clear=False)
         if found is None:
             raise UserError(f"no checkpoint under {self._directory} is whole: run it again")

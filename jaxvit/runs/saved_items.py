@@ -72,6 +72,25 @@ def read_weights(
     )
 
 
+def ranked_steps(directory: Path, monitor: Monitor | None) -> list[int]:
+    """The steps of the checkpoints of a run, from best to worst; of equals the newest first.
+
+    Args:
+      directory: checkpoints/ of a run.
+      monitor: which validation metrics decide on the best state; scored checkpoints come before
+        unscored ones, and of these the newest first. None for the newest, whatever its score.
+    """
+    steps = [int(path.name) for path in directory.glob("[0-9]*") if path.name.isdecimal()]
+    newest_first = sorted(steps, reverse=True)
+    if monitor is None:
+        return newest_first
+    rank = make_rank(monitor)
+    scores = {s: read_score(directory / str(s) / "metrics/metrics", rank) for s in newest_first}
+    scored = [step for step in newest_first if scores[step] is not None]
+    unscored = [step for step in newest_first if scores[step] is None]
+    return [*sorted(scored, key=scores.get, reverse=True), *unscored]
+
+
 def ranked_weights(
     directory: Path, monitor: Monitor | None, warn: Callable[[str], None]
 ) -> Iterator[SavedWeights]:
@@ -80,21 +99,15 @@ def ranked_weights(
     They are read without a writer: nothing is written, and nothing moved.
 
     Args:
-      directory: checkpoints/ of a run.
-      monitor: which validation metrics decide on the best state; scored checkpoints come before
-        unscored ones, and of these the newest first. None for the newest, whatever its score.
+      directory, monitor: see ranked_steps.
       warn: told in one line of a checkpoint that is damaged.
 
     Raises:
       UserError: one was written by another version of jaxvit.
     """
-    rank, directory = make_rank(monitor or ()), directory.absolute()  # as orbax wants it
-    steps = {int(path.name): path for path in directory.glob("[0-9]*") if path.name.isdecimal()}
-    scores = {step: read_score(path / "metrics/metrics", rank) for step, path in steps.items()}
-    scored = sorted((s for s in steps if scores[s] is not None), key=scores.get, reverse=True)
-    unscored = sorted((s for s in steps if scores[s] is None), reverse=True)
-    for step in [*scored, *unscored] if monitor else sorted(steps, reverse=True):
-        path = steps[step]
+    directory = directory.absolute()  # as orbax wants it
+    for step in ranked_steps(directory, monitor):
+        path = directory / str(step)
         try:
             averaged = "averages" in read_seal(path)["sha256"]
             items = read_items(path, {"averages": None} if averaged else PARAMS_AND_EXTRA)
@@ -105,8 +118,9 @@ def ranked_weights(
                 f"checkpoint {path} is damaged and not used ({' '.join(str(error).split())[:200]})"
             )
             continue
-        scored_here = scores[step] is not None
-        metrics = json.loads((path / "metrics/metrics").read_text()) if scored_here else None
+        score = path / "metrics/metrics"
+        scored = read_score(score, make_rank(monitor or ())) is not None
+        metrics = json.loads(score.read_text()) if scored else None
         weights = items["averages"] if averaged else {"extra": {}, **items}
         yield SavedWeights(step, metrics, weights)
 

@@ -73,12 +73,12 @@ def test_a_checkpoint_with_an_item_of_another_step_is_damaged(tmp_path, item):
         assert len(warnings) == averaged
 
 
-def three_checkpoints(tmp_path, scores=((0.9, 3.0), (0.9, 2.0), (0.5, 1.0))):
+def three_checkpoints(tmp_path, scores=((0.9, 3.0), (0.9, 2.0), (0.5, 1.0)), keep=3):
     """States of steps 1 to 3 whose arrays all differ, with their (accuracy, loss)."""
     task = make_classification(MODEL, *make_optimizer(OptimConfig(), 10), Config())
     state = create_state(task, 0, average=True)
     checkpoints = Checkpoints(
-        tmp_path / "checkpoints", task.monitor, keep=3, warn=lambda line: None
+        tmp_path / "checkpoints", task.monitor, keep=keep, warn=lambda line: None
     )
     for step, (accuracy, loss) in enumerate(scores, 1):
         state = jax.tree.map(lambda x: x + 1, state)._replace(step=jnp.int32(step))
@@ -127,12 +127,17 @@ def test_whole_checkpoints_are_listed_from_best_to_worst(tmp_path):
     assert len(warnings) == 1
 
 
-def test_restore_best_falls_back_to_the_newest_if_the_best_is_damaged(tmp_path):
-    state, task, checkpoints = three_checkpoints(tmp_path)
+def test_the_report_and_a_loaded_run_take_the_next_best_if_the_best_is_damaged(tmp_path):
+    """Neither the newest, which is step 3, nor one that was not validated."""
+    state, task, checkpoints = three_checkpoints(tmp_path, keep=4)
     with checkpoints:
+        checkpoints.save(state._replace(step=jnp.int32(4)))
         checkpoints.wait()
         shutil.rmtree(tmp_path / "checkpoints" / "2" / "params")
-        assert int(checkpoints.restore_best(like=state).step) == 3
+        shutil.rmtree(tmp_path / "checkpoints" / "2" / "averages")
+        assert int(checkpoints.restore_best(like=state).step) == 1
+        step, _ = read_weights(tmp_path / "checkpoints", task.monitor, warn=lambda line: None)
+        assert step == 1
 
 
 def test_a_minimised_metric_is_best_where_it_is_lowest():
