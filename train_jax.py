@@ -1,8 +1,10 @@
 """Train on a folder of images: parse, build, fit, report. `python train_jax.py --help`."""
 
+import signal
 import sys
 
 if __name__ == "__main__":  # before anything slow is imported: Ctrl-C is one line from here on
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # they wait for:
     from jaxvit.runtime.interrupt import exit_on_signals
 
     exit_on_signals()
@@ -15,13 +17,12 @@ from jaxvit.command_line import FAILURES, fail, leave, parse
 from jaxvit.commands.find_lr import find_lr
 from jaxvit.commands.pages import try_run_page
 from jaxvit.config import Config
-from jaxvit.errors import Interrupted
 from jaxvit.runs.directory import RunDirectory
 from jaxvit.runs.progress import announce, make_console, say_on, track
 from jaxvit.runs.recorder import Recorder
 from jaxvit.runtime.compiler import cache_programs
 from jaxvit.runtime.devices import Devices, make_devices
-from jaxvit.runtime.distributed import connect, is_main, wait_for_all
+from jaxvit.runtime.distributed import connect, is_main
 from jaxvit.runtime.memory import keep_freed_memory
 from jaxvit.tasks.configured import make_task
 from jaxvit.tasks.features import load_data
@@ -34,14 +35,13 @@ from jaxvit.training.steps import compile_train_step
 def train(
     name: str, config: Config, devices: Devices, run: RunDirectory, console: Console, make=make_task
 ) -> dict:
-    """Trains the Task that make(config, data, total_steps, axis) gives; returns the summary."""
-    wait_for_all("every process has looked at the run directory")
+    """Trains the Task of make(config, data, total_steps, axis, facts); returns the summary."""
     cache_programs(config, say_on(console))
 
     # Build: data, task, state, and the compiled steps.
     data = load_data(config, devices, partial(track, console))
     plan = Plan(len(data.train), config.batch_size, config.epochs, config.val_every_epochs)
-    task = make(config, data, plan.total_steps, devices.axis)
+    task = make(config, data, plan.total_steps, devices.axis, run.facts)
     create = partial(create_state, task, config.seed, config.optim.averages)
     state = devices.create(create, task.pretrained)
     step = compile_train_step(task, devices, config, average_decay(config.optim, plan))
@@ -70,7 +70,7 @@ def main(args: list[str]) -> int:
         with RunDirectory(config, writes=is_main()) as run:
             train(name, config, devices, run, console)
             try_run_page(run.path, say_on(console))
-    except (*FAILURES, Interrupted) as error:
+    except FAILURES as error:
         return fail(error)
     return 0
 

@@ -1,8 +1,10 @@
 """python -m jaxvit COMMAND: what can be done with finished runs or pretrained weights; studies."""
 
+import signal
 import sys
 
 if __name__ == "__main__":  # before anything slow is imported
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # they wait for:
     from jaxvit.runtime.interrupt import exit_on_signals
 
     exit_on_signals(
@@ -42,7 +44,7 @@ USAGE = "\n".join(
 def main(args: list[str]) -> int:
     take_any_text()
     from jaxvit.command_line import FAILURES, fail, parse_command
-    from jaxvit.errors import Interrupted, UserError
+    from jaxvit.errors import UserError
 
     try:
         if not args or args[0] in ("-h", "--help"):
@@ -52,7 +54,7 @@ def main(args: list[str]) -> int:
             raise UserError(f"unknown command {args[0]!r}: choose one of {', '.join(COMMANDS)}")
         command = import_module(f"jaxvit.commands.{args[0]}")
         return command.run(parse_command(command.Options, args[0], args[1:]))
-    except (*FAILURES, Interrupted) as error:
+    except FAILURES as error:
         return fail(error, resumes=False)
 
 

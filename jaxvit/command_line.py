@@ -4,7 +4,6 @@ import contextlib
 import io
 import os
 import sys
-import textwrap
 from dataclasses import replace
 from typing import Any, NoReturn, TypeVar
 
@@ -20,7 +19,6 @@ from jaxvit.presets import ABOUT, FOR_DATA, PRESETS, preset
 from jaxvit.runtime.interrupt import wait_if_exiting
 
 Options = TypeVar("Options")
-FOR_A_GPU = "for a GPU"  # how the line about a large preset ends
 USAGE = "usage: python train_jax.py [PRESET] [--option value ...]"
 COMMON = (
     "--data.dir DIR          the folder of images, DIR/<class>/*.jpg",
@@ -31,8 +29,6 @@ COMMON = (
     "--seed N                fixes everything that is drawn at random",
     "--optim.lr X            peak learning rate",
     "--model.img-size N      side of the square that images are resized to",
-    "--model.embed-dim N     width of the model; with --model.num-layers, its size",
-    "--augment.mixup-alpha X blend images; 0 disables it",
     "--data.on-error skip    leave out images that cannot be read, and count them",
     "--overwrite             replace the run in --out",
     "--resume                insist that there is a run to resume",
@@ -42,13 +38,8 @@ COMMON = (
 
 def help_text() -> str:
     """The first screen: presets, the options that people use, and how to see all."""
-    large = [name for name, about in ABOUT.items() if about.endswith(FOR_A_GPU)]
-    width = max(len(name) for name in ABOUT if name not in large) + 1
-    presets = [f"  {name:{width}}{about}" for name, about in ABOUT.items() if name not in large]
-    presets += textwrap.wrap(
-        f"{FOR_A_GPU}: {', '.join(large)}", 78, initial_indent="  ", subsequent_indent="    ",
-        break_on_hyphens=False,
-    )  # fmt: skip
+    width = max(map(len, ABOUT)) + 1
+    presets = [f"  {name:{width}}{about}" for name, about in ABOUT.items()]
     options = [f"  {line}" for line in COMMON]
     return "\n".join(
         [
@@ -62,9 +53,7 @@ def help_text() -> str:
             "options that people use (an option overrides the preset's value):",
             *options,
             "",
-            "examples:",
-            "  python train_jax.py",
-            "  python train_jax.py folder --data.dir MYDIR --out runs/mine",
+            "example: python train_jax.py folder --data.dir MYDIR --out runs/mine",
             "",
             "all options, with the values of a preset: python train_jax.py PRESET --help-all",
         ]
@@ -195,8 +184,9 @@ def _one_line(box: str, asks: str) -> str:
     return f"{message}: see {asks} --help"
 
 
-# What ends a run in a line instead of a traceback: our own errors, a full disk, a full device.
-FAILURES = (UserError, OSError, jax.errors.JaxRuntimeError)
+# What ends a run in a line instead of a traceback: our own errors, a full disk, a full device, a
+# signal.
+FAILURES = (UserError, OSError, jax.errors.JaxRuntimeError, Interrupted)
 
 
 def fail(error: BaseException, resumes: bool = True) -> int:

@@ -10,7 +10,6 @@ from jaxvit.config import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Config,
-    DataConfig,
     foreign_options,
 )
 
@@ -43,7 +42,7 @@ def complete(
       train_images, val_images: how many images are trained on and validate; without them, only
         what follows the data set's name is filled in.
     """
-    config = _fill_in(config, by_data_set(config.data))
+    config = _fill_in(config, by_data_set(config))
     if train_images is None:
         return config
     if config.init.weights is None:
@@ -54,9 +53,16 @@ def complete(
     return _fill(config, {"val_every_epochs": epochs})
 
 
-def by_data_set(data: DataConfig) -> dict[str, Any]:
-    """What follows the data set's name: size, channels, mean, std, and whether EXIF counts."""
+def by_data_set(config: Config) -> dict[str, Any]:
+    """What follows the data set's name: size, channels, mean, std, and whether EXIF counts.
+
+    A generator's images lie in [-1, 1], whatever the data set: mean and std are .5.
+    """
+    data = config.data
     of = OF_DATA.get(data.name, Pixels(IMAGENET_MEAN, IMAGENET_STD, 64, 8))
+    if config.makes_images:
+        half = (0.5,) * data.channels
+        of = of._replace(mean=half, std=half)
     return {
         "data": {"mean": of.mean, "std": of.std, "exif": data.name == "folder"},
         "model": {

@@ -27,7 +27,7 @@ def blank_task(**given: Any) -> Task:
     return Task(**fields | given)
 
 
-def make_alternating(config, data, total_steps: int, axis: str | None) -> Task:
+def make_alternating(config, data, total_steps: int, axis: str | None, facts=()) -> Task:
     """A linear encoder and decoder that are updated alternately, each with its own optimiser.
 
     Images are centred by the mean of the batch, so the loss of an example depends on the others;

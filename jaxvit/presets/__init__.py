@@ -29,7 +29,7 @@ ABOUT = {
     "cifar10-ddpm": "DDPM on CIFAR-10 with the paper's network: for a GPU",
     "pets-small": "a small ViT on Oxford-IIIT Pet at 64 pixels: minutes",
     "pets-b16-384": "ViT-B/16 at 384 on Oxford-IIIT Pet by SGD: for a GPU",
-    "pets-lab": "the lab's numbers, ViT-B/16 at 224 on Oxford-IIIT Pet: for a GPU",
+    "pets-lab": "the lab's ViT-B/16 at 224 on Oxford-IIIT Pet: for a GPU",
 }
 
 _ALL = LAB | FROM_WEIGHTS | SURVEY | FEATURES | GENERATORS

@@ -12,15 +12,13 @@ from jaxvit.config import (
     without_foreign_options,
 )
 
-HALF = (0.5,)
-
 
 def _model(**options) -> ModelConfig:
     made = without_foreign_options(ModelConfig(**options))
     return replace(made, img_size=None, in_channels=None)
 
 
-DIGITS = DataConfig(val_fraction=0.15, mean=HALF, std=HALF)  # the splits of the preset digits
+DIGITS = DataConfig(val_fraction=0.15, mean=None, std=None)  # the splits of the preset digits
 # Radford et al. 2015: Adam with b1 .5 and a rate of 2e-4.
 GAN = Config(
     method="gan",
@@ -56,7 +54,6 @@ DDPM = Config(
     diffusion=DiffusionConfig(schedule="cosine", sample_steps=25, guidance=1.5),
     optim=OptimConfig(lr=1e-3, weight_decay=0.0, warmup=0.05, schedule="cosine", ema_decay=0.995),
 )
-COLOUR = {"mean": HALF * 3, "std": HALF * 3}
 FLIPPED = AugmentConfig(flip_p=0.5)
 
 GENERATORS: dict[str, Config] = {
@@ -67,7 +64,7 @@ GENERATORS: dict[str, Config] = {
         out="runs/flowers17-ddpm",
         epochs=400,
         val_every_epochs=50,
-        data=DataConfig(name="flowers17", **COLOUR),
+        data=DataConfig(name="flowers17", mean=None, std=None),
         model=replace(
             DDPM.model, img_size=32, width=64, channel_multipliers=(1, 2, 2), attention_sizes=(8,)
         ),
@@ -80,7 +77,7 @@ GENERATORS: dict[str, Config] = {
         epochs=100,
         batch_size=128,
         val_every_epochs=10,
-        data=DataConfig(name="cifar10", **COLOUR),
+        data=DataConfig(name="cifar10", mean=None, std=None),
         augment=FLIPPED,
     ),
     # Ho et al. 2020, appendix B: for a GPU.
@@ -90,7 +87,7 @@ GENERATORS: dict[str, Config] = {
         epochs=2000,
         batch_size=128,
         val_every_epochs=100,
-        data=DataConfig(name="cifar10", **COLOUR),
+        data=DataConfig(name="cifar10", mean=None, std=None),
         model=replace(
             DDPM.model,
             width=128,

@@ -25,8 +25,10 @@ from jaxvit.runs.comparison import (
     weights_of,
 )
 from jaxvit.runs.sketches import FOLDER
+from jaxvit.runtime.distributed import wait_for_all
 
 OUTPUTS = "test_outputs.npz"
+OF_EXTENSION = ("stop.patience", "stop.min_delta")  # may differ from those of the run to extend
 MADE_BY_A_RUN = {
     "config.json",
     "split.json",
@@ -58,6 +60,7 @@ class RunDirectory:
     Attributes:
       resumes: whether a run is there to be resumed.
       extends: whether it is a finished one, which is given more epochs.
+      facts: those of the Task of the run to be resumed; see jaxvit.training.task.
       began: when it was entered, by time.perf_counter.
 
     Raises:
@@ -72,6 +75,7 @@ class RunDirectory:
         self.checkpoints = path / "checkpoints"
         self.plots = path / "plots"
         self.resumes = self.extends = False
+        self.facts: dict[str, Any] = {}
         self._config = config
         self._writes = writes
         self._lock = _lock_of(path)
@@ -84,6 +88,7 @@ class RunDirectory:
                 stack.callback(self._leave)
                 stack.enter_context(removed_on_exit(Path(self._lock.lock_file)))
             self._look()
+            wait_for_all("every process has looked at the run directory")  # before one writes
             self._exit = stack.pop_all()
         return self
 
@@ -131,7 +136,7 @@ class RunDirectory:
             self._refuse_strangers()
             if not config.overwrite:
                 self._check_same(written)
-                self.resumes = True
+                self.resumes, self.facts = True, _read_facts(path)
         elif config.resume or config.extend:
             option = "resume" if config.resume else "extend"
             raise UserError(f"--{option}: --out {path} holds no run to continue")
@@ -145,7 +150,7 @@ class RunDirectory:
         if self._config.extend and self._averaged():
             raise UserError(
                 f"--extend: the run in --out {self.path} is an average, which has no state of an "
-                f"optimiser to go on with: train from it with --init.weights {self.path} and "
+                f"optimiser to resume from: train from it with --init.weights {self.path} and "
                 "another --out"
             )
         self.extends = self._config.extend and "epochs" in differ
@@ -161,6 +166,7 @@ class RunDirectory:
                     f"--extend: --epochs {now} is below the {before} that the "
                     f"run in --out {self.path} has had: give a larger number"
                 )
+            differ = {name: both for name, both in differ.items() if name not in OF_EXTENSION}
         elif finished:
             raise UserError(
                 f"--out {self.path} already holds a run, which is finished: choose another name, "
@@ -195,7 +201,7 @@ class RunDirectory:
         It appears with its config.json and split.json in it or not at all.
 
         Args:
-          split: of data.datasets.describe, and "pretrained_sha256".
+          split: of data.decoded.describe, and "pretrained_sha256" and "facts" of the Task.
 
         Raises:
           UserError: it cannot be written, or the data has changed since the run began.
@@ -339,6 +345,14 @@ def _replace(path: Path, text: str) -> None:
     """Writes a file that is there whole or not at all."""
     with whole_file(path) as partial:
         partial.write_text(text)
+
+
+def _read_facts(run: Path) -> dict[str, Any]:
+    """Of split.json; {} where an older version wrote it, or where it is damaged: see `open`."""
+    try:
+        return dict(json.loads((run / "split.json").read_text()).get("facts", {}))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def _made_by_a_run(name: str) -> bool:

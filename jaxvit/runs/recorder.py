@@ -14,7 +14,7 @@ from rich.console import Console
 from jaxvit.config import Config, DistributedConfig
 from jaxvit.data.decoded import Dataset, describe
 from jaxvit.data.loader import prefetch_to_device, train_batches
-from jaxvit.errors import Diverged, Interrupted
+from jaxvit.errors import Diverged, Interrupted, UserError
 from jaxvit.runs.checkpoint import Checkpoints
 from jaxvit.runs.decisions import Decisions
 from jaxvit.runs.directory import RunDirectory
@@ -55,7 +55,8 @@ class Recorder:
       console: where progress is shown.
 
     Raises:
-      UserError: on entering: the data or the configuration is not that of the run to resume.
+      UserError: on entering: the data or the configuration is not that of the run to resume, or a
+        finished run would end at once although it is given more epochs.
       Diverged: on leaving after a loss that was not finite, with advice.
     """
 
@@ -85,15 +86,21 @@ class Recorder:
     def __enter__(self) -> "Recorder":
         config, run = self._config, self._run
         described = describe(self._data) | {"pretrained_sha256": self._task.pretrained_sha256}
+        facts = dict(self._task.facts)
         check_same(
             {
                 "options": [repr(replace(config, distributed=DistributedConfig()))],
                 "--distributed.num-processes": config.distributed.num_processes,
                 "images": described,
+                "choices before training": facts,
                 "run directory": run.resumes,
             }
         )
-        run.open(described)  # an older run in the same place is untouched until here
+        if run.extends:
+            self._refuse_to_end_at_once()
+        run.open(
+            described | {"facts": facts}
+        )  # an older run in the same place is untouched until here
         wait_for_all("the run directory is there")
         if config.grad_accum_steps > 1 and self._task.couples:
             self._say(
@@ -117,6 +124,14 @@ class Recorder:
                 raise Diverged(f"{error}: {self._after_divergence()}") from error
         finally:
             self._checkpoints.__exit__(kind, error, trace)
+
+    def _refuse_to_end_at_once(self) -> None:
+        self._decisions.resume(self._run.read_metrics(), self._plan.total_steps)
+        if self._decisions.ended:
+            raise UserError(
+                f"--extend: by --stop.patience {self._config.stop.patience} the run in --out "
+                f"{self._config.out} would end at once: give a larger --stop.patience, or 0"
+            )
 
     def resume(self, state: TrainState) -> TrainState:
         """The state to start from: the newest checkpoint of a run that is resumed, or `state`."""
@@ -243,11 +258,17 @@ class Recorder:
     def _after_divergence(self) -> str:
         optim, step = self._config.optim, self._checkpoints.latest_step
         advice = f"lower --optim.lr {optim.lr:g}"
-        if not 0 < optim.clip_norm <= 1:
+        if not (0 < optim.clip_norm <= 1 or optim.clip_value):
             advice += ", or set --optim.clip-norm 1"
+        advice += ", with another --out or --overwrite"
         if step is None:
             return f"{advice}; no checkpoint had been written yet"
-        return f"{advice}; the checkpoint of step {step} is from before it"
+        start = (
+            ""
+            if self._config.makes_images
+            else f", and --init.weights {self._config.out} starts there"
+        )
+        return f"{advice}; the checkpoint of step {step} is from before it{start}"
 
     def report(self, name: str, state: TrainState, compile_sec: float) -> dict[str, Any]:
         """Scores the test split once, with the selected state; writes pictures and summary.json.
@@ -299,7 +320,7 @@ class Recorder:
                 f"rate jumped to the schedule of {config.epochs} epochs there, so this is not the "
                 "result of a fresh run"
             )
-        if self._decisions.ended:
+        if self._decisions.ended and int(state.step) < self._plan.total_steps:
             summary["stopped_early"] = (
                 f"after {summary['last']['epoch']} of {config.epochs} epochs: {task.monitor[0][0]} "
                 f"had not improved for {config.stop.patience} validations"

@@ -4,7 +4,8 @@ Python runs a signal handler only between two bytecodes of the main thread, and 
 compiler may take a minute. An exception that unwinds through a library while it is being imported
 can crash the process. Therefore the signal wakes a thread (signal.set_wakeup_fd), which ends the
 process without unwinding the stack. This module imports nothing slow, because it is used before
-anything else is imported.
+anything else is imported. A program may block both signals in its first line: they wait until
+exit_on_signals unblocks them.
 """
 
 import os
@@ -31,6 +32,8 @@ _training: "StopSignals | None" = None  # receives signals once its first step i
 def exit_on_signals(line: str = STOPPED) -> None:
     """Makes SIGINT and SIGTERM print one line and exit with 130 or 143, at any moment.
 
+    Those that were blocked do so now.
+
     While a StopSignals is entered and its should_stop has been called, it handles the first signal
     instead.
 
@@ -43,10 +46,11 @@ def exit_on_signals(line: str = STOPPED) -> None:
     _watching, _last_line = True, line
     read, write = os.pipe()
     os.set_blocking(write, False)
-    for number in SIGNALS:
-        signal.signal(number, lambda *_: None)  # the wake-up below needs a handler in Python
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(read,), name="signals", daemon=True).start()
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: None)  # the wake-up needs a handler in Python
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def say_when_stopped(line: str) -> None:

@@ -1,7 +1,10 @@
 """The task that a configuration asks for."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +29,16 @@ from jaxvit.tasks.instance_discrimination import make_instance_discrimination
 from jaxvit.tasks.representation_report import draw_representation
 from jaxvit.training.task import Task
 
+CHOSEN = "chosen_weight_decay"  # of Task.facts
 
-def make_task(config: Config, data: Dataset, total_steps: int, axis: str | None) -> Task:
+
+def make_task(
+    config: Config,
+    data: Dataset,
+    total_steps: int,
+    axis: str | None,
+    facts: Mapping[str, Any] = MappingProxyType({}),
+) -> Task:
     """The configured task.
 
     Args:
@@ -35,6 +46,8 @@ def make_task(config: Config, data: Dataset, total_steps: int, axis: str | None)
       data: its three splits.
       total_steps: of the run, for schedules.
       axis: the pmap axis, over which batch statistics are computed, or None under jit.
+      facts: those of the run to be resumed, which are not found anew: where candidates are almost
+        equal, another machine or another number of epochs would choose another.
 
     Raises:
       UserError: the pretrained weights cannot be read, or --monitor is no metric of the task.
@@ -45,7 +58,11 @@ def make_task(config: Config, data: Dataset, total_steps: int, axis: str | None)
             f"--monitor {config.monitor} is no metric that compares states of this method: give "
             f"one of {', '.join(metrics)}"
         )
+    chosen = facts.get(CHOSEN, config.optim.weight_decay)
+    config = replace(config, optim=replace(config.optim, weight_decay=chosen))
     task = MAKE[config.method](config, data, total_steps, axis)
+    if facts:
+        task = task._replace(facts=facts, notes=(f"weight decay {chosen:g}, as before",))
     if config.init.weights is None:
         return task
     found = load_backbone(config, config.model.img_size)
@@ -67,7 +84,7 @@ def _classification(config: Config, data: Dataset, total_steps: int, axis: str |
     if config.optim.weight_decay is None:
         sweep = sweep_decay(data, config, total_steps, steps_per_epoch, weights)
         config = replace(config, optim=replace(config.optim, weight_decay=sweep.decay))
-        notes, facts = (str(sweep),), {"chosen_weight_decay": sweep.decay}
+        notes, facts = (str(sweep),), {CHOSEN: sweep.decay}
     tx, schedule = make_optimizer(config.optim, total_steps, steps_per_epoch)
     return make_classification(model, tx, schedule, config, weights, axis)._replace(
         draw=lambda results: draw_report(results, config, data), facts=facts, notes=notes

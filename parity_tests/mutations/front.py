@@ -59,6 +59,7 @@ FRONT = listed("", (
          "self.resume + self.overwrite + self.extend <= 1", "self.resume + self.overwrite <= 1"),
         ("mean and std follow no data set", "jaxvit.completion",
          '"mean": of.mean', '"mean": (0.305,)'),
+        ("a generator's mean that of the data set", "jaxvit.completion", "if config.makes_images:", "if False:"),
         ("what is given is filled in", "jaxvit.completion", "        elif found is None:", "        else:"),
         ("the preset folder follows all images", "jaxvit.command_line",
          "complete(config, *(len(splits[name][1])", "complete(config, *(300 + len(splits[name][1])"),

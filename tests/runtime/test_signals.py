@@ -81,6 +81,27 @@ def test_a_signal_at_any_of_20_moments_is_one_line(tmp_path, warm):
     assert all(json.loads(line)["step"] for line in lines[:-1])
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("program", [[PROGRAM], ["-m", "jaxvit"]], ids=["train_jax", "commands"])
+def test_a_signal_before_there_are_handlers_is_one_line(program, number):
+    """It comes while the module of the handlers is imported, in the program's first lines."""
+    script = (
+        "import os, runpy, sys\n"
+        "class Signal:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'jaxvit.runtime.interrupt':\n"
+        f"            os.kill(os.getpid(), {int(number)})\n"
+        "sys.meta_path.insert(0, Signal())\n"
+        "if sys.argv[1] == '-m':\n"
+        "    runpy.run_module(sys.argv[2], run_name='__main__')\n"
+        "runpy.run_path(sys.argv[1], run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *program], capture_output=True, text=True)
+    assert done.returncode == 128 + number, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("stopped")
+
+
 @pytest.mark.slow
 def test_a_second_signal_in_training_exits_at_once(tmp_path):
     """The first signal waits for the end of its step, which does not end here."""

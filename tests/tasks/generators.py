@@ -28,7 +28,6 @@ ARGUMENTS = {
 }  # fmt: skip
 WITHOUT_CLASSES = (
     "--data.name", "folder", "--data.no-labels", "--model.no-conditional", "--model.img-size", "8",
-    "--data.mean", ".5", ".5", ".5", "--data.std", ".5", ".5", ".5",
 )  # fmt: skip
 
 
