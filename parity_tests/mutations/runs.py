@@ -107,6 +107,9 @@ RUNS = listed("jaxvit.runs", (
     ("tests/data/test_loader.py", (
         ("--data.prefetch-batches ignored", "recorder", "config.data.prefetch_batches)", "2)"),
     )),
+    ("tests/test_front_door.py::test_the_bar_of_one_or_two_losses_fits_80_columns", (
+        ("a bar for one loss only", "progress", "if len(losses) == 1 else", "if losses else"),
+    )),
     ("tests/test_front_door.py", (
         ("a finished run given more epochs unasked", "directory",
          'self._config.extend and "epochs" in differ', '"epochs" in differ'),
@@ -217,6 +220,21 @@ RUNS = listed("jaxvit.runs", (
          "            config.batch_size,\n            config.seed,",
          "            config.batch_size,\n            time.time_ns() % 2**32,"),
     )),
+    ("tests/training/test_early_stopping.py::test_a_run_that_ended_by_its_patience_is_extended_with_another_one", (
+        ("an extension that would end at once begun", "recorder", "        if run.extends:\n", "        if False:\n"),
+        ("an extension held to the run's patience", "directory",
+         'OF_EXTENSION = ("stop.patience", "stop.min_delta")', 'OF_EXTENSION = ("stop.min_delta",)'),
+        ("an early end at the last epoch", "recorder",
+         "self._decisions.ended and int(state.step) < self._plan.total_steps", "self._decisions.ended"),
+    )),
+    ("tests/runs/test_resume.py::test_the_advice_after_a_divergence_can_be_followed", (
+        ("two limits of the gradient advised at once", "recorder",
+         "0 < optim.clip_norm <= 1 or optim.clip_value", "0 < optim.clip_norm <= 1"),
+    )),
+    ("tests/tasks/test_pretrained_runs.py::test_a_resumed_probe_keeps_the_decay_that_was_chosen", (
+        ("the chosen decay not stored", "recorder", '{"facts": facts}', "{}"),
+        ("the stored decay not read", "directory", "True, _read_facts(path)", "True, {}"),
+    )),
     ("tests/training/test_early_stopping.py", (
         ("no end before the last epoch", "recorder", "ended=lambda: self._decisions.ended,", "ended=lambda: False,"),
         ("an ended run trained on", "decisions",
@@ -231,7 +249,7 @@ RUNS = listed("jaxvit.runs", (
         state = self._decisions.with_rate(state)
 '''),
         ("an early end not in the summary", "recorder",
-         "        if self._decisions.ended:\n            summary", "        if False:\n            summary"),
+         "if self._decisions.ended and int(state.step)", "if False and int(state.step)"),
         ("the planned steps reported after an early end", "recorder",
          '"steps": int(state.step),', '"steps": self._plan.total_steps,'),
     )),

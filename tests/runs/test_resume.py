@@ -1,6 +1,7 @@
 """Resuming: a run that is stopped at any step ends with the result of an uninterrupted run."""
 
 import json
+import math
 import os
 import shlex
 import shutil
@@ -237,6 +238,33 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(tiny, tmp_path, cap
     lines = (tmp_path / "run" / "metrics.jsonl").exists()
     assert not lines  # a step whose loss is not finite is not logged
     assert not list((tmp_path / "run" / "checkpoints").glob("[0-9]*"))
+
+
+@pytest.mark.slow
+def test_the_advice_after_a_divergence_can_be_followed(tiny, tmp_path, monkeypatch, capsys):
+    run, step = str(tmp_path / "run"), train_jax.compile_train_step
+    args = [*tiny, "--model.dropout", "0", "--optim.clip-norm", "0", "--optim.clip-value", "1"]
+
+    def compile_diverging(*args):
+        plain = step(*args)
+
+        def diverging(state, batch):
+            number = int(state.step)
+            state, metrics = plain(state, batch)
+            return state, metrics | ({"loss": math.nan} if number == 22 else {})
+
+        return diverging
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_jax, "compile_train_step", compile_diverging)
+        assert train_jax.main([*args, "--out", run]) == 3
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "--optim.clip-norm" not in error  # it is refused beside --optim.clip-value
+    assert "with another --out or --overwrite; the checkpoint of step 20 is from before it" in error
+    assert f"and --init.weights {run} starts there" in error
+    lower = ["--optim.lr", "1e-4", "--init.weights", run, "--out", str(tmp_path / "lower")]
+    assert train_jax.main([*args, *lower]) == 0
 
 
 @pytest.mark.slow

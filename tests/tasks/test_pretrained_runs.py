@@ -170,6 +170,28 @@ def test_the_chosen_decay_is_that_of_the_lowest_validation_loss_of_a_whole_run(f
     assert swept["chosen_weight_decay"] != 0.01  # a run that ignored it would have this one
 
 
+@pytest.mark.slow
+def test_a_resumed_probe_keeps_the_decay_that_was_chosen(folder, monkeypatch, capsys):
+    """Another machine may choose another one of two that are almost equal."""
+    more = ("--epochs", "6", "--val-every-epochs", "2")
+    whole, _ = train(folder, "probe", "whole", *more)
+    with monkeypatch.context() as patch:
+        patch.setattr("jaxvit.runs.recorder.Recorder.report", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(folder, "probe", "killed", *more)
+    monkeypatch.setattr("jaxvit.tasks.configured.sweep_decay", lambda *args: 1 / 0)
+    capsys.readouterr()
+    steps = (folder / "killed" / "checkpoints").glob("[0-9]*")
+    shutil.rmtree(max(steps, key=lambda path: int(path.name)))
+    resumed, _ = train(folder, "probe", "killed", *more)
+    chosen = whole["chosen_weight_decay"]
+    assert f"weight decay {chosen:g}, as before" in capsys.readouterr().out
+    for name in ("chosen_weight_decay", "params_sha256"):
+        assert resumed[name] == whole[name]
+    extended, _ = train(folder, "probe", "killed", *more, "--epochs", "8", "--extend")
+    assert extended["chosen_weight_decay"] == chosen
+
+
 def test_fine_tuning_starts_at_the_weights_with_a_head_of_zeros(folder):
     _, config = parse(
         arguments(folder, "finetune", "x", "--epochs", "1", "--optim.ema-decay", ".9")

@@ -55,6 +55,29 @@ def test_a_run_ends_after_its_patience_and_says_so(tiny, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_a_run_that_ended_by_its_patience_is_extended_with_another_one(tiny, tmp_path, capsys):
+    """Its patience ends at its last validation, which is no early end."""
+    run = tmp_path / "run"
+    args = [*tiny, *STILL, "--stop.min-delta", "0.5", "--out", str(run)]
+    assert train_jax.main([*args, "--epochs", "3", "--stop.patience", "2"]) == 0
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    assert "stopped_early" not in read(run)
+    capsys.readouterr()
+    more = [*args, "--epochs", "5", "--extend"]
+    for patience in ("1", "2"):
+        assert train_jax.main([*more, "--stop.patience", patience]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"--extend: by --stop.patience {patience} the run in" in line
+        assert line.endswith("would end at once: give a larger --stop.patience, or 0")
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == before
+    assert train_jax.main([*more, "--stop.patience", "3"]) == 0
+    summary = read(run)
+    assert summary["stopped_early"].startswith("after 4 of 5 epochs")
+    assert summary["last"]["epoch"] == 4
+    assert read(run, "config.json")["stop"]["patience"] == 3
+
+
+@pytest.mark.slow
 def test_a_run_killed_before_its_report_does_not_train_on(tiny, tmp_path, monkeypatch):
     options = [*tiny, *STILL, "--stop.patience", "2", "--stop.min-delta", "0.5"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
