@@ -207,8 +207,13 @@ def test_dropout_is_in_the_mlp_only():
 
 
 @pytest.mark.parametrize(
-    "name", ["blocks.0.attn.proj.weight", "vit.embeddings.cls_token", "pos_embed", "head_dist.bias"]
-)
+    "name",
+    [
+        "blocks.0.attn.proj.weight", "vit.embeddings.cls_token", "pos_embed", "head_dist.bias",
+        "head.0.weight", "norm.qkv.weight", "attn.weight", "layers.0.norm.weight",
+        "layers.x.norm1.weight", "mlp.1.weight", "cls_token.weight",
+    ],
+)  # fmt: skip
 def test_a_foreign_name_is_refused_and_the_first_is_named(name):
     weights = {"cls_token": np.zeros((1, 1, 2), np.float32), name: np.zeros(2, np.float32)}
     with pytest.raises(ValueError, match=f"'{name}' is no parameter of .* .1 of 2 names are"):

@@ -21,12 +21,15 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 Params = dict[str, Any]  # nested, with arrays at the leaves
 
-# Of the names of torch_ref.transformer's parameters, also those of its modules alone.
-PARTS = {
-    "cls_token", "positional_embedding", "patch_embedding", "proj", "transformer_encoder", "layers",
-    "norm1", "attn", "qkv", "fc_out", "norm2", "mlp", "norm", "head", "weight", "bias", "ls1",
-    "ls2", "gamma", "registers", "norm_patch",
-}  # fmt: skip
+# Names of torch_ref.transformer's parameters, also those of its modules alone.
+OURS = re.compile(
+    r"""cls_token | positional_embedding | registers
+    | ((patch_embedding\.)? (proj|norm_patch|norm) | head) \. (weight|bias)
+    | ((transformer_encoder\.)? layers\.\d+\.)?
+      ((norm[12] | mlp\.[03] | attn\.(qkv|fc_out)) \. (weight|bias) | ls[12]\.gamma)
+    | ((qkv|fc_out)\.)? (weight|bias) | gamma""",
+    re.VERBOSE,
+)
 CONV_TO_FLAX = (2, 3, 1, 0)
 CONV_TO_TORCH = (3, 2, 0, 1)
 
@@ -45,7 +48,7 @@ def params_from_state_dict(state_dict: Mapping[str, Any]) -> Params:
       ValueError: a name is none of the model's, or a weight has a number of axes that no layer of
         the model has.
     """
-    foreign = [name for name in state_dict if not _is_ours(name)]
+    foreign = [name for name in state_dict if not OURS.fullmatch(name)]
     if foreign:
         raise ValueError(
             f"{foreign[0]!r} is no parameter of torch_ref.transformer.VisionTransformer "
@@ -67,10 +70,6 @@ def state_dict_from_params(params: Params) -> dict[str, np.ndarray]:
       NumPy arrays under PyTorch's names, contiguous, so that torch.from_numpy takes them.
     """
     return dict(_to_torch(path, np.asarray(value)) for path, value in flatten_dict(params).items())
-
-
-def _is_ours(name: str) -> bool:
-    return all(part in PARTS or part.isdecimal() for part in name.split("."))
 
 
 def _to_flax(name: str, array: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:

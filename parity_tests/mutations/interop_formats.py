@@ -3,6 +3,9 @@
 from parity_tests.mutation import listed
 
 INTEROP_FORMATS = listed("jaxvit.interop", (
+    ("parity_tests/test_transformer.py::test_a_foreign_name_is_refused_and_the_first_is_named", (
+        ("the beginning of a name compared", "torch_weights", "OURS.fullmatch(name)", "OURS.match(name)"),
+    )),
     ("tests/commands/test_bad_places.py", (
         ("weights left beside those that are read first", "save", "if not is_file and others:", "if False:"),
         ("any name a directory", "save",
