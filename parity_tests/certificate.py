@@ -2,7 +2,7 @@
 
 Measures every claim of parity_tests/claims/, prints a table, and writes certificate.json and
 certificate.html. Exits with 0 if every claim holds, with 1 if one does not, and with 2 if the
-output directory cannot be created.
+output directory cannot be created or PyTorch is not installed.
 """
 
 import argparse
@@ -23,10 +23,12 @@ from rich.table import Table
 try:
     import torch
 except ImportError:
-    sys.exit(
+    print(
         "error: the certificate compares with PyTorch, which is not installed: "
-        'pip install -e ".[torch]"'
+        'pip install -e ".[torch]"',
+        file=sys.stderr,
     )
+    sys.exit(2)
 
 from jaxvit.runtime.machine import cores, processor
 from parity_tests.certificate_page import write_page

@@ -50,7 +50,8 @@ class Outcome(NamedTuple):
     """Of one mutation.
 
     Attributes:
-      test: the first that failed under it, or None.
+      test: the first that failed under it, or None. A file that cannot be collected, tests that
+        take too long, and pytest ending in another way are not a test that failed.
       first: whether that was the test that is said to see it.
       seconds: that it took.
     """
@@ -58,6 +59,10 @@ class Outcome(NamedTuple):
     test: str | None
     first: bool
     seconds: float
+
+
+class NoVerdict(Exception):
+    """Tests neither passed nor failed."""
 
 
 def _end_with_parent() -> None:
@@ -88,6 +93,9 @@ def failing_test(name: str, tests: list[str], log: Path | None = None) -> str | 
       name: of the mutation; "" for none.
       tests: files or ids.
       log: where what pytest says is kept.
+
+    Raises:
+      NoVerdict: they took too long, or see first_failure.
     """
     with tempfile.NamedTemporaryFile("r") as output:
         process = FORKSERVER.Process(target=run_with, args=(name, tests, output.name))
@@ -96,40 +104,63 @@ def failing_test(name: str, tests: list[str], log: Path | None = None) -> str | 
         if process.is_alive():
             os.killpg(process.pid, signal.SIGKILL)
             process.join()
-            return f"{tests[0]} (more than {TIMEOUT_SEC} s)"
+            raise NoVerdict(f"{tests[0]}: more than {TIMEOUT_SEC} s")
         code, said = process.exitcode, output.read()
     if log:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(said)
-    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", said, re.MULTILINE)
+    return first_failure(code, said, tests)
+
+
+def first_failure(code: int, said: str, tests: list[str]) -> str | None:
+    """The test that failed, or None where all passed.
+
+    Args:
+      code: that pytest ended with.
+      said: what it printed.
+      tests: that it was given.
+
+    Raises:
+      NoVerdict: no test failed, and not all passed: a file could not be collected, or pytest ended
+        before its end.
+    """
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+::.+?)(?: - .*)?$", said, re.MULTILINE)
     if failed:
         return failed.group(1)
-    # 0: all passed. A mutation may also end the process, or make collection fail.
     if code == 0:
         return None
-    if code in (1, 2, 3, -signal.SIGABRT):
+    if code == -signal.SIGABRT:  # how XLA ends a program that it cannot continue
         return f"{tests[0]} (exit code {code})"
-    raise RuntimeError(f"{name}: pytest did not run (exit code {code})\n{said[-2000:]}")
+    raise NoVerdict(f"{tests[0]}: exit code {code}\n{said[-2000:]}")
 
 
 def name_of(test: str) -> str:
-    """Of a test, without the reason that failing_test may add; parameters may have spaces."""
-    return re.sub(r" \((?:exit code|more than) .*\)$", "", test)
+    """Of a test, without the exit code that first_failure may add; parameters may have spaces."""
+    return re.sub(r" \(exit code .*\)$", "", test)
+
+
+def judged(name: str, tests: list[str]) -> str | None:
+    """failing_test, where no verdict is said, and is none that the mutation was seen."""
+    try:
+        return failing_test(name, tests)
+    except NoVerdict as error:
+        print(f"no verdict on {name}: {error}", file=sys.stderr, flush=True)
+        return None
 
 
 def try_out(mutation: Mutation, seen_before: str | None) -> Outcome:
     """With the tests that are said to see it."""
     began = time.perf_counter()
-    test = failing_test(mutation.name, [seen_before]) if seen_before else None
-    test = test or failing_test(mutation.name, [mutation.seen_by])
+    test = judged(mutation.name, [seen_before]) if seen_before else None
+    test = test or judged(mutation.name, [mutation.seen_by])
     return Outcome(test, True, time.perf_counter() - began)
 
 
 def try_all(mutation: Mutation) -> Outcome:
     """With the whole quick tier; it is seen by a test only if that passes without it."""
     began = time.perf_counter()
-    test = failing_test(mutation.name, QUICK_TIER)
-    if test and failing_test("", [name_of(test)]):
+    test = judged(mutation.name, QUICK_TIER)
+    if test and judged("", [name_of(test)]):
         test = None
     return Outcome(test, False, time.perf_counter() - began)
 
@@ -198,7 +229,11 @@ def main(args: list[str] | None = None) -> int:
     console.print("without a mutation ...")
     tests = list(dict.fromkeys(before.get(mutation.name, mutation.seen_by) for mutation in chosen))
     log = options.out / "without_a_mutation.log"
-    if failed := failing_test("", tests, log):
+    try:
+        failed = failing_test("", tests, log)
+    except NoVerdict as error:
+        failed = str(error).partition("\n")[0]
+    if failed:
         say = f"a test fails as it is ({failed}; see {log}): correct that first"
         console.print(say, style="red", soft_wrap=True)
         return 1
