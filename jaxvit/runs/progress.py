@@ -1,6 +1,5 @@
 """Progress of a run: bars on a terminal, plain lines in a log."""
 
-import math
 import os
 import sys
 import time
@@ -75,7 +74,7 @@ class TrainingProgress:
         self._headline = headline
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/" + str(epochs)),
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TextColumn("{task.fields[status]}"),
             TimeRemainingColumn(compact=True),
@@ -94,11 +93,9 @@ class TrainingProgress:
 
     def step(self, step: int, epoch: int, metrics: dict[str, float]) -> None:
         """Moves the bar; metrics are those of the logged step."""
-        losses = [
-            f"{value:.3f}" for name, value in metrics.items() if name.startswith("train/loss")
-        ]
-        rate = metrics.get("images_per_sec", 0)
-        status = f"loss {' '.join(losses)} {rate:,.0f} images/s"
+        losses = [value for name, value in metrics.items() if name.startswith("train/loss")]
+        shown = " ".join(f"{loss:{'.3f' if len(losses) == 1 else '.2f'}}" for loss in losses)
+        status = f"loss {shown} {metrics.get('images_per_sec', 0):,.0f} img/s"
         self._bar.update(self._task, completed=step, epoch=epoch, status=status)
 
     def epoch(self, epoch: int, step: int, metrics: dict[str, float], best: bool) -> None:
@@ -162,11 +159,7 @@ def announce(
         so = (
             "the last one is scored" if config.select == "last" else "--select last scores the last"
         )
-        points = 98 / math.sqrt(len(data.val))
-        say(
-            f"warning: {len(data.val)} validation images are few to choose the best epoch by (+-"
-            f"{points:.0f} points): {so}"
-        )
+        say(f"warning: {len(data.val)} validation images are few to choose the best epoch by: {so}")
     if plan.batch_size > len(data.train):
         say(
             f"warning: --batch-size {plan.batch_size} is more than the {len(data.train)} images to "

@@ -18,6 +18,8 @@ from jaxvit.objectives.targets import smooth_labels
 from jaxvit.optim.groups import trained_paths
 from jaxvit.training.task import Extra, Inputs, Metrics, Params, Phase, Task, Weights
 
+HEADLINE = (("loss", ".3f"), ("accuracy", ".2%"), ("ece", ".3f"))
+
 
 def make_classification(
     model: nn.Module,
@@ -118,7 +120,7 @@ def make_classification(
         score=score,
         metrics=compute_metrics,
         monitor=monitor_of(config.method, config.monitor),
-        headline=(("loss", ".3f"), ("accuracy", ".2%"), ("ece", ".3f")),
+        headline=HEADLINE,
         couples=bool(carried) and not frozen,
         axis=axis,
         statistics=statistics if carried and not frozen else None,

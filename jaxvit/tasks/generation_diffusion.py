@@ -26,7 +26,7 @@ from jaxvit.training.task import (
     Weights,
 )
 
-HEADLINE = (("loss", ".4f"), ("kernel_distance", ".4f"), ("diversity", ".2f"))
+HEADLINE = (("loss", ".4f"), ("kernel_distance", ".4f"))
 
 
 def make_diffusion(
