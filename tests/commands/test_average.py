@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def mean(trees: list):
 
 
 def assert_equal(found, wanted) -> None:
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), found, wanted)
+    chex.assert_trees_all_close(found, wanted, rtol=1e-6, atol=1e-7)
 
 
 def ranked_steps(run: Path) -> list[int]:

@@ -2,6 +2,7 @@
 
 import json
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def test_a_run_is_loaded_as_weights_and_written_as_any_layout(uninterrupted, tmp
     for to in ("timm", "lab"):
         save_pretrained(loaded, tmp_path / to, to)
         again = load_pretrained(tmp_path / to)
-        jax.tree.map(np.testing.assert_array_equal, again.params, loaded.params)
+        chex.assert_trees_all_equal(again.params, loaded.params)
         assert again.model_config == loaded.model_config
         assert again.class_names == loaded.class_names
         assert again.preprocessing == loaded.preprocessing

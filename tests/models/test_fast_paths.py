@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,7 @@ from jaxvit.models.dropout import draw_kept, reference_draw_kept
 from jaxvit.models.gelu import gelu, reference_gelu
 from jaxvit.models.layer_norm import reference_standardize, standardize
 from jaxvit.models.multi_head_attention import attend, reference_attend
+from jaxvit.models.resampling import double, halve, reference_double, reference_halve
 from jaxvit.models.transformer import VisionTransformer
 from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.tasks.classification import make_classification
@@ -55,6 +57,8 @@ PATHS = {
         (normal(2, 5, 6), 0.2 * normal(6, 2, seed=1), 0.2 * normal(6, 2, seed=2)),
     ),
     "weights": (lambda *qkv: attend(*qkv)[1], lambda *qkv: reference_attend(*qkv)[1], QKV),
+    "halve": (halve, reference_halve, (normal(2, 4, 6, 3), 0.3 * normal(4, 4, 3, 5, seed=1))),
+    "double": (double, reference_double, (normal(2, 2, 3, 3), 0.3 * normal(4, 4, 3, 5, seed=1))),
 }
 
 for name, (shape, size, stride) in CONVOLUTIONS.items():
@@ -66,7 +70,7 @@ for name, (shape, size, stride) in CONVOLUTIONS.items():
 
 
 def close(a, b) -> None:
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=2e-4, atol=2e-5), a, b)
+    chex.assert_trees_all_close(a, b, rtol=2e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", PATHS)

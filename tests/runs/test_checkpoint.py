@@ -3,9 +3,9 @@
 import json
 import shutil
 
+import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from jaxvit.config import Config, OptimConfig
@@ -39,7 +39,7 @@ def test_the_best_state_is_restored_and_a_damaged_one_is_not(tmp_path):
         assert int(before.step) == 2
         assert len(warnings) == 1
         assert f"{torn} is damaged" in warnings[0]
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    chex.assert_trees_all_equal(found, expected)
     assert isinstance(found, type(state))
     kept = {path.name for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()}
     assert kept == {"2"}
@@ -117,7 +117,7 @@ def test_whole_checkpoints_are_listed_from_best_to_worst(tmp_path):
         {"val/accuracy": 0.5, "val/loss": 1.0},
         None,
     ]
-    jax.tree.map(np.testing.assert_array_equal, found[1].weights, state.averages)
+    chex.assert_trees_all_equal(found[1].weights, jax.device_get(state.averages))
     newest = list(ranked_weights(tmp_path / "checkpoints", None, warnings.append))
     assert [each.step for each in newest] == [4, 3, 2]
     assert not warnings

@@ -313,7 +313,7 @@ def test_a_tracker_that_fails_is_closed_and_takes_no_other_with_it(
     assert other.seen == ["begin", 1, 2, 3, "report", "finished"]
     assert said == [
         "warning: TensorBoard failed (RuntimeError: lost, without end) and is off from "
-        "here on; the run goes on, and metrics.jsonl has every line"
+        "here on; training continues, and metrics.jsonl has every line"
     ]
 
 

@@ -3,6 +3,7 @@
 import functools
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,7 +78,7 @@ def gradients_and_losses(
 
 
 def assert_same(one, other):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *(one, other))
+    chex.assert_trees_all_close(one, other, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["jit", "pmap"])

@@ -3,6 +3,7 @@
 import json
 from itertools import islice
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -228,7 +229,7 @@ def test_views_that_are_scored_mix_no_images(root):
         weights = task.weights(*task.init(jax.random.key(0)))
         batch = data.val.take(np.arange(6), with_index=True) | {"mask": np.ones(6, bool)}
         outputs.append(task.score(weights, jax.random.key(1), batch)[1])
-    jax.tree.map(np.testing.assert_array_equal, *outputs)
+    chex.assert_trees_all_equal(*outputs)
 
 
 def test_features_that_are_no_numbers_stop_the_run():

@@ -94,7 +94,10 @@ def test_the_reported_scores_are_those_of_the_saved_weights(runs, tiny):
     assert weights["statistics"]["updates"] == 2 * step
 
 
-def test_a_resumed_run_has_bitwise_the_same_result(runs, tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "how", ["jit", *(pytest.param(how, marks=pytest.mark.slow) for how in MODES if how != "jit")]
+)
+def test_a_resumed_run_has_bitwise_the_same_result(runs, tiny, tmp_path, monkeypatch, how):
     log = RunDirectory.log
 
     def log_and_stop(self, at, epoch, metrics):
@@ -105,9 +108,9 @@ def test_a_resumed_run_has_bitwise_the_same_result(runs, tiny, tmp_path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(RunDirectory, "log", log_and_stop)
         with pytest.raises(Interrupted, match="stopped after step 26"):
-            run(tiny, tmp_path / "run")
-    summary = run(tiny, tmp_path / "run")
-    expected = runs["jit"][1]
+            run(tiny, tmp_path / "run", how)
+    summary = run(tiny, tmp_path / "run", how)
+    expected = runs[how][1]
     for key in ("params_sha256", "test/error", "test/median_error"):
         assert summary[key] == expected[key]
 
@@ -123,7 +126,9 @@ def test_pmap_is_refused_where_a_task_does_not_gather_its_examples(tiny, tmp_pat
 def test_training_runs_and_runtime_do_not_name_a_metric():
     root = Path(train_jax.__file__).parent / "jaxvit"
     for room in ("training", "runs", "runtime"):
-        for path in (root / room).glob("*.py"):
+        paths = list((root / room).rglob("*.py"))
+        assert len(paths) > 3
+        for path in paths:
             assert "accuracy" not in path.read_text(), path
 
 

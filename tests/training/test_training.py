@@ -77,15 +77,18 @@ class StepVariants(chex.TestCase):
 
 def test_a_whole_run_traces_each_of_its_steps_once(tiny, tmp_path, monkeypatch):
     """Two epochs of training and validation, whose last batch is short."""
+    made = []
     for name in ("make_train_step", "make_score_step"):
         make = getattr(steps, name)
 
-        def counted(*args, make=make, **options):
+        def counted(*args, make=make, name=name, **options):
+            made.append(name)
             return chex.assert_max_traces(make(*args, **options), n=1)
 
         monkeypatch.setattr(steps, name, counted)
         monkeypatch.setattr(evaluate, name, counted, raising=False)
     assert train_jax.main([*tiny, "--out", str(tmp_path / "run")]) == 0
+    assert sorted(made) == ["make_score_step", "make_train_step"]
 
 
 @pytest.mark.parametrize(("examples", "batch_size", "epochs"), [(10, 4, 3), (12, 4, 2), (5, 8, 4)])
@@ -189,7 +192,7 @@ def test_counts_of_parts_add_up_to_the_counts_of_the_whole():
     for rows in (slice(0, 11), slice(11, 30)):
         part = count(logits[rows], labels[rows], jnp.ones(rows.stop - rows.start, bool))
         parts = jax.tree.map(jnp.add, parts, part)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), parts, whole)
+    chex.assert_trees_all_close(parts, whole, rtol=1e-5)
 
 
 def test_metrics_of_nothing_are_refused():
