@@ -74,7 +74,7 @@ class _Finder:
 
 
 def install(mutation: Mutation) -> None:
-    """From now on this process has the mistake; the module must not have been imported yet."""
+    """From now on this process has the mutation; the module must not have been imported yet."""
     if mutation.module in sys.modules:
         raise RuntimeError(f"{mutation.module} is already imported")
     sys.meta_path.insert(0, _Finder(mutation))

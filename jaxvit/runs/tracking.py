@@ -101,6 +101,6 @@ class Trackers:
                     tracker.close(finished=False)
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             self._say(
-                f"warning: {name} failed ({reason}) and is off from here on; the run goes on, and "
-                "metrics.jsonl has every line"
+                f"warning: {name} failed ({reason}) and is off from here on; training continues, "
+                "and metrics.jsonl has every line"
             )

@@ -1,4 +1,4 @@
-"""When a run has stopped to get better."""
+"""When a run ends before its last epoch."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 def stops_after(
     values: Sequence[float], rises: bool, patience: int, min_delta: float = 0.0
 ) -> int | None:
-    """The number of validations after which a run ends, or None where it goes on.
+    """The number of validations after which a run ends, or None where training continues.
 
     It ends with the `patience`-th validation in a row that is not better than the best so far by
     more than `min_delta`.

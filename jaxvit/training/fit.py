@@ -116,7 +116,7 @@ def fit(
       on_log: (step, metrics), "train/loss" and the like of that step, and "images_per_sec" since
         the last logged one, without the time spent in hooks or in compiling.
       on_epoch: (step, state) at the end of each epoch that is validated, after on_log; gives the
-        state to go on with.
+        state to continue with.
       on_save: (state), after steps that are not validated: every save_every_steps, and before
         stopping.
       save_every_steps: 0 disables mid-epoch saves.

@@ -63,7 +63,7 @@ def make_train_step(
       seed: with the step, fixes every draw.
       average_decay: d in average = d average + (1 - d) weights, where the state has an average; or
         step -> d, where the step counts from 0.
-      grad_accum_steps: parts into which a batch is cut for its gradients; divides it.
+      grad_accum_steps: micro-batches of a batch, whose gradients are averaged; divides it.
       spread: what happens between the parts on many devices.
     """
 

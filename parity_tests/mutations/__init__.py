@@ -53,10 +53,10 @@ EQUIVALENT = {
     "positions added before the class token, both with their own": (
         "cat([c, x]) + [p0, p] is cat([c + p0, x + p]): the same sums, in the same order"
     ),
-    "q scaled by 1/sqrt(d) before the product": (
+    "q scaled by 1/sqrt(d) before the matmul": (
         "for a head size that is a power of 4 the scale is a power of 2, which rounds nothing"
     ),
     "dropout's key folded with the layer's number": (
-        "other masks of the same law: the claim replays whatever masks are drawn"
+        "other masks of the same distribution: the claim replays whatever masks are drawn"
     ),
 }
