@@ -33,7 +33,8 @@ def fetch(address: str) -> Path:
 
     Raises:
       UserError: the address is malformed, the package is missing, the server cannot be reached and
-        nothing is cached, there is no such thing on it, or a file is not what the server announced.
+        the weights or their configuration are not cached, there is no such thing on it, or a file
+        is not what the server announced.
     """
     match = re.fullmatch(PATTERN, address)
     if not match:
@@ -62,11 +63,15 @@ def fetch(address: str) -> Path:
     check_content(path, address)
     # The commit of the weights, from .../COMMIT/FILE: what is cached of it is not asked for again.
     commit = path.parents[len(PurePosixPath(wanted).parts) - 1].name
-    for extra in (CONFIG, PREPROCESSOR, f"{path.name}.json"):
+    of_npz = (f"{path.name}.json",) if path.suffix == ".npz" else ()
+    for extra in (CONFIG, PREPROCESSOR, *of_npz):
         beside = PurePosixPath(wanted).with_name(extra).as_posix()
         if huggingface_hub.try_to_load_from_cache(repository, beside, revision=commit):
             continue  # cached, or known not to exist
-        _download(address, repository, beside, commit)
+        _download(
+            address, repository, beside, commit,
+            f"or give {path}, which is read without what is not cached",
+        )  # fmt: skip
     return path
 
 
@@ -100,8 +105,18 @@ def check_content(path: Path, address: str) -> None:
         )
 
 
-def _download(address: str, repository: str, file: str, revision: str | None) -> Path | None:
-    """The path of one file, or None where the repository has none of this name."""
+def _download(
+    address: str,
+    repository: str,
+    file: str,
+    revision: str | None,
+    otherwise: str = "or give the path of a file",
+) -> Path | None:
+    """The path of one file, or None where the repository has none of this name.
+
+    A file that cannot be asked for is an error, of the configuration too: without it the model
+    would be another one.
+    """
     from huggingface_hub import constants, errors, hf_hub_download
 
     try:
@@ -109,12 +124,9 @@ def _download(address: str, repository: str, file: str, revision: str | None) ->
         return Path(hf_hub_download(repository, file, revision=revision, local_files_only=offline))
     except errors.LocalEntryNotFoundError as error:
         # Not in the cache, and the server did not answer (or was not asked).
-        if file.endswith(".json"):  # of the configuration files, which need not be there
-            return None
         raise UserError(
-            f"{address} cannot be reached and is not in the cache "
-            f"({constants.ENDPOINT}, {constants.HF_HUB_CACHE}): check the network, or "
-            "give the path of a file"
+            f"{address} cannot be reached and its {file} is not in the cache "
+            f"({constants.ENDPOINT}, {constants.HF_HUB_CACHE}): check the network, {otherwise}"
         ) from error
     except errors.EntryNotFoundError:
         return None

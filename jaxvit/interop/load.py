@@ -58,7 +58,7 @@ def load_pretrained(
         raise UserError(f"num_classes {num_classes} is negative: give 0 for features, or a number")
     names: list[str] = []
     text = str(path)
-    if text.startswith(HUB):
+    if from_hub := text.startswith(HUB):
         path = fetch(text)
         names.append(text.removeprefix(HUB))
     path = Path(path).expanduser()
@@ -67,7 +67,11 @@ def load_pretrained(
     else:
         file = weights_in(path)
         names += [file.stem, file.parent.name] if file.name in WHOLE else [file.stem]
-        pretrained, method = _load_file(file, names, layout, options or {}, num_classes is None)
+        # A repository's config.json belongs to every file of it, whichever are in the cache.
+        own = from_hub or file.name in WHOLE or _alone(file)
+        pretrained, method = _load_file(
+            file, file.parent if own else None, names, layout, options or {}, num_classes is None
+        )
     if num_classes is not None:
         pretrained = with_head(pretrained, num_classes)
     if img_size is not None:
@@ -76,9 +80,17 @@ def load_pretrained(
 
 
 def _load_file(
-    file: Path, names: list[str], layout: str | None, options: Mapping[str, Any], keep_head: bool
+    file: Path,
+    directory: Path | None,
+    names: list[str],
+    layout: str | None,
+    options: Mapping[str, Any],
+    keep_head: bool,
 ) -> tuple[Pretrained, str]:
-    """The model of a file, and the method that resizes its positions."""
+    """The model of a file, and the method that resizes its positions.
+
+    Its configuration files are looked for in `directory`; None for nowhere.
+    """
     tensors, metadata, stored = read_weights_file(file)
     found = recognise(tensors, str(file), layout)
     gather = partial(
@@ -86,7 +98,7 @@ def _load_file(
         found,
         options=options,
         metadata=metadata,
-        directory=file.parent if file.name in WHOLE or _alone(file) else None,
+        directory=directory,
         names=names,
     )
     notes = []

@@ -184,7 +184,17 @@ INTEROP_FORMATS = listed("jaxvit.interop", (
     )),
     ("tests/interop/test_hub.py::test_configuration_is_fetched_from_the_commit_of_the_weights", (
         ("configuration files not fetched", "hub",
-         'for extra in (CONFIG, PREPROCESSOR, f"{path.name}.json"):', "for extra in ():"),
+         "for extra in (CONFIG, PREPROCESSOR, *of_npz):", "for extra in ():"),
+    )),
+    ("tests/interop/test_hub.py::test_configuration_that_cannot_be_asked_for_is_an_error", (
+        ("configuration that cannot be asked for left out", "hub",
+         "    except errors.LocalEntryNotFoundError as error:\n",
+         "    except errors.LocalEntryNotFoundError as error:\n"
+         "        if file.endswith(\".json\"):\n            return None\n"),
+    )),
+    ("tests/interop/test_hub.py::test_a_file_of_a_repository_has_its_configuration_whatever_else_is_cached", (
+        ("a repository's configuration only for a file alone in the cache", "load",
+         "own = from_hub or file.name in WHOLE", "own = file.name in WHOLE"),
     )),
     ("parity_tests/interop/test_resnet.py", (
         ("running mean and variance swapped", "resnet",

@@ -10,11 +10,13 @@ import threading
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file, save_file
 from test_bad_weights import pretrained
 
 from jaxvit.errors import UserError
 from jaxvit.interop.hub import check_content
 from jaxvit.interop.hub import fetch as fetch_here
+from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.save import save_pretrained
 
 pytest.importorskip("huggingface_hub")
@@ -203,12 +205,48 @@ def test_a_repository_of_torchs_own_format_says_how_to_convert(hub, tmp_path):
 def test_a_server_that_cannot_be_reached(tmp_path):
     ok, message = fetch("hf://owner/name", tmp_path / "cache", "http://127.0.0.1:9")
     assert not ok
-    assert "cannot be reached and is not in the cache (http://127.0.0.1:9" in message
+    wanted = "cannot be reached and its model.safetensors is not in the cache (http://127.0.0.1:9"
+    assert wanted in message
     ok, message = fetch(
         "hf://owner/name", tmp_path / "cache", "http://127.0.0.1:9", HF_HUB_OFFLINE="1"
     )
     assert not ok
     assert "not in the cache" in message
+
+
+def test_configuration_that_cannot_be_asked_for_is_an_error(hub, tmp_path):
+    """Without it the model would be built of the layout's habits, in silence."""
+    cache = tmp_path / "cache"
+    _, path = fetch(f"hf://{REPOSITORY}", cache, hub.url)
+    (Path(path).parent / "config.json").unlink()
+    for url, environment in (
+        (hub.url, {"HF_HUB_OFFLINE": "1"}),
+        ("http://127.0.0.1:9", {}),
+    ):
+        ok, message = fetch(f"hf://{REPOSITORY}", cache, url, **environment)
+        assert not ok
+        assert "cannot be reached and its config.json is not in the cache" in message
+        assert f"or give {path}, which is read" in message
+    assert fetch(f"hf://{REPOSITORY}", cache, hub.url) == (True, path)
+    # That it does not exist is cached too.
+    del hub.files["config.json"]
+    assert fetch(f"hf://{REPOSITORY}", tmp_path / "none", hub.url)[0]
+    assert fetch(f"hf://{REPOSITORY}", tmp_path / "none", hub.url, HF_HUB_OFFLINE="1")[0]
+
+
+def test_a_file_of_a_repository_has_its_configuration_whatever_else_is_cached(
+    tmp_path, monkeypatch
+):
+    save_pretrained(pretrained(), tmp_path, "timm")
+    other = tmp_path / "other.safetensors"
+    save_file(load_file(tmp_path / "model.safetensors"), other)
+    monkeypatch.setattr("jaxvit.interop.load.fetch", lambda address: other)
+    beside = load_pretrained(f"hf://{REPOSITORY}/other.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    alone = load_pretrained(f"hf://{REPOSITORY}/other.safetensors")
+    assert beside.model_config == alone.model_config
+    assert beside.model_config.num_heads == 3
+    assert beside.report == alone.report
 
 
 def test_a_cached_file_is_compared_with_the_hash_in_its_name(tmp_path):
@@ -235,7 +273,6 @@ def test_configuration_is_fetched_from_the_commit_of_the_weights(tmp_path, monke
         return str(path)
 
     monkeypatch.setattr("jaxvit.interop.hub._reachable", lambda endpoint: True)
-    monkeypatch.setattr("jaxvit.interop.hub._reachable", lambda endpoint: True)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *a, **k: None)
     assert fetch_here("hf://owner/name@v1").name == "model.safetensors"
@@ -243,5 +280,4 @@ def test_configuration_is_fetched_from_the_commit_of_the_weights(tmp_path, monke
         ("model.safetensors", "v1"),
         ("config.json", COMMIT),
         ("preprocessor_config.json", COMMIT),
-        ("model.safetensors.json", COMMIT),
     ]
