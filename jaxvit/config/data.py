@@ -52,7 +52,8 @@ class DataConfig:
     resize: Literal["squash", "short_side"] | None = "squash"
     # Side of the centre crop over the side that images are resized to.
     crop_share: float | None = option(1.0, within(0, 1), positive)
-    interpolation: Literal["bilinear", "bicubic"] | None = "bilinear"  # Filter of the resizing.
+    # Filter of the resizing.
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = "bilinear"
     # Side at which training images are cached over the model's, so that random crops are cut from
     # more pixels than the model sees; above 1 they are squashed to a square. 1: as those scored.
     stored_scale: float = option(1.0, within(1, 16))

@@ -6,7 +6,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+Filter = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+FILTERS: dict[Filter, Image.Resampling] = {
+    "nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS,
+}  # fmt: skip
 
 
 class Geometry(NamedTuple):
@@ -21,13 +25,13 @@ class Geometry(NamedTuple):
       size: height and width of the result, in pixels.
       resize: "squash" or "short_side".
       crop_share: in (0, 1].
-      interpolation: "bilinear" or "bicubic".
+      interpolation: a name in FILTERS.
     """
 
     size: int
     resize: Literal["squash", "short_side"] = "squash"
     crop_share: float = 1.0
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    interpolation: Filter = "bilinear"
 
     def resized(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of an image before its centre is cut out."""

@@ -1,9 +1,14 @@
-"""Configuration files of other programs, as settings: see jaxvit.interop.settings.NAMES."""
+"""Configuration files of other programs, as settings: see jaxvit.interop.settings.NAMES.
+
+What no value here expresses is handed on as it is, or as a text that names it: the rules in
+jaxvit.interop.settings refuse it, unless an option gives the value.
+"""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
+from jaxvit.data.preprocessing import FILTERS
 from jaxvit.errors import UserError
 from jaxvit.interop.layout import OTHER_POOL
 
@@ -12,7 +17,8 @@ GELU_NAMES = {
     "gelu_fast": "tanh", "gelu_tanh": "tanh", "gelu_erf": "erf",
 }  # fmt: skip
 TIMM_POOLS = {"token": "cls", "avg": "mean"}
-PILLOW_FILTERS = {2: "bilinear", 3: "bicubic"}
+CROP_MODES = {None: "short_side", "center": "short_side", "squash": "squash"}
+PILLOW_FILTERS = {int(number): name for name, number in FILTERS.items()}
 
 
 def from_hf(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,6 +49,10 @@ def from_hf_processor(values: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"mean": values.get("image_mean"), "std": values.get("image_std")}
     if values.get("do_normalize") is False:
         found |= {"mean": [0.0] * 3, "std": [1.0] * 3}
+    scaled = values.get("do_rescale", True) and values.get("rescale_factor", 1 / 255)
+    if not math.isclose(scaled, 1 / 255):
+        text = f"for pixels times {scaled:g}" if scaled else "for pixels from 0 to 255"
+        found |= {"mean": text, "std": text}
     size, crop = values.get("size"), values.get("crop_size")
     cropped = values.get("do_center_crop", False)
     if isinstance(size, dict) and "shortest_edge" in size:
@@ -53,7 +63,10 @@ def from_hf_processor(values: Mapping[str, Any]) -> dict[str, Any]:
         found["resize"] = "short_side"  # an int was the shorter side for those that crop
     if resized:
         found["crop_share"] = crop_share(_side(crop) or resized, resized) if cropped else 1.0
-    found["interpolation"] = PILLOW_FILTERS.get(values.get("resample"))
+    if values.get("do_resize") is False:
+        found["resize"] = "none"
+    resample = values.get("resample")
+    found["interpolation"] = PILLOW_FILTERS.get(resample, resample)
     return found
 
 
@@ -71,8 +84,7 @@ def from_timm(config: Mapping[str, Any]) -> dict[str, Any]:
             f"config.json has global_pool {pool!r}, which no model here has ({OTHER_POOL}, or "
             "another): choose weights that pool the class token"
         )
-    size, interpolation = pretrained.get("input_size"), pretrained.get("interpolation")
-    squash = pretrained.get("crop_mode") == "squash"
+    size, mode = pretrained.get("input_size"), pretrained.get("crop_mode")
     return {
         "num_heads": arguments.get("num_heads"),
         "gelu": _gelu(arguments.get("act_layer")),
@@ -80,9 +92,9 @@ def from_timm(config: Mapping[str, Any]) -> dict[str, Any]:
         "img_size": _side(size[1:] if size else None),
         "mean": pretrained.get("mean"),
         "std": pretrained.get("std"),
-        "resize": None if not pretrained.get("mean") else "squash" if squash else "short_side",
+        "resize": CROP_MODES.get(mode, mode) if pretrained.get("mean") else None,
         "crop_share": pretrained.get("crop_pct"),
-        "interpolation": interpolation if interpolation in PILLOW_FILTERS.values() else None,
+        "interpolation": pretrained.get("interpolation"),
         "class_names": pretrained.get("label_names"),
     }
 

@@ -3,12 +3,11 @@
 import math
 from typing import Any
 
-from jaxvit.data.preprocessing import Preprocessing
+from jaxvit.data.preprocessing import FILTERS, Preprocessing
 from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.settings import CONFIG, PREPROCESSOR
 
 ACTIVATIONS = {"erf": "gelu", "tanh": "gelu_pytorch_tanh"}
-RESAMPLE = {"bilinear": 2, "bicubic": 3}  # Pillow's numbers
 
 
 def files(pretrained: Pretrained) -> tuple[dict[str, dict[str, Any]], set[str]]:
@@ -60,7 +59,7 @@ def processor(preprocessing: Preprocessing) -> dict[str, Any]:
         "image_processor_type": "BitImageProcessor" if crops else "ViTImageProcessor",
         "do_resize": True,
         "size": {"shortest_edge": target} if geometry.resize == "short_side" else square,
-        "resample": RESAMPLE[geometry.interpolation],
+        "resample": int(FILTERS[geometry.interpolation]),
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxvit.config import ModelConfig, config_from_dict
-from jaxvit.data.preprocessing import Geometry, Preprocessing
+from jaxvit.data.preprocessing import FILTERS, Geometry, Preprocessing
 from jaxvit.errors import UserError
 from jaxvit.interop.foreign_config import from_hf, from_hf_processor, from_timm
 from jaxvit.interop.known_models import HEAD_SIZE, HEADS, lineage_of, values_at
@@ -54,11 +54,15 @@ class Settings:
         Raises:
           UserError: a value makes no sense.
         """
-        for name, value in checked(values, origin).items():
+        for name, value in checked(self.missing(values), origin).items():
             if name == "img_size":
                 self.img_size = self.img_size or Found(value, origin)
-            elif name not in self.found:
+            else:
                 self.found[name] = Found(value, origin)
+
+    def missing(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the values that no better place gave."""
+        return {name: value for name, value in values.items() if name not in self.found}
 
     def __getitem__(self, name: str) -> Any:
         return self.found[name].value if name in self.found else None
@@ -124,7 +128,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "std": (_all(lambda v: _is_number(v) and v > 0), "numbers above 0"),
     "resize": _of("squash", "short_side"),
     "crop_share": (lambda v: _is_number(v) and 0 < v <= 1, "above 0 and at most 1"),
-    "interpolation": _of("bilinear", "bicubic"),
+    "interpolation": _of(*FILTERS),
     "class_names": (_all(lambda v: isinstance(v, str)), "strings"),
     "upright": (lambda v: isinstance(v, bool), "true or false"),
 }
@@ -175,12 +179,14 @@ def gather_settings(
     processor = read_json(directory / PREPROCESSOR) if directory else {}
     told = [metadata.get("architecture"), config.get("architecture"), config.get("_name_or_path")]
     known = lineage_of([*(name for name in told if name), *names], layout.name)
-    from_processor = checked(understood(from_hf_processor, processor, PREPROCESSOR), PREPROCESSOR)
+    from_processor = checked(
+        settings.missing(understood(from_hf_processor, processor, PREPROCESSOR)), PREPROCESSOR
+    )
     if known:
         lineage, name = known
         for what in ("mean", "std"):
             theirs, ours = from_processor.get(what), lineage.values[what]
-            if theirs and not all(map(math.isclose, theirs, ours)) and what not in settings.found:
+            if theirs and not all(map(math.isclose, theirs, ours)):
                 settings.warnings.append(
                     f"{PREPROCESSOR} says {what} {_shown(tuple(theirs))}, but {name} is of the "
                     f"family {lineage.name}, which was trained with {_shown(ours)}: that is used"

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD
-from jaxvit.data.preprocessing import Geometry, Preprocessing
+from jaxvit.data.preprocessing import FILTERS, Geometry, Preprocessing
 from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.save import save_pretrained, to_layout
 from jaxvit.interop.timm import LAYOUT
@@ -118,6 +119,25 @@ def test_a_directory_in_timms_form_gives_preprocessing_and_class_names(tmp_path)
     assert loaded.class_names == tuple("abcdef")
     expected = Geometry(IMG, "short_side", 0.8, "bilinear"), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
     assert loaded.preprocessing == Preprocessing(*expected)
+
+
+@pytest.mark.parametrize("interpolation", FILTERS)
+@pytest.mark.parametrize("crop_mode", ["center", "squash"])
+def test_images_are_prepared_as_timm_does(interpolation, crop_mode, tmp_path):
+    """Byte for byte, by every filter that config.json may name here."""
+    foreign_timm().write(tmp_path).rename(tmp_path / "model.safetensors")
+    images = {
+        "input_size": [3, IMG, IMG], "mean": [0.0] * 3, "std": [1.0] * 3, "crop_pct": 0.8,
+        "crop_mode": crop_mode, "interpolation": interpolation,
+    }  # fmt: skip
+    config = {"architecture": "x", "model_args": {"num_heads": 5}, "pretrained_cfg": images}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (50, 80, 3), np.uint8))
+    theirs = timm.data.create_transform(**images, is_training=False)(image)
+    ours = load_pretrained(tmp_path).preprocessing.geometry.apply(image)
+    expected = (theirs * 255).round().byte().permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(ours, expected)
 
 
 def test_resized_positions_are_those_of_timms_own_loading(tmp_path):

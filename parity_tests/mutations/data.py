@@ -21,6 +21,10 @@ DATA = listed("jaxvit.data", (
         ("the size before the crop rounded up", "preprocessing", "math.floor(", "math.ceil("),
         ("a crop from the corner", "preprocessing", "round((side - self.size) / 2)", "0 * side"),
     )),
+    ("parity_tests/interop/test_timm.py::test_images_are_prepared_as_timm_does", (
+        ("bicubic resize for Lanczos", "preprocessing",
+         '"lanczos": Image.Resampling.LANCZOS', '"lanczos": Image.Resampling.BICUBIC'),
+    )),
     ("tests/test_end_to_end.py", (
         ("photos of a folder not turned upright", "folder",
          "return examples_from_files(root, paths, labels, upright, channels, seen)", "return examples_from_files(root, paths, labels, False, channels, seen)"),

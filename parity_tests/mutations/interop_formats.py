@@ -162,6 +162,18 @@ INTEROP_FORMATS = listed("jaxvit.interop", (
     ("tests/interop/test_bad_weights.py::test_heads_and_options", (
         ("heads assumed for every width", "settings", "if embed_dim % HEAD_SIZE == 0:", "if True:"),
     )),
+    ("tests/interop/test_bad_weights.py::test_preparations_of_transformers_that_are_not_ours_are_refused", (
+        ("an unknown filter of transformers ignored", "foreign_config",
+         "PILLOW_FILTERS.get(resample, resample)", "PILLOW_FILTERS.get(resample)"),
+        ("images that are not resized resized in silence", "foreign_config",
+         'if values.get("do_resize") is False:', "if False:"),
+        ("pixels that are not divided by 255 divided in silence", "foreign_config",
+         "if not math.isclose(scaled, 1 / 255):", "if False:"),
+    )),
+    ("tests/interop/test_bad_weights.py::test_preparations_of_timm_that_are_not_ours_are_refused", (
+        ("an unknown crop of timm's taken for the centre", "foreign_config",
+         "CROP_MODES.get(mode, mode)", 'CROP_MODES.get(mode, "short_side")'),
+    )),
     ("tests/interop/test_save.py::test_what_a_layout_cannot_express_is_refused_in_one_line", (
         ("LayerScale dropped when it cannot be written", "save",
          'if config.layer_scale and "layer_scale" not in layout.parts:', "if False:"),

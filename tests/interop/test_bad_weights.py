@@ -266,7 +266,7 @@ def test_heads_and_options(timm_file):
     refused(timm_file, "--model.img-size 33", "--model.patch-size 8", img_size=33, options=HEADS)
     for name, value in {
         "crop_share": 1.5, "mean": (0.5, "x", 0.5), "std": (0.0, 1.0, 1.0), "resize": "pad",
-        "interpolation": "lanczos", "gelu": "relu", "norm_eps": -1.0, "pool": "max",
+        "interpolation": "box", "gelu": "relu", "norm_eps": -1.0, "pool": "max",
         "num_heads": 3.0,
     }.items():  # fmt: skip
         refused(timm_file, name.replace("num_", ""), options=HEADS | {name: value})
@@ -290,6 +290,49 @@ def test_configuration_files(tmp_path):
     config["global_pool"] = "map"
     (tmp_path / "y" / "config.json").write_text(json.dumps(config))
     refused(tmp_path / "y", "global_pool 'map'")
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "shown"),
+    [
+        ({"resample": 4}, "interpolation", "interpolation 4 "),
+        ({"do_resize": False}, "resize", "resize 'none' "),
+        ({"do_rescale": False}, "mean", "mean 'for pixels from 0 to 255' "),
+        ({"rescale_factor": 1 / 127.5}, "mean", "mean 'for pixels times 0.00784314' "),
+    ],
+)
+def test_preparations_of_transformers_that_are_not_ours_are_refused(tmp_path, values, name, shown):
+    """Unless an option says what is done instead."""
+    save_pretrained(pretrained(), tmp_path, "hf")
+    file = tmp_path / "model.safetensors"
+    save_file(load_file(file), file)
+    beside = tmp_path / "preprocessor_config.json"
+    beside.write_text(json.dumps(json.loads(beside.read_text()) | values))
+    refused(tmp_path, f"{shown}(from preprocessor_config.json) must be")
+    instead = {
+        "interpolation": "bicubic", "resize": "squash", "mean": [0.1] * 3, "std": [0.2] * 3,
+    }  # fmt: skip
+    assert load_pretrained(tmp_path, options=instead).preprocessing.mean == (0.1,) * 3
+    del instead[name]
+    refused(tmp_path, shown, options=instead)
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ({"interpolation": "hamming"}, "interpolation 'hamming' "),
+        ({"crop_mode": "border"}, "resize 'border' "),
+    ],
+)
+def test_preparations_of_timm_that_are_not_ours_are_refused(tmp_path, values, shown):
+    save_pretrained(pretrained(), tmp_path, "timm")
+    file = tmp_path / "model.safetensors"
+    save_file(load_file(file), file)
+    beside = tmp_path / "config.json"
+    config = json.loads(beside.read_text())
+    config["pretrained_cfg"] |= values
+    beside.write_text(json.dumps(config))
+    refused(tmp_path, f"{shown}(from config.json) must be")
 
 
 def test_what_jaxvit_wrote_is_checked(tmp_path):
