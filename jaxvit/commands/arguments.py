@@ -7,11 +7,14 @@ from functools import partial
 from typing import Annotated, Any
 
 from rich.console import Console
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
 from jaxvit.config import DataConfig
 from jaxvit.data.cache import Track, no_tracking
 from jaxvit.errors import UserError
+from jaxvit.interop.load import load_pretrained
+from jaxvit.interop.pretrained import Pretrained
+from jaxvit.interop.settings import read_options
 from jaxvit.paths import one_line, user_path
 from jaxvit.runs.progress import passed_over_line, track
 from jaxvit.runtime.compiler import keep_programs
@@ -22,8 +25,18 @@ Paths = Annotated[Positional[tuple[str, ...]], arg(metavar="PATH...")]
 Text = Annotated[str | None, arg(metavar="FILE")]
 Data = Annotated[Positional[str], arg(metavar="DIR|SPLIT")]
 Directory = Annotated[str | None, arg(metavar="DIR")]
+WeightsOption = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")]
 
 Flag = FlagCreatePairsOff[bool]
+
+
+def load_weights(path: str, weights_option: tuple[str, ...]) -> Pretrained:
+    """Of a run, a file or hf://, with the settings that --weights-option gives.
+
+    Raises:
+      UserError: it cannot be read, or an option is unknown.
+    """
+    return load_pretrained(path, options=read_options(weights_option))
 
 
 def turned(options: Any) -> bool | None:

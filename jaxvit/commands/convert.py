@@ -7,7 +7,6 @@ from tyro.conf import Positional, arg
 
 from jaxvit.commands import arguments as cli
 from jaxvit.config import require
-from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.save import save_pretrained
 from jaxvit.paths import user_path
 from jaxvit.runtime.digest import sha256
@@ -23,6 +22,8 @@ class Options:
     destination: Annotated[Positional[str], arg(metavar="DST")]
     # The layout.
     to: Literal["timm", "hf", "google", "lukemelas", "vit_pytorch", "torchvision", "lab"]
+    # A setting of a weights file over what is found, such as num_heads=3 or gelu=tanh.
+    weights_option: cli.WeightsOption = ()
     overwrite: cli.Flag = False  # Replace what is there under the same names.
 
 
@@ -40,7 +41,7 @@ def run(options: Options) -> int:
             not there or options.overwrite,
             f"{place} exists already: choose another name, or replace it with --overwrite",
         )
-    found = load_pretrained(options.source)
+    found = cli.load_weights(options.source, options.weights_option)
     warnings = save_pretrained(found, destination, options.to)
     print(found.report)
     print(f"written to {destination} in the layout {options.to}")

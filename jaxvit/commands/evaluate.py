@@ -9,7 +9,6 @@ from jaxvit.config import count, option, require
 from jaxvit.interop.evaluation import evaluate_images
 from jaxvit.interop.evaluation_report import as_text, as_values
 from jaxvit.interop.labelled import SPLITS, labelled_folder, labelled_split, read_class_names
-from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.predictions import make_classifier
 from jaxvit.interop.tables import files_to_write, write_values
 from jaxvit.paths import user_path
@@ -31,6 +30,8 @@ class Options:
     batch_size: int = option(32, count(1, 2**16))  # Photos that are computed together.
     # A photo of DIR that cannot be read is named and left out, or stops the command.
     on_error: Literal["skip", "stop"] = "skip"
+    # A setting of a weights file over what is found, such as num_heads=3 or gelu=tanh.
+    weights_option: cli.WeightsOption = ()
     upright: cli.Flag = False  # Rotate photos of DIR by their EXIF orientation in any case.
     no_upright: cli.Flag = False  # Do not rotate them in any case.
 
@@ -48,7 +49,7 @@ def run(options: Options) -> int:
     read = [each for each in (options.run, options.classes) if each is not None]
     json, page = files_to_write(read, json=options.json, report=options.report or NAME)
     cli.cache_programs()
-    found = load_pretrained(options.run)
+    found = cli.load_weights(options.run, options.weights_option)
     if options.classes is not None:
         names = read_class_names(user_path("classes", options.classes), found.num_classes)
         found = found._replace(class_names=names)

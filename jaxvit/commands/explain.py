@@ -12,7 +12,6 @@ from jaxvit.errors import UserError
 from jaxvit.explain.attention_map import has_attention
 from jaxvit.explain.methods import choose
 from jaxvit.explain.photos import explain_files, find_class
-from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.predictions import make_classifier
 from jaxvit.paths import check_writable, user_path
 
@@ -31,6 +30,8 @@ class Options:
     out: cli.Directory = None  # Holds PHOTO.png and PHOTO.npz; otherwise explanations.
     batch_size: int = option(8, count(1, 2**12))  # Images of one pass, which bounds memory.
     seed: int = option(0, within(0, 2**32 - 1))  # Of the methods that draw noise.
+    # A setting of a weights file over what is found, such as num_heads=3 or gelu=tanh.
+    weights_option: cli.WeightsOption = ()
     upright: cli.Flag = False  # Rotate photos by their EXIF orientation in any case.
     no_upright: cli.Flag = False  # Do not rotate them in any case.
 
@@ -53,7 +54,7 @@ def run(options: Options) -> int:
     out = user_path("out", options.out or "explanations")
     check_writable("out", out)
     cli.cache_programs()
-    source = load_pretrained(options.run)
+    source = cli.load_weights(options.run, options.weights_option)
     classifier = make_classifier(source, cli.turned(options))
     methods = choose(options.methods, has_attention(source.model))
     target = None if options.target is None else find_class(options.target, classifier.labels)

@@ -8,7 +8,6 @@ import numpy as np
 from jaxvit.commands import arguments as cli
 from jaxvit.explain.position_similarity import position_similarity
 from jaxvit.interop.description import describe_pretrained
-from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.weights_file import output_file
 from jaxvit.models.variables import split
@@ -23,6 +22,8 @@ class Options:
     path: cli.Run  # A run, a weights file, or hf://OWNER/NAME.
     # Draw the first layer's filters and the similarity of positions into this directory.
     draw: cli.Directory = None
+    # A setting of a weights file over what is found, such as num_heads=3 or gelu=tanh.
+    weights_option: cli.WeightsOption = ()
 
 
 def run(options: Options) -> int:
@@ -34,7 +35,7 @@ def run(options: Options) -> int:
     out = None if options.draw is None else user_path("draw", options.draw)
     if out is not None:
         check_writable("draw", out)
-    found = load_pretrained(options.path)
+    found = cli.load_weights(options.path, options.weights_option)
     for line in describe_pretrained(found, options.path):
         print(line)
     if out is not None:

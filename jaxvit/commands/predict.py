@@ -9,7 +9,6 @@ from jaxvit.commands import arguments as cli
 from jaxvit.config import count, option, require
 from jaxvit.data.photos import find_photos
 from jaxvit.errors import UserError
-from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.predictions import make_classifier, predict_files
 from jaxvit.interop.tables import files_to_write, write_csv, write_json
 
@@ -26,6 +25,8 @@ class Options:
     batch_size: int = option(32, count(1, 2**16))  # Photos that are computed together.
     # A photo that cannot be read is named and left out, or stops the command.
     on_error: Literal["skip", "stop"] = "skip"
+    # A setting of a weights file over what is found, such as num_heads=3 or gelu=tanh.
+    weights_option: cli.WeightsOption = ()
     upright: cli.Flag = False  # Rotate photos by their EXIF orientation in any case.
     no_upright: cli.Flag = False  # Do not rotate them in any case.
 
@@ -46,7 +47,9 @@ def run(options: Options) -> int:
     read = (*found.files, options.run)
     csv, json = files_to_write(read, csv=options.csv, json=options.json)
     cli.cache_programs()
-    classifier = make_classifier(load_pretrained(options.run), cli.turned(options))
+    classifier = make_classifier(
+        cli.load_weights(options.run, options.weights_option), cli.turned(options)
+    )
     to_files, began = bool(csv or json), time.perf_counter()
     shown = to_files or not sys.stdout.isatty()
     predictions = []

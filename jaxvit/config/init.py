@@ -18,3 +18,6 @@ class InitConfig:
     layout: (
         Literal["timm", "hf", "google", "lukemelas", "vit_pytorch", "torchvision", "lab"] | None
     ) = None
+    # Settings of the weights as NAME=VALUE, over those that are found: num_heads, norm_eps, gelu,
+    # pool, mean, std, resize, crop_share, interpolation.
+    weights_option: tuple[str, ...] = ()

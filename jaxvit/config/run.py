@@ -124,7 +124,7 @@ class Config:
         require(
             self.data.stored_scale == 1 or self.augment.crop_scale != (1.0, 1.0),
             f"--data.stored-scale {self.data.stored_scale:g} is of use only to random crops: give "
-            "--augment.crop-scale LOW HIGH too, or leave it out",
+            "--augment.crop-scale LOW HIGH too, or --data.stored-scale 1",
         )
         require(
             not (self.stop.patience and self.optim.swa_start),
@@ -177,6 +177,11 @@ class Config:
             self.init.layout is None or self.init.weights is not None,
             f"--init.layout {self.init.layout} is that of pretrained weights: give --init.weights "
             "PATH too, or leave it out",
+        )
+        require(
+            not self.init.weights_option or self.init.weights is not None,
+            f"--init.weights-option {' '.join(self.init.weights_option)} is of pretrained weights: "
+            "give --init.weights PATH too, or leave it out",
         )
         require(
             self.optim.weight_decay is not None or self.data.cache_features,

@@ -43,8 +43,8 @@ def describe_pretrained(pretrained: Pretrained, path: str | Path) -> Iterator[st
         f"std {joined(preprocessing.std)}"
     )
     yield f"classes        {_classes(pretrained)}"
-    if Path(path).is_dir() and is_run(Path(path)):
-        yield from _of_run(Path(path))
+    if is_run(run := Path(path).expanduser()):
+        yield from _of_run(run)
     yield ""
     yield str(pretrained.report)
 

@@ -151,7 +151,7 @@ def labelled_split(
     Raises:
       UserError: it is no run, or the images are not found or not those of the run.
     """
-    path = Path(run)
+    path = Path(run).expanduser()
     if not is_run(path):
         raise UserError(f"{run} is no run, so it has no {split} split: give a folder of images")
     config = read_config(path)

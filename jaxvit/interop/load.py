@@ -171,7 +171,9 @@ def _load_run(path: Path, layout: str | None, options: Mapping[str, Any] | None)
     if layout not in (None, RUN):
         raise UserError(f"{path} is a run of jaxvit, not {layout}: leave the layout out")
     if options:
-        raise UserError(f"{path} is a run, which has its settings in itself: give no options")
+        raise UserError(
+            f"{path} is a run, which has its settings in itself: leave the weights option out"
+        )
     run = load_run(path)
     # Its matmuls stay in the type that it was trained and scored with.
     config = replace(without_dropout(run.config.model), dtype=run.config.model.dtype)

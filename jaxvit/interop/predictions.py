@@ -62,12 +62,18 @@ def make_classifier(source: Usable, upright: bool | None = None) -> Classifier:
       upright: whether photos are rotated; None for what the source says.
 
     Raises:
-      UserError: it has no head.
+      UserError: it has no head, or takes images of other than one or three channels.
     """
     if source.num_classes == 0:
         raise UserError(
             "these weights have no head, so they give features and no classes: train a head with "
             "python train_jax.py probe --init.weights PATH, and use that run"
+        )
+    channels = source.model.in_channels
+    if channels not in (1, 3):
+        raise UserError(
+            f"these weights take images of {channels} channels, and photos have 3 (RGB) or 1 "
+            "(grey): choose other weights"
         )
     preprocessing = source.preprocessing
     compiled = _compiled(source.model, tuple(preprocessing.mean), tuple(preprocessing.std))
@@ -75,7 +81,7 @@ def make_classifier(source: Usable, upright: bool | None = None) -> Classifier:
     return Classifier(
         lambda images: compiled(params, images),
         preprocessing.geometry,
-        source.model.in_channels,
+        channels,
         labels_of(source.class_names, source.num_classes),
         source.upright if upright is None else upright,
     )

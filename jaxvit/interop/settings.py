@@ -7,7 +7,7 @@ that the name tells; the habits of the layout; and a head size of 64.
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from jaxvit.interop.report import joined
 OF_MODEL = ("num_heads", "norm_eps", "gelu", "pool")
 OF_IMAGES = ("mean", "std", "resize", "crop_share", "interpolation")
 NAMES = (*OF_MODEL, *OF_IMAGES, "class_names")
+LISTS = ("mean", "std", "class_names")
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 OURS = "what jaxvit wrote with the weights"
 
@@ -85,6 +86,46 @@ class Settings:
         return [*told, *self.notes]
 
 
+def read_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Settings as a command line has them: NAME=VALUE each, lists separated by commas.
+
+    Raises:
+      UserError: one is not of this form, or a name is given twice.
+
+    Example:
+      >>> read_options(["num_heads=3", "mean=.5,.5,.5", "gelu=tanh"])
+      {'num_heads': 3, 'mean': (0.5, 0.5, 0.5), 'gelu': 'tanh'}
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(
+                f"the weights option {text!r} is not NAME=VALUE: write it as num_heads=3 or "
+                "mean=0.5,0.5,0.5"
+            )
+        if name in found:
+            raise UserError(f"the weights option {name} is given twice: give it once")
+        read = str if name == "class_names" else _number
+        found[name] = tuple(map(read, value.split(","))) if name in LISTS else read(value)
+    return found
+
+
+def _number(text: str) -> int | float | str:
+    """The text where it is no number, for the rule of its name to refuse."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def give(name: str) -> str:
+    """How a setting is given, for messages."""
+    return f"give --weights-option {name}=VALUE (in training --init.weights-option {name}=VALUE)"
+
+
 def checked(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
     """The values without None, lists as tuples.
 
@@ -99,8 +140,7 @@ def checked(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
         ok, limit = RULES[name]
         if not ok(value):
             raise UserError(
-                f"{name} {value!r} (from {origin}) must be {limit}: correct it, or give "
-                f"options={{{name!r}: ...}}"
+                f"{name} {value!r} (from {origin}) must be {limit}: correct it, or {give(name)}"
             )
         found[name] = value
     return found
@@ -221,13 +261,13 @@ def add_heads(settings: Settings, embed_dim: int, num_layers: int) -> None:
     if settings["num_heads"] is None:
         raise UserError(
             f"the number of heads of a model of width {embed_dim} is not in the file: put its "
-            'config.json beside it, or give options={"num_heads": ...}'
+            f"config.json beside it, or {give('num_heads')}"
         )
     number = settings["num_heads"]
     if embed_dim % number:
         raise UserError(
             f"{number} heads do not divide the width {embed_dim} (from "
-            f"{settings.found['num_heads'].origin}): give options={{'num_heads': ...}}"
+            f"{settings.found['num_heads'].origin}): {give('num_heads')}"
         )
 
 

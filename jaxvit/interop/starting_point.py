@@ -9,6 +9,7 @@ from jaxvit.errors import UserError
 from jaxvit.interop.hub import HUB
 from jaxvit.interop.labelled import described
 from jaxvit.interop.load import Pretrained, is_run, load_pretrained
+from jaxvit.interop.settings import OF_MODEL, read_options
 
 # Of ModelConfig: what the weights decide.
 OF_ANY = ("name", "stem", "width", "in_channels")
@@ -22,7 +23,13 @@ LARGEST = 224  # pixels, of images where --model.img-size is not given: twice th
 def load_backbone(config: Config, img_size: int | None = None) -> Pretrained:
     """The weights that config.init names, without their head."""
     init = config.init
-    return load_pretrained(init.weights, num_classes=0, img_size=img_size, layout=init.layout)
+    return load_pretrained(
+        init.weights,
+        num_classes=0,
+        img_size=img_size,
+        layout=init.layout,
+        options=read_options(init.weights_option),
+    )
 
 
 def seen_before(config: Config, data: Dataset) -> str | None:
@@ -75,11 +82,16 @@ def follow_weights(config: Config) -> Config:
         # The initial value of LayerScale is replaced by the weights: whether there is one counts.
         same = bool(given) == bool(theirs) if name == "layer_scale" else given == theirs
         if given is not None and not same:
-            what = f"which is {theirs}" if vit or name in OF_ANY else "which are no ViT's"
+            option = f"--model.{name.replace('_', '-')}"
+            what, ways = "which are no ViT's", []
+            if vit or name in OF_ANY:
+                what, ways = f"which is {theirs}", [f"give {option} {theirs}"]
+            if vit and name in OF_MODEL:
+                ways.append(f"give --init.weights-option {name}={given}, which counts for both")
+            ways.append("choose the preset probe or finetune, which follow the weights")
             raise UserError(
-                f"--model.{name.replace('_', '-')} {given} is not that of the weights in "
-                f"{config.init.weights}, {what}: leave it out, or choose the preset "
-                "probe or finetune, which follow the weights"
+                f"{option} {given} (given, or the preset's) is not that of the weights in "
+                f"{config.init.weights}, {what}: {', or '.join(ways)}"
             )
         model[name] = theirs
     if config.model.img_size is None:

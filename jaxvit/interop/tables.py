@@ -73,7 +73,7 @@ def files_to_write(
       UserError: one is a directory, cannot be written where it is to be, is named twice, is an
         input, or lies in a run.
     """
-    read = {Path(path).resolve() for path in inputs if path is not None}
+    read = {Path(path).expanduser().resolve() for path in inputs if path is not None}
     paths: dict[str, Path] = {}
     for option, value in given.items():
         if value is None:

@@ -19,6 +19,16 @@ COMMANDS = listed("jaxvit.commands", (
         ("the settings of an npz overwritten", "convert",
          '(destination, beside) if destination.suffix == ".npz"', '(destination,) if destination.suffix == ".npz"'),
     )),
+    ("tests/commands/test_bad_places.py::test_a_tilde_stands_for_the_home_directory", (
+        ("~ not expanded by average", "average", 'str(user_path("RUN", run)) for run', "str(run) for run"),
+    )),
+    ("tests/commands/test_bad_places.py::test_weights_options_reach_the_weights", (
+        ("--weights-option ignored", "arguments", "options=read_options(weights_option))", "options={})"),
+        ("--weights-option ignored by explain", "explain", "cli.load_weights(options.run, options.weights_option)", "cli.load_weights(options.run, ())"),
+    )),
+    ("tests/commands/test_average.py::test_wrong_arguments_are_one_line", (
+        ("--best of several runs ignored", "average", "self.best is None or len(self.runs) == 1,", "True,"),
+    )),
     ("tests/commands/test_evaluate.py", (
         ("--classes ignored", "evaluate",
          "found = found._replace(class_names=names)", "found = found._replace(class_names=None)"),

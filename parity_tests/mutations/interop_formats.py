@@ -159,6 +159,11 @@ INTEROP_FORMATS = listed("jaxvit.interop", (
     ("tests/interop/test_bad_weights.py::test_another_size_resizes_and_says_so", (
         ("a resized tensor reported as loaded", "pretrained", "row._replace(fate=row.fate + fate)", "row"),
     )),
+    ("tests/interop/test_bad_weights.py::test_options_of_a_command_line", (
+        ("class names on the command line taken for numbers", "settings",
+         'read = str if name == "class_names" else _number', "read = _number"),
+        ("the last of two equal options taken", "settings", "        if name in found:\n            raise", "        if False:\n            raise"),
+    )),
     ("tests/interop/test_bad_weights.py::test_heads_and_options", (
         ("heads assumed for every width", "settings", "if embed_dim % HEAD_SIZE == 0:", "if True:"),
     )),

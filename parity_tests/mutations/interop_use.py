@@ -55,6 +55,19 @@ INTEROP_USE = listed("jaxvit.interop", (
         ("a run of unturned photos predicts turned ones", "saved_run",
          'self.config.data.name != "folder" or self.config.data.exif is not False', "True"),
     )),
+    ("tests/interop/test_bad_weights.py::test_photos_are_not_given_to_weights_of_other_channels", (
+        ("grey photos given to weights of four channels", "predictions",
+         "if channels not in (1, 3):", "if False:"),
+    )),
+    ("tests/commands/test_bad_places.py::test_a_tilde_stands_for_the_home_directory", (
+        ("~ not expanded by evaluate", "labelled", "path = Path(run).expanduser()", "path = Path(run)"),
+        ("~ not expanded by inspect", "description",
+         "is_run(run := Path(path).expanduser())", "is_run(run := Path(path))"),
+        ("an input under ~ written over", "tables", "Path(path).expanduser().resolve()", "Path(path).resolve()"),
+    )),
+    ("tests/tasks/test_pretrained_runs.py::test_an_option_of_the_weights_counts_before_what_their_files_say", (
+        ("--init.weights-option ignored", "starting_point", "options=read_options(init.weights_option),", "options={},"),
+    )),
     ("tests/commands/test_bad_places.py", (
         ("an input written over", "tables", "if path.resolve() in read:", "if False:"),
         ("outputs inside a run", "tables", "if run := inside_run(path):", "if run := None:"),

@@ -166,6 +166,7 @@ def test_runs_that_do_not_fit_are_refused(runs, tmp_path, capsys):
         ([], "no run is given"),
         (["{first}", "{first}"], "a run is given twice"),
         (["{first}", "--best", "1"], "--best 1 is too small: it must be at least 2"),
+        (["{first}", "{second}", "--best", "3"], "--best 3 chooses among the checkpoints of one"),
         (["{photos}"], "is not a run directory"),
         (["{single}"], "keeps 1 validated checkpoint(s), and a soup needs at least 2"),
     ],

@@ -355,3 +355,32 @@ def test_what_fails_while_a_signal_ends_the_process_says_nothing(monkeypatch):
         monkeypatch.setattr(interrupt, "_exiting", exiting)
         interrupt.wait_if_exiting()
         assert len(waited) == times
+
+
+def test_a_tilde_stands_for_the_home_directory(runs, weights, photo, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(runs.first.parent))
+    run = f"~/{runs.first.name}"
+    assert command("average", run, "--out", tmp_path / "soup") == 0
+    assert command("evaluate", run, "test", "--report", tmp_path / "page.html") == 0
+    capsys.readouterr()
+    assert command("inspect", run) == 0
+    assert "preset folder" in capsys.readouterr().out
+    said = refused(capsys, "predict", f"~/{weights.name}", photo, "--json", weights)
+    assert "would be written over what is read" in said
+
+
+@pytest.mark.parametrize("name", ["predict", "evaluate", "explain", "convert", "inspect"])
+def test_weights_options_reach_the_weights(name, runs, weights, photo, tmp_path, capsys):
+    after = {
+        "predict": [photo], "evaluate": [runs.photos / "test"], "explain": [photo],
+        "convert": [tmp_path / "x.safetensors", "--to", "timm"], "inspect": [],
+    }[name]  # fmt: skip
+    given = ["--weights-option", "gelu=tanh", "--weights-option", "heads=3"]
+    assert "'heads' is no option of loading" in refused(capsys, name, weights, *after, *given)
+
+
+def test_a_weights_option_counts_before_what_is_found(weights, capsys):
+    assert command("inspect", "--weights-option", "num_heads=3", weights) == 0
+    shown = capsys.readouterr().out
+    assert "2 layers of width 12, 3 heads" in shown
+    assert "from an option: num_heads 3" in shown

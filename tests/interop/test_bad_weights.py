@@ -13,9 +13,12 @@ from jaxvit.config import ModelConfig
 from jaxvit.data.preprocessing import Geometry, Preprocessing
 from jaxvit.errors import UserError
 from jaxvit.interop.load import load_pretrained
+from jaxvit.interop.predictions import make_classifier
 from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.report import Report
 from jaxvit.interop.save import save_pretrained
+from jaxvit.interop.saved_run import classify
+from jaxvit.interop.settings import read_options
 from jaxvit.models.configured import make_model
 from jaxvit.models.transformer import init_params
 
@@ -333,6 +336,34 @@ def test_preparations_of_timm_that_are_not_ours_are_refused(tmp_path, values, sh
     config["pretrained_cfg"] |= values
     beside.write_text(json.dumps(config))
     refused(tmp_path, f"{shown}(from config.json) must be")
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_photos_are_not_given_to_weights_of_other_channels(channels):
+    source = pretrained(in_channels=channels)
+    message = f"take images of {channels} channels, and photos have 3 .RGB. or 1"
+    with pytest.raises(UserError, match=message):
+        make_classifier(source)
+    with pytest.raises(UserError, match=message):
+        classify(source, np.zeros((32, 32, 3), np.uint8))
+
+
+def test_options_of_a_command_line(timm_file):
+    texts = ["num_heads=3", "norm_eps=1e-4", "mean=.1,.2,.3", "gelu=tanh", "class_names=1,2,c,d,e"]
+    found = load_pretrained(timm_file, options=read_options(texts))
+    config = found.model_config
+    assert (config.num_heads, config.norm_eps, config.gelu) == (3, 1e-4, "tanh")
+    assert found.preprocessing.mean == (0.1, 0.2, 0.3)
+    assert found.class_names == ("1", "2", "c", "d", "e")
+    for wrong, message in (
+        (["num_heads"], "'num_heads' is not NAME=VALUE"),
+        (["num_heads=3", "num_heads=4"], "num_heads is given twice"),
+    ):
+        with pytest.raises(UserError, match=message):
+            read_options(wrong)
+    text = "num_heads 'x' (from an option) must be a whole number of heads above 0"
+    refused(timm_file, text, options=read_options(["num_heads=x"]))
+    refused(timm_file, "give --weights-option num_heads=VALUE (in training --init.weights-option")
 
 
 def test_what_jaxvit_wrote_is_checked(tmp_path):

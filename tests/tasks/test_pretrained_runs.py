@@ -311,6 +311,7 @@ def test_the_pooling_of_a_run_is_followed(folder):
             "--data.cache-features, which the preset probe sets, needs pretrained weights",
         ),
         (["folder", "--init.layout", "timm"], "--init.layout timm is that of pretrained weights"),
+        (["folder", "--init.weights-option", "gelu=erf"], "gelu=erf is of pretrained weights"),
     ],
 )  # fmt: skip
 def test_options_that_only_weights_decide_need_weights(folder, args, message):
@@ -341,7 +342,8 @@ def test_weights_of_other_channels_or_inside_the_run_are_refused(folder):
         (
             "finetune",
             ("--model.embed-dim", "24"),
-            "--model.embed-dim 24 is not that of the weights",
+            r"--model.embed-dim 24 \(given, or the preset's\) is not that of the weights in .*, "
+            "which is 16: give --model.embed-dim 16, or choose the preset probe or finetune",
         ),
         ("finetune", ("--model.img-size", "20"), "--model.img-size 20 is not divisible by"),
         ("probe", ("--augment.flip-p", "0.5"), "goes without augmentation"),
@@ -356,7 +358,14 @@ def test_weights_of_other_channels_or_inside_the_run_are_refused(folder):
             ("--optim.weight-decay", "None"),
             "needs --data.cache-features: give a number",
         ),
+        (
+            "finetune",
+            ("--model.num-heads", "4"),
+            "which is 2: give --model.num-heads 2, or give --init.weights-option num_heads=4",
+        ),
+        ("finetune", ("--init.weights-option", "heads=4"), "'heads' is no option of loading"),
         ("pets-lab", ("--data.name", "folder"), "is not that of the weights"),
+        ("finetune", ("--augment.crop-scale", "1", "1"), "too, or --data.stored-scale 1$"),
         (
             "folder",
             ("--data.stored-scale", "2", "--augment.crop-scale", "1", "1"),
@@ -367,6 +376,16 @@ def test_weights_of_other_channels_or_inside_the_run_are_refused(folder):
 def test_what_does_not_fit_the_weights_is_one_line(folder, preset, more, message):
     with pytest.raises(UserError, match=message):
         parse(arguments(folder, preset, "x", *more))
+
+
+def test_an_option_of_the_weights_counts_before_what_their_files_say(folder):
+    args = arguments(folder, "finetune", "x", "--init.weights-option", "num_heads=4", "gelu=tanh")
+    _, config = parse(args)
+    assert (config.model.num_heads, config.model.gelu) == (4, "tanh")
+    data = load_dataset(config.data, config.model.img_size, 3)
+    assert any(
+        "from an option: num_heads 4" in note for note in make_task(config, data, 10, None).notes
+    )
 
 
 def test_a_preset_that_starts_from_weights_asks_for_them(folder):
