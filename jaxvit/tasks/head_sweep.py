@@ -14,7 +14,7 @@ from jaxvit.data.decoded import Dataset
 from jaxvit.data.loader import train_batches
 from jaxvit.errors import UserError
 from jaxvit.objectives.losses import soft_target_cross_entropy
-from jaxvit.objectives.targets import smooth_labels
+from jaxvit.objectives.targets import balanced_weights, smooth_labels
 from jaxvit.optim.optimizers import make_optimizer
 
 DECAYS = (0.01, 0.1, 0.3, 1.0, 3.0)
@@ -55,7 +55,8 @@ def sweep_decay(
       data: with features.
       config: batch_size, seed, label_smoothing and optim.
       total_steps, steps_per_epoch: of the run, for the schedule.
-      class_weights: as for make_classification.
+      class_weights: as for make_classification. Where given, classes count alike on validation too,
+        by their numbers there.
 
     Raises:
       UserError: every head diverged.
@@ -65,7 +66,10 @@ def sweep_decay(
     order = np.stack([next(batches)["index"] for _ in range(total_steps)])
     features, labels = data.train.features, data.train.labels
     val_features, val_labels = data.val.features, data.val.labels
-    weights = jnp.ones(classes) if class_weights is None else jnp.asarray(class_weights)
+    weights = on_val = jnp.ones(classes)
+    if class_weights is not None:
+        weights = jnp.asarray(class_weights)
+        on_val = balanced_weights(np.bincount(val_labels, minlength=classes).clip(min=1))
 
     def loss(head, features, labels, smoothing: float, weights):
         targets = smooth_labels(labels, classes, smoothing)
@@ -86,7 +90,7 @@ def sweep_decay(
             return (optax.apply_updates(params, updates), state), None
 
         (params, _), _ = jax.lax.scan(step, (params, tx.init(params)), order)
-        return loss(params["head"], val_features, val_labels, 0.0, jnp.ones(classes))
+        return loss(params["head"], val_features, val_labels, 0.0, on_val)
 
     # The arrays are arguments: closed over, they would be constants of the program.
     every_decay = jax.jit(jax.vmap(trained_and_scored, in_axes=(0, *[None] * 5)))

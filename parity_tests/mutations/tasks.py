@@ -36,6 +36,8 @@ TASKS = listed("jaxvit.tasks", (
         ("the decay of the highest loss", "head_sweep", "np.argmin(losses)", "np.argmax(losses)"),
         ("decays scored on the training split", "head_sweep",
          'loss(params["head"], val_features, val_labels,', 'loss(params["head"], features, labels,'),
+        ("the decay of balanced classes chosen by an unbalanced loss", "head_sweep",
+         "val_labels, 0.0, on_val)", "val_labels, 0.0, jnp.ones(classes))"),
         ("the chosen decay not used", "configured", "weight_decay=sweep.decay", "weight_decay=0.01"),
         ("pretrained weights not used", "configured", "pretrained=_as_backbone(split(found.params), config)", "pretrained=None"),
         ("the positions of another size", "configured",

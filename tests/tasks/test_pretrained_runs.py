@@ -287,6 +287,28 @@ def test_a_decay_that_diverges_is_not_chosen(folder):
         sweep_decay(data, config, total, per_epoch)
 
 
+def test_with_balanced_classes_the_decay_is_chosen_by_a_balanced_loss(folder):
+    """More validation images of one class, which are copies, change nothing."""
+    _, config = parse(arguments(folder, "probe", "x", "--epochs", "2"))
+    data = load_dataset(config.data, 16, 3)
+    rng = np.random.default_rng(0)
+
+    def losses(copies, class_weights):
+        rows = np.repeat(np.arange(len(data.val)), np.where(data.val.labels == 0, copies, 1))
+        val = replace(data.val, labels=data.val.labels[rows], features=features["val"][rows])
+        train = replace(data.train, features=features["train"])
+        both = data._replace(train=train, val=val)
+        return np.array(sweep_decay(both, config, 50, Fraction(27, 8), class_weights).losses)
+
+    features = {
+        name: rng.standard_normal((len(getattr(data, name)), 4)).astype(np.float32)
+        for name in ("train", "val")
+    }
+    weights = np.array([1.5, 0.75, 1.0], np.float32)
+    np.testing.assert_allclose(losses(5, weights), losses(1, weights), rtol=1e-5)
+    assert (np.abs(losses(5, None) / losses(1, None) - 1) > 1e-3).all()
+
+
 def test_the_pooling_of_a_run_is_followed(folder):
     train(folder, "finetune", "pooled", "--epochs", "1", "--model.pool", "mean")
     args = arguments(folder, "probe", "x")
