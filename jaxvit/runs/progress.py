@@ -25,6 +25,9 @@ from jaxvit.paths import one_line
 from jaxvit.runtime.streams import take_any_text
 from jaxvit.training.fit import Plan
 
+RATE_SEC = 10  # over which the time of an item is measured
+SLOW_SEC = 90  # of a part of the work, below which no estimate is printed
+
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
@@ -185,7 +188,11 @@ def passed_over_line(kinds: Mapping[str, int]) -> str:
 
 
 def track(console: Console, items: Iterable, length: int, what: str) -> Iterable:
-    """Passes items on and shows how many have come; the Track that jaxvit.data.cache takes."""
+    """Passes items on and shows how many have come; the Track that jaxvit.data.cache takes.
+
+    Off a terminal it says once, after RATE_SEC, about how long the rest takes, if that is more than
+    SLOW_SEC.
+    """
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -197,6 +204,15 @@ def track(console: Console, items: Iterable, length: int, what: str) -> Iterable
         task = bar.add_task(what, total=length)
         if not console.is_terminal:
             console.print(f"{what}: {length}", highlight=False)
-        for item in items:
+        began = None  # the first item compiles
+        for done, item in enumerate(items):
+            now = time.perf_counter()
+            if done == 1 and not console.is_terminal:
+                began = now
+            if began is not None and now - began > RATE_SEC:
+                left = (now - began) / (done - 1) * (length - done)
+                if left > SLOW_SEC:
+                    console.print(f"{what}: about {left / 60:.0f} minutes left", highlight=False)
+                began = None
             yield item
             bar.advance(task)

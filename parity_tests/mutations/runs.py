@@ -3,6 +3,10 @@
 from parity_tests.mutation import listed
 
 RUNS = listed("jaxvit.runs", (
+    ("tests/runs/test_progress.py", (
+        ("compilation part of the time that is estimated", "progress", "if done == 1 and not console.is_terminal:", "if done == 0 and not console.is_terminal:"),
+        ("the time of work estimated again and again", "progress", "                began = None\n            yield item", "            yield item"),
+    )),
     ("tests/test_end_to_end.py", (
         ("validation on the test split", "recorder",
          "self._score(weights, self._data.val)", "self._score(weights, self._data.test)"),
