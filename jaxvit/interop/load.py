@@ -70,8 +70,9 @@ def load_pretrained(
         # A repository's config.json belongs to every file of it, whichever are in the cache.
         own = from_hub or file.name in WHOLE or _alone(file)
         pretrained, method = _load_file(
-            file, file.parent if own else None, names, layout, options or {}, num_classes is None
-        )
+            file, file.parent if own else None, names, layout, options or {}, num_classes is None,
+            img_size,
+        )  # fmt: skip
     if num_classes is not None:
         pretrained = with_head(pretrained, num_classes)
     if img_size is not None:
@@ -86,10 +87,12 @@ def _load_file(
     layout: str | None,
     options: Mapping[str, Any],
     keep_head: bool,
+    img_size: int | None,
 ) -> tuple[Pretrained, str]:
-    """The model of a file, and the method that resizes its positions.
+    """The model of a file at its own size, and the method that resizes its positions.
 
-    Its configuration files are looked for in `directory`; None for nowhere.
+    Its configuration files are looked for in `directory`; None for nowhere. What the name tells of
+    images is that of its family's models of img_size, where that is given.
     """
     tensors, metadata, stored = read_weights_file(file)
     found = recognise(tensors, str(file), layout)
@@ -107,12 +110,12 @@ def _load_file(
         notes.append(f"stored as {kinds} tensors, used in float32")
     if found is resnet.LAYOUT:
         reading = resnet.read_resnet(tensors, str(file))
-        settings = gather(img_size=reading.config.img_size)
+        settings = gather(img_size=img_size or reading.config.img_size)
         settings.notes += notes
         return _build_resnet(reading, settings, str(file)), found.positions(0)
     reading = read_layout(tensors, found, str(file))
     shape = reading.shape
-    settings = gather(img_size=shape.grid * shape.patch_size, heads=reading.heads)
+    settings = gather(img_size=img_size or shape.grid * shape.patch_size, heads=reading.heads)
     add_heads(settings, shape.embed_dim, shape.num_layers)
     settings.notes += notes
     pretrained = _build(reading, settings, str(file), keep_head)

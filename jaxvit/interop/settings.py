@@ -198,7 +198,7 @@ def gather_settings(
       metadata: of the weights file.
       directory: where configuration files may lie; None where the file stands alone.
       names: of the file, its directory or its repository: what may tell the family.
-      img_size: of the model, as its weights say.
+      img_size: that the model will have.
       heads: number of attention heads, where the shapes tell it.
 
     Raises:

@@ -103,6 +103,9 @@ def follow_weights(config: Config) -> Config:
     else:
         config = replace(config, model=without_foreign_options(config.model))
         _check_block(config.model)
+    size = config.model.img_size or model["img_size"]
+    if config.data.crop_share is None and size != found.model_config.img_size:
+        found = load_backbone(config, size)  # a family's images are prepared by their size
     preprocessing = found.preprocessing
     for name, value in {
         "mean": preprocessing.mean,

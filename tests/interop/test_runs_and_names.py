@@ -85,6 +85,15 @@ def test_large_models_are_evaluated_without_a_margin():
     assert values_at(deit, 224)["crop_share"] == 0.9
 
 
+def test_a_large_model_used_at_a_smaller_size_is_prepared_as_one_of_that_size(tmp_path):
+    path = tmp_path / "deit_384.safetensors"
+    save_pretrained(pretrained(img_size=384, patch_size=16, num_layers=1), path, "timm")
+    save_file(load_file(path), path)
+    for size, share in ((None, 1.0), (224, 0.9)):
+        geometry = load_pretrained(path, img_size=size, options=HEADS).preprocessing.geometry
+        assert (geometry.size, geometry.crop_share) == (size or 384, share)
+
+
 def test_the_name_of_a_repository_tells_the_family(tmp_path, monkeypatch):
     save_pretrained(pretrained(), tmp_path / "x", "timm")
     file = tmp_path / "x" / "model.safetensors"

@@ -410,6 +410,25 @@ def test_an_option_of_the_weights_counts_before_what_their_files_say(folder):
     )
 
 
+def test_weights_of_384_pixels_and_other_classes_are_trained_at_224_with_a_new_head(folder, capsys):
+    """As a user does it: no size is given, and the file's head is of five classes."""
+    large = MODEL.clone(img_size=384, patch_size=16, num_layers=1)
+    params = jax.device_get(init_params(large, jax.random.key(0)))
+    (folder / "deit_384").mkdir()
+    save_file(state_dict_from_params(params), folder / "deit_384" / "model.safetensors")
+    (folder / "deit_384" / "config.json").write_text('{"num_attention_heads": 2}')
+    args = arguments(folder, "finetune", "from384", "--epochs", "1")
+    args[args.index("--init.weights") + 1] = str(folder / "deit_384")
+    assert train_jax.main(args) == 0
+    printed = capsys.readouterr().out
+    assert "resized from 24 x 24 to 14 x 14 by bicubic_antialias" in printed
+    assert "head.weight: dropped: features are asked for" in printed
+    run = load_run(folder / "from384")
+    assert (run.config.model.img_size, run.config.data.crop_share) == (224, 0.9)  # DeiT's at 224
+    assert run.params["positional_embedding"].shape == (1, 1 + 14 * 14, 16)
+    assert run.params["head"]["kernel"].shape == (16, 3)
+
+
 def test_a_preset_that_starts_from_weights_asks_for_them(folder):
     with pytest.raises(UserError, match="give --init.weights PATH"):
         parse(["probe", "--data.dir", str(folder / "images")])
