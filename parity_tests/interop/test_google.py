@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 from jaxvit.interop.google import LAYOUT
@@ -34,6 +35,8 @@ def test_logits_and_gradients_are_those_of_timms_reader(name, tmp_path):
     loaded = assert_same(FOREIGN[name](), tmp_path)
     assert loaded.model_config.num_heads == HEADS  # from the shapes: no option was given
     assert loaded.model_config.gelu == "tanh"
+    theirs = timm.get_pretrained_cfg("vit_tiny_patch16_224.augreg_in21k")  # read from an .npz
+    assert loaded.preprocessing[1:] == (theirs.mean, theirs.std)
 
 
 def test_what_google_wrote_is_written_again_to_the_bit(tmp_path):

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD
 from jaxvit.data.preprocessing import FILTERS, Geometry, Preprocessing
+from jaxvit.interop.known_models import lineage_of, values_at
 from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.save import save_pretrained, to_layout
 from jaxvit.interop.timm import LAYOUT
@@ -138,6 +139,23 @@ def test_images_are_prepared_as_timm_does(interpolation, crop_mode, tmp_path):
     ours = load_pretrained(tmp_path).preprocessing.geometry.apply(image)
     expected = (theirs * 255).round().byte().permute(1, 2, 0).numpy()
     np.testing.assert_array_equal(ours, expected)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "deit_tiny_patch16_224.fb_in1k", "deit_base_patch16_384.fb_in1k",
+        "vit_small_patch14_dinov2.lvd142m", "vit_tiny_patch16_224.augreg_in21k_ft_in1k",
+        "vit_base_patch16_384.augreg_in21k_ft_in1k", "vit_base_patch16_224.mae",
+        "vit_base_patch16_224.dino",
+    ],
+)  # fmt: skip
+def test_a_family_is_prepared_as_timm_says(name):
+    theirs = timm.get_pretrained_cfg(name)
+    ours = values_at(lineage_of([name], "timm")[0], theirs.input_size[1])
+    assert (ours["mean"], ours["std"]) == (theirs.mean, theirs.std)
+    assert (ours["crop_share"], ours["interpolation"]) == (theirs.crop_pct, theirs.interpolation)
+    assert (ours["resize"], theirs.crop_mode) == ("short_side", "center")
 
 
 def test_resized_positions_are_those_of_timms_own_loading(tmp_path):

@@ -23,6 +23,19 @@ INTEROP_FORMATS = listed("jaxvit.interop", (
         ("place holders taken for class names", "foreign_config",
          "names = None  # transformers' place holders", "pass"),
     )),
+    ("parity_tests/interop/test_hugging_face.py::test_logits_and_gradients_are_transformers", (
+        ("the two LayerScales of Dinov2 swapped", "hugging_face",
+         '*scale(LAYER + "ls1", f"{layer}.layer_scale1.lambda1"),\n'
+         '            *scale(LAYER + "ls2", f"{layer}.layer_scale2.lambda1"),',
+         '*scale(LAYER + "ls1", f"{layer}.layer_scale2.lambda1"),\n'
+         '            *scale(LAYER + "ls2", f"{layer}.layer_scale1.lambda1"),'),
+    )),
+    ("parity_tests/test_certificate.py::test_claim_holds[layouts]", (
+        ("registers of Dinov2 not written", "hugging_face",
+         '"layer_scale", "registers"})', '"layer_scale"})'),
+        ("register tokens dropped where a layout has none", "save",
+         'if config.register_tokens and "registers" not in layout.parts:', "if False:"),
+    )),
     ("parity_tests/interop/test_hugging_face.py::test_resized_positions_are_those_of_transformers", (
         ("the class token alone for Dinov2's classifier", "load",
          '("both" if shape.features == 2 * shape.embed_dim else "cls")', '"cls"'),
@@ -57,6 +70,11 @@ INTEROP_FORMATS = listed("jaxvit.interop", (
          "arrays[0].reshape(-1, arrays[0].shape[-1])", "arrays[0].swapaxes(0, 1).reshape(-1, arrays[0].shape[-1])"),
     )),
     ("parity_tests/interop/test_google.py::test_logits_and_gradients_are_those_of_timms_reader", (
+        ("eps of 1e-5 for Google's 1e-6", "google", 'Habits(1e-6, "tanh"', 'Habits(1e-5, "tanh"'),
+        ("ImageNet's mean for Google", "google",
+         '"tanh", (0.5,) * 3, (0.5,) * 3', '"tanh", (0.485, 0.456, 0.406), (0.5,) * 3'),
+        ("ImageNet's std for Google", "google",
+         '"tanh", (0.5,) * 3, (0.5,) * 3', '"tanh", (0.5,) * 3, (0.229, 0.224, 0.225)'),
         ("erf GELU for Google's weights", "google", 'Habits(1e-6, "tanh"', 'Habits(1e-6, "erf"'),
         ("stacked layers in reverse order", "google", "enumerate(array)", "enumerate(array[::-1])"),
         ("big_vision's second norm for the first", "google",
@@ -77,7 +95,42 @@ INTEROP_FORMATS = listed("jaxvit.interop", (
          "lambda arrays: np.concatenate(arrays).T, lambda",
          "lambda arrays: np.concatenate([a.T for a in arrays]).reshape(len(arrays[0]), -1), lambda"),
     )),
+    ("parity_tests/interop/test_lukemelas.py::test_logits_and_gradients_are_the_librarys", (
+        ("eps of 1e-5 for lukemelas's 1e-6", "lukemelas", 'Habits(1e-6, "erf"', 'Habits(1e-5, "erf"'),
+        ("ImageNet's mean for lukemelas", "lukemelas",
+         '"erf", (0.5,) * 3, (0.5,) * 3', '"erf", (0.485, 0.456, 0.406), (0.5,) * 3'),
+        ("ImageNet's std for lukemelas", "lukemelas",
+         '"erf", (0.5,) * 3, (0.5,) * 3', '"erf", (0.5,) * 3, (0.229, 0.224, 0.225)'),
+    )),
+    ("parity_tests/interop/test_lab.py::test_a_state_dict_of_the_twin_is_read", (
+        ("eps of 1e-6 for the lab's 1e-5", "lab", 'Habits(1e-5, "erf"', 'Habits(1e-6, "erf"'),
+    )),
+    ("parity_tests/interop/test_lab.py::test_the_twin_reads_the_file_that_is_written", (
+        ("the lab's kernels not transposed", "lab", "2: TRANSPOSED, 4: CONV", "2: SAME, 4: CONV"),
+        ("the lab's two norms of patches swapped", "lab",
+         'norm("patch_embedding/norm_patch", "patch_embedding.norm_patch")',
+         'norm("patch_embedding/norm_patch", "patch_embedding.norm")'),
+    )),
+    ("parity_tests/interop/test_timm.py::test_a_family_is_prepared_as_timm_says", (
+        ("AugReg's mean and std for DeiT", "known_models",
+         '"DeiT", r"(^|[^a-z])deit([^a-z]|$)", _images(*IMAGENET,',
+         '"DeiT", r"(^|[^a-z])deit([^a-z]|$)", _images(HALF, HALF,'),
+        ("AugReg's mean and std for DINOv2", "known_models",
+         '(^|_)vit[sblg]14",\n        _images(*IMAGENET,', '(^|_)vit[sblg]14",\n        _images(HALF, HALF,'),
+        ("ImageNet's mean for AugReg", "known_models", "_images(HALF, HALF,", "_images(IMAGENET_MEAN, HALF,"),
+        ("ImageNet's std for AugReg", "known_models", "_images(HALF, HALF,", "_images(HALF, IMAGENET_STD,"),
+    )),
     ("parity_tests/interop/test_torchvision.py::test_logits_and_gradients_are_torchvisions", (
+        ("k and v swapped in torchvision's layout", "torchvision",
+         'self_attention.in_proj_weight",), TRANSPOSED)',
+         'self_attention.in_proj_weight",), TRANSPOSED._replace(to_ours=lambda arrays: (lambda t, d: '
+         't[:, [*range(d), *range(2 * d, 3 * d), *range(d, 2 * d)]])(arrays[0].T, arrays[0].shape[1])))'),
+        ("torchvision's q, k and v ordered by head", "torchvision",
+         'self_attention.in_proj_weight",), TRANSPOSED)',
+         'self_attention.in_proj_weight",), TRANSPOSED._replace(to_ours=lambda arrays: arrays[0].T.reshape('
+         'arrays[0].shape[1], 5, 3, -1).swapaxes(1, 2).reshape(arrays[0].T.shape)))'),
+        ("eps of 1e-5 for torchvision's 1e-6", "torchvision", 'Habits(1e-6, "erf"', 'Habits(1e-5, "erf"'),
+        ("tanh GELU for torchvision", "torchvision", 'Habits(1e-6, "erf"', 'Habits(1e-6, "tanh"'),
         ("the two layers of the MLP under one name in old files", "torchvision",
          "(r\"\\.mlp\\.linear_2\\.\", \".mlp.3.\")", "(r\"\\.mlp\\.linear_2\\.\", \".mlp.2.\")"),
         ("mean and std of AugReg for torchvision", "torchvision",
@@ -195,6 +248,10 @@ INTEROP_FORMATS = listed("jaxvit.interop", (
     ("tests/interop/test_save.py::test_every_layout_gives_every_bit_and_setting_back", (
         ("class names not written", "settings", '"class_names": class_names,', '"class_names": None,'),
         ("the lineage preferred to what jaxvit wrote", "settings", 'if "jaxvit" in metadata:', "if False:"),
+    )),
+    ("tests/interop/test_runs_and_names.py::test_a_large_model_used_at_a_smaller_size_is_prepared_as_one_of_that_size", (
+        ("the crop of the old size kept at another", "load",
+         "gather(img_size=img_size or shape.grid", "gather(img_size=shape.grid"),
     )),
     ("tests/interop/test_hub.py::test_a_cached_file_is_compared_with_the_hash_in_its_name", (
         ("a download with another hash accepted", "hub", "if found != blob.name:", "if False:"),

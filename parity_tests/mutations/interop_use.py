@@ -65,6 +65,12 @@ INTEROP_USE = listed("jaxvit.interop", (
          "is_run(run := Path(path).expanduser())", "is_run(run := Path(path))"),
         ("an input under ~ written over", "tables", "Path(path).expanduser().resolve()", "Path(path).resolve()"),
     )),
+    ("tests/tasks/test_pretrained_runs.py::test_weights_of_384_pixels_and_other_classes_are_trained_at_224_with_a_new_head", (
+        ("the crop of the weights' own size in training at another", "starting_point",
+         "if config.data.crop_share is None and size !=", "if False and size !="),
+        ("weights of 384 pixels trained at 384", "starting_point",
+         "min(found.model_config.img_size, largest)", "found.model_config.img_size"),
+    )),
     ("tests/tasks/test_pretrained_runs.py::test_an_option_of_the_weights_counts_before_what_their_files_say", (
         ("--init.weights-option ignored", "starting_point", "options=read_options(init.weights_option),", "options={},"),
     )),
