@@ -57,11 +57,13 @@ def deep_lift(
       batch_size: images of one pass, which bounds memory; each is computed with its baseline.
 
     Raises:
-      ValueError: a target is no class, or baselines do not fit.
+      ValueError: a target is no class, baselines do not fit, or there are no such rules.
       NotImplementedError: the model has an operation without a complete rule.
 
     Source: Shrikumar et al. 2017, arXiv:1704.02685.
     """
+    if rules not in Rules.__args__:
+        raise ValueError(f"unknown rules {rules!r}: choose one of {', '.join(Rules.__args__)}")
     function, targets = check(logits_fn(model, variables), images, targets)
     baselines = broadcast_baselines(baselines, images)
     found = []

@@ -40,6 +40,8 @@ def grad_cam(
 
     Source: Selvaraju et al. 2017, arXiv:1610.02391. pytorch-grad-cam's GradCAM, before it scales.
     """
+    if getattr(model, "remat", False):  # what is recomputed apart could not be handed out
+        model = model.clone(remat=False)
     _, targets = check(logits_of(model, variables), images, targets)
     layer = layer or default_layer(model)
     maps, slopes = _maps_and_slopes(model, layer, variables, images, targets)

@@ -91,7 +91,11 @@ def apply_gradient_shap(
     baselines: Float[Array, "R H W C"],
     batch_size: int = BATCH_SIZE,
 ) -> Float[Array, "B H W C"]:
-    """The mean over the samples of the draw."""
+    """The mean over the samples of the draw.
+
+    Raises:
+      ValueError: as gradient_shap, or the draw is of another number of images.
+    """
     function, targets = check(logits_fn, images, targets)
     if baselines.shape[1:] != images.shape[1:]:
         raise ValueError(
@@ -99,6 +103,11 @@ def apply_gradient_shap(
             f"(R, {', '.join(map(str, images.shape[1:]))})"
         )
     samples, batch = draw.coefficient.shape
+    if batch != len(images) or not samples:
+        raise ValueError(
+            f"a draw of {samples} sample(s) of {batch} image(s) for {len(images)} image(s): draw "
+            f"at least one sample, for images of {images.shape}"
+        )
     total = jnp.zeros_like(images)
     for rows, counts in in_parts(samples * batch, batch_size):
         sample, example = rows // batch, rows % batch

@@ -38,7 +38,13 @@ LINEAR = {
     "concatenate", "pad", "rev", "convert_element_type", "copy", "gather", "dynamic_slice",
     "select_n", "reduce_window_sum", "add_any",
 }  # fmt: skip
-CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # names of a call's inner program
+# Operations that run an inner program once, on the values that they are given; and the names of it.
+# A scan has an inner program too, and runs it on slices.
+CALLS = {
+    "jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat2",
+    "checkpoint",
+}  # fmt: skip
+PROGRAMS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
 
 @dataclass(eq=False)
@@ -113,8 +119,8 @@ def _run(jaxpr, consts, args, rules: Rules, eps: float, tape: list[Step]) -> lis
 def _compute(eqn, values: list, rules: Rules, eps: float, tape: list[Step]) -> list[Any]:
     name = eqn.primitive.name
     inputs = [value for value in values if isinstance(value, Pair)]
-    inner = next((eqn.params[each] for each in CALLS if each in eqn.params), None)
-    if inner is not None:
+    if name in CALLS:
+        inner = next(eqn.params[each] for each in PROGRAMS if each in eqn.params)
         jaxpr, consts = (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, ())
         called = eqn.params.get("name")
         if called not in ACTIVATIONS or len(inputs) != 1:

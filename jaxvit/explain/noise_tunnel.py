@@ -4,12 +4,11 @@ from collections.abc import Callable
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
 
 from jaxvit.shapes import Array, Float
 
 Kind = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
-# (images, targets) -> attributions (B, H, W, C).
+# (images, targets) -> attributions (B, H, W, C), or maps (B, n, n).
 Attribute = Callable[[Array, Array], Array]
 
 
@@ -22,20 +21,24 @@ def noise_tunnel(
     kind: Kind = "smoothgrad_sq",
     samples: int = 5,
     stdevs: float = 1.0,
-) -> Float[Array, "B H W C"]:
+) -> Float[Array, "B *S"]:
     """Of the attributions A_i of x + e_i with e_i ~ N(0, stdevs^2), for each pixel:
 
     smoothgrad: mean(A); smoothgrad_sq: mean(A^2); vargrad: mean(A^2) - mean(A)^2.
 
     Args:
       attribute: (images, targets) to attributions, such as
-        lambda images, targets: saliency(logits_fn, images, targets).
+        lambda images, targets: saliency(logits_fn, images, targets); maps of grad_cam or attention
+        do as well.
       images: normalised.
       targets: as attribute takes them.
       key: of the noise.
       kind: see above.
       samples: noisy copies of each image, at least 1; they are taken one after the other.
       stdevs: in units of the normalised image, at least 0.
+
+    Returns:
+      Of the shape of what attribute gives.
 
     Raises:
       ValueError: there is no such kind, or a number is out of its range.
@@ -68,11 +71,13 @@ def apply_noise_tunnel(
     targets: int | Array,
     noise: Float[Array, "S B H W C"],
     kind: Kind = "smoothgrad_sq",
-) -> Float[Array, "B H W C"]:
+) -> Float[Array, "B *S"]:
     """The statistic of the attributions of images + noise[0], images + noise[1], ..."""
     if kind not in Kind.__args__:
         raise ValueError(f"unknown kind {kind!r}: choose one of {', '.join(Kind.__args__)}")
-    mean = squares = deviations = jnp.zeros_like(images)
+    if not len(noise):
+        raise ValueError("noise of no sample: draw at least 1")
+    mean = squares = deviations = 0.0  # of the shape of what attribute gives, from the first on
     for number, each in enumerate(noise, 1):
         found = attribute(images + each, targets)
         before, mean = mean, mean + (found - mean) / number

@@ -73,7 +73,7 @@ def occlusion(
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)
+    return (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
 
 
 def _covers(name: str, length: int, window: int, stride: int) -> np.ndarray:

@@ -65,8 +65,10 @@ def check(function: LogitsFn, images: Array, targets: Targets) -> tuple[Partial,
         of its classes.
     """
     function = as_pytree(function)
-    if images.ndim != 4:
-        raise ValueError(f"images of shape {images.shape}: give a batch (B, H, W, C)")
+    if images.ndim != 4 or not len(images):
+        raise ValueError(
+            f"images of shape {images.shape}: give a batch (B, H, W, C) of at least one image"
+        )
     logits = _call.eval_shape(function, images)
     if logits.ndim != 2 or logits.shape[0] != images.shape[0]:
         raise ValueError(
@@ -125,10 +127,15 @@ def in_parts(count: int, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarr
       Rows (b,), with the least b that needs as many parts as batch_size does, and whether each
       counts: the last part is filled up with row 0.
 
+    Raises:
+      ValueError: batch_size is below 1.
+
     Example:
       >>> [(rows.tolist(), counts.tolist()) for rows, counts in in_parts(5, 4)]
       [([0, 1, 2], [True, True, True]), ([3, 4, 0], [True, True, False])]
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size {batch_size} is too small: give at least 1")
     batch_size = -(-count // -(-count // batch_size))
     for first in range(0, count, batch_size):
         rows = np.arange(first, first + batch_size)

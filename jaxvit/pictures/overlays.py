@@ -72,18 +72,23 @@ def overlay(image: np.ndarray, normalized: np.ndarray, alpha: float = 0.6) -> np
 
 
 def masked_image(image: np.ndarray, normalized: np.ndarray) -> np.ndarray:
-    """The image times the attributions (H, W) in [0, 1]: dark where there are none."""
-    return np.asarray(image, np.float32) * np.clip(normalized, 0, 1)[..., None].astype(np.float32)
+    """The image times the attributions (H, W) in [0, 1], as RGB: dark where there are none."""
+    return _rgb(image) * np.clip(normalized, 0, 1)[..., None].astype(np.float32)
 
 
 def side_by_side(*pictures: np.ndarray, gap: int = 4) -> np.ndarray:
-    """RGB arrays of one height, in a row on white."""
+    """RGB or grey arrays of one height, (H, W, 3) or (H, W, 1), as RGB in a row on white."""
     height = pictures[0].shape[0]
     white = np.ones((height, gap, 3), np.float32)
     parts = [white]
     for picture in pictures:
-        parts += [picture.astype(np.float32), white]
+        parts += [_rgb(picture), white]
     return np.concatenate(parts[1:-1], axis=1)
+
+
+def _rgb(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) float32 of an image of one or three channels."""
+    return np.broadcast_to(np.asarray(image, np.float32), (*image.shape[:2], 3))
 
 
 def enlarge(grid: np.ndarray, size: int) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Every method that Captum has: as close to Captum in float64 as Captum in float32 is."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import jaxtyping
@@ -102,6 +104,51 @@ def test_an_operation_without_a_rule_is_refused_by_name():
     assert np.isfinite(explain.deep_lift(model, variables, images, 3, rules="captum")).all()
 
 
+class With(linen.Module):
+    """Two layers with an operation between them."""
+
+    operation: Callable
+
+    @linen.compact
+    def __call__(self, x, deterministic=True):
+        return linen.Dense(3)(self.operation(linen.Dense(8)(x.reshape(len(x), -1))))
+
+
+def doubled_in_a_loop(x):
+    return jax.lax.fori_loop(0, 3, lambda _, carried: 2 * carried, x)
+
+
+def doubled_if_positive(x):
+    return jax.lax.cond(x.sum() > 0, lambda x: 2 * x, lambda x: x, x)
+
+
+@pytest.mark.parametrize(
+    ("operation", "name"),
+    [
+        (doubled_in_a_loop, "scan"),
+        (doubled_if_positive, "cond"),
+        (lambda x: jax.lax.while_loop(lambda x: x.sum() < 9, lambda x: x + 1, x), "while"),
+        (jax.nn.elu, "gt"),
+        (lambda x: jnp.where(x > 0, x, 0.1 * x), "gt"),
+        (lambda x: x * (x > 0), "gt"),
+    ],
+)  # fmt: skip
+def test_what_is_decided_by_the_image_is_refused_and_so_are_loops(operation, name):
+    model, images = With(operation), np.ones((1, 2, 2, 1), np.float32)
+    variables = model.init(jax.random.key(0), images)
+    with pytest.raises(NotImplementedError, match=f"no complete rule for the operation {name} of"):
+        explain.deep_lift(model, variables, images, 1)
+
+
+@pytest.mark.parametrize("operation", [doubled_in_a_loop, doubled_if_positive])
+def test_captums_rules_give_loops_their_gradient(operation):
+    model, images = With(operation), np.ones((1, 2, 2, 1), np.float32)
+    variables = model.init(jax.random.key(0), images)
+    found = explain.deep_lift(model, variables, images, 1, rules="captum")
+    expected = explain.input_times_gradient(explain.logits_fn(model, variables), images, 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_on_a_vit_captums_deep_lift_is_the_gradient(vit):
     twin = cases.in_torch(vit, torch.float64)
     found = DeepLift(twin.model).attribute(twin.images, twin.baselines, twin.targets)
@@ -202,6 +249,18 @@ def test_a_target_that_is_no_class_is_refused(vit, targets, says):
     assert says in str(caught.value)
 
 
+def deep_lift_of(logits, images, targets, **options):
+    return explain.deep_lift(logits.keywords["model"].value, logits.args[0], images, targets,
+                             **options)  # fmt: skip
+
+
+@pytest.mark.usefixtures("untyped")
+def test_sizes_of_windows_may_be_numpys(vit):
+    args = (vit.logits, vit.images, vit.targets)
+    found = explain.occlusion(*args, window=np.int64(8), strides=np.int32(8))
+    assert np.array_equal(found, explain.occlusion(*args, window=8, strides=8))
+
+
 @pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize(
     ("call", "says"),
@@ -213,6 +272,24 @@ def test_a_target_that_is_no_class_is_refused(vit, targets, says):
         (lambda *a: explain.occlusion(*a, window=4, strides=5), "a stride of 5"),
         (lambda f, x, t: explain.saliency(f, x[0], 0), "give a batch"),
         (lambda f, x, t: explain.saliency(lambda x: x, x, 0), "give logits (B, K)"),
+        (lambda *a: explain.integrated_gradients(*a, batch_size=-1), "batch_size -1 is too small"),
+        (lambda *a: explain.occlusion(*a, window=4, strides=4, batch_size=0), "batch_size 0"),
+        (lambda f, x, t: explain.saliency(f, x[:0], 0), "of at least one image"),
+        (lambda f, x, t: deep_lift_of(f, x, t, rules="Complete"), "unknown rules 'Complete'"),
+        (
+            lambda f, x, t: explain.apply_gradient_shap(
+                f,
+                x,
+                t,
+                explain.draw_gradient_shap(jax.random.key(0), x[:2].shape, 3, 4, 0.0),
+                baselines=x,
+            ),
+            "a draw of 4 sample(s) of 2 image(s) for 3 image(s)",
+        ),
+        (
+            lambda f, x, t: explain.apply_noise_tunnel(None, x, t, np.zeros((0, *x.shape))),
+            "noise of no sample",
+        ),
         (
             lambda f, x, t: explain.noise_tunnel(None, x, t, key=jax.random.key(0), samples=0),
             "samples 0 is too small",

@@ -133,6 +133,27 @@ def test_grad_cam_of_a_vits_layer_is_pytorch_grad_cams(vit, number):
         assert np.array_equal(default, found)
 
 
+def test_grad_cam_of_a_model_that_recomputes_its_layers_is_the_same(vit):
+    args = (vit.variables, vit.images, vit.targets)
+    found = explain.grad_cam(vit.model.clone(remat=True), *args)
+    assert np.array_equal(found, explain.grad_cam(vit.model, *args))
+
+
+def test_a_noise_tunnel_takes_maps_too(vit):
+    def attribute(images, targets):
+        return explain.attention_rollout(vit.model, vit.variables, images)
+
+    noise = explain.draw_noise_tunnel(jax.random.key(0), vit.images.shape, 3, 0.5)
+    each = np.stack([attribute(vit.images + one, 0) for one in noise])
+    for kind, expected in (
+        ("smoothgrad", each.mean(axis=0)),
+        ("smoothgrad_sq", (each**2).mean(axis=0)),
+        ("vargrad", each.var(axis=0)),
+    ):
+        found = explain.apply_noise_tunnel(attribute, vit.images, 0, noise, kind)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-9)
+
+
 def test_grad_cam_of_a_resnet_is_pytorch_grad_cams():
     case = cases.small_resnet(side=96)
 

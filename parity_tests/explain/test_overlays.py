@@ -59,3 +59,11 @@ def test_pictures_stand_side_by_side_in_order():
     assert np.array_equal(found[:, :5], first)
     assert np.array_equal(found[:, 5:8], np.ones((4, 3, 3)))
     assert np.array_equal(found[:, 8:], second)
+
+
+def test_a_grey_image_becomes_a_picture_in_colours_too():
+    image, normalized = RNG.uniform(size=(4, 5, 1)), RNG.uniform(size=(4, 5))
+    masked = explain.masked_image(image, normalized)
+    np.testing.assert_allclose(masked, (image * normalized[..., None]).repeat(3, 2), rtol=1e-5)
+    row = explain.side_by_side(image, masked, gap=0)
+    np.testing.assert_allclose(row, np.concatenate([image.repeat(3, 2), masked], 1), rtol=1e-5)

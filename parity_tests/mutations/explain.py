@@ -68,7 +68,19 @@ EXPLAIN = listed("jaxvit.explain", (
         ("a target beyond the classes taken for the last", "score", "if not 0 <= each < logits.shape[1]]", "if each < 0]"),
         ("a negative target counted from the end", "score", "if not 0 <= each < logits.shape[1]]", "if each >= logits.shape[1]]"),
     )),
+    (f"{ATTRIBUTIONS}::test_what_is_decided_by_the_image_is_refused_and_so_are_loops", (
+        ("DeepLIFT: a loop's body run once", "multipliers", '"jit", "pjit", "closed_call"', '"jit", "scan", "pjit", "closed_call"'),
+        ("DeepLIFT: comparisons are linear", "multipliers", '"add", "sub", "neg", "mul", "div",', '"gt", "add", "sub", "neg", "mul", "div",'),
+    )),
+    (f"{ATTRIBUTIONS}::test_what_cannot_be_computed_is_one_line", (
+        ("parts of no image", "score", "if batch_size < 1:", "if False:"),
+        ("a batch of no image", "score", "images.ndim != 4 or not len(images)", "images.ndim != 4"),
+        ("unknown rules taken for Captum's", "deep_lift", "if rules not in Rules.__args__:", "if False:"),
+        ("a draw for other images", "gradient_shap", "if batch != len(images) or not samples:", "if False:"),
+    )),
     (INSIDE, (
+        ("Grad-CAM of layers that are recomputed apart", "grad_cam", 'if getattr(model, "remat", False):', "if False:"),
+        ("a noise tunnel of arrays like the images only", "noise_tunnel", "mean = squares = deviations = 0.0", "mean = squares = deviations = 0 * images"),
         ("the largest head for the mean", "attention_map", ".mean(axis=2)", ".max(axis=2)"),
         ("attention to the class token", "attention_map", "weights[:, :, 0]", "weights[:, :, :, 0]"),
         ("registers shown as patches", "attention_map", "patches = tokens[..., leading:]", "patches = tokens[..., 1:][..., : tokens.shape[-1] - leading]"),
@@ -110,6 +122,8 @@ EXPLAIN = listed("jaxvit.explain", (
         ("magnitudes of channels summed", "overlays", "summed.sum(axis=2) if", "np.abs(summed).sum(axis=2) if"),
         ("negative shown where positive is asked for", "overlays", "np.maximum(summed, 0)\n    elif", "-np.minimum(summed, 0)\n    elif"),
         ("blue for what speaks against", "overlays", "normalized[..., None] < 0, NEGATIVE, POSITIVE", "normalized[..., None] < 0, POSITIVE, NEGATIVE"),
+        ("a masked grey image stays grey", "overlays", "return _rgb(image) * np", "return np.asarray(image, np.float32) * np"),
+        ("a grey picture beside others", "overlays", "[_rgb(picture), white]", "[picture.astype(np.float32), white]"),
         ("an overlay without the image", "overlays", "(1 - alpha) * grey", "(1 - alpha)"),
     )),
     (f"{COMMAND}::test_the_figure_shows_each_method_scaled_by_its_own_sign", (
