@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxvit.pictures.figure import make_figure
+from jaxvit.pictures.figure import literal, make_figure
 
 MAX_TICKS = 40  # more class names than this no longer fit beside a matrix
 
@@ -28,8 +28,9 @@ def plot_confusion_matrix(
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, label="share of the class", shrink=0.8)
     if num_classes <= MAX_TICKS:
-        axis.set_xticks(range(num_classes), class_names, rotation=90)
-        axis.set_yticks(range(num_classes), class_names)
+        names = [literal(name) for name in class_names]
+        axis.set_xticks(range(num_classes), names, rotation=90)
+        axis.set_yticks(range(num_classes), names)
         for i, j in zip(*np.nonzero(confusion), strict=True):
             axis.text(j, i, str(confusion[i, j]), ha="center", va="center", fontsize=7,
                       color="white" if shares[i, j] > 0.5 else "black")  # fmt: skip

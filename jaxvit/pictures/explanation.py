@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxvit.pictures.figure import TRAIN, make_figure
+from jaxvit.pictures.figure import TRAIN, literal, make_figure
 from jaxvit.pictures.overlays import NEGATIVE, NONE, POSITIVE, enlarge, normalize_attributions
 from jaxvit.pictures.overlays import overlay as overlay_of
 
@@ -44,7 +44,7 @@ def plot_explanation(
     for axis in axes.flat:
         axis.axis("off")
     axes[0, 0].imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
-    axes[0, 0].set_title(title, fontsize=9)
+    axes[0, 0].set_title(literal(title), fontsize=9)
     _draw_classes(axes[0, 1], classes)
     _draw_scale(axes[0, 3])
     line = 1
@@ -54,7 +54,7 @@ def plot_explanation(
             zip(places, row.maps.items(), strict=False)
         ):
             axis.imshow(np.clip(overlay_of(image, scaled(found, signed, len(image))), 0, 1))
-            lines_of_title = [row.label if number == 0 else "", *textwrap.wrap(name, 36)]
+            lines_of_title = [literal(row.label) if number == 0 else "", *textwrap.wrap(name, 36)]
             axis.set_title("\n".join(lines_of_title), fontsize=8)
         line += height
     return figure
@@ -68,7 +68,7 @@ def scaled(found: np.ndarray, signed: bool, size: int) -> np.ndarray:
 
 def _draw_classes(axis, classes: Sequence[tuple[str, float]]) -> None:
     axis.axis("on")
-    names = [f"{name[:22]}  {probability:.1%}" for name, probability in classes]
+    names = [f"{literal(name[:22])}  {probability:.1%}" for name, probability in classes]
     axis.barh(range(len(names)), [probability for _, probability in classes], color=TRAIN)
     axis.set(xlim=(0, 1), ylim=(len(names) - 0.4, -0.6), xticks=(0, 0.5, 1))
     axis.set_yticks(range(len(names)), names, fontsize=8)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxvit.pictures.figure import GREY, make_figure
+from jaxvit.pictures.figure import GREY, literal, make_figure
 
 SHOWN = 300  # thumbnails of a map, at most
 COLOURS = "tab20"
@@ -40,7 +40,7 @@ def plot_feature_map(
     axis.margins(0.06)
     if len(class_names) > 1:
         handles = [
-            Line2D([], [], marker="s", ls="", color=colour, label=name)
+            Line2D([], [], marker="s", ls="", color=colour, label=literal(name))
             for colour, name in zip(colours, class_names, strict=True)
         ]
         axis.legend(handles=handles, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -74,7 +74,8 @@ def plot_neighbours(
             label = query_labels[row] if column == 0 else found_labels[row, column - 1]
             if named:
                 right = label == query_labels[row]
-                axis.set_title(class_names[label], fontsize=7, color="black" if right else "red")
+                colour = "black" if right else "red"
+                axis.set_title(literal(class_names[label]), fontsize=7, color=colour)
             for spine in axis.spines.values():
                 spine.set(linewidth=3 if column == 0 else 0.5, color="black" if column else GREY)
     figure.suptitle("test images (left) and the nearest other test images by their features")

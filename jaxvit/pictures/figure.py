@@ -1,4 +1,4 @@
-"""An empty figure and the colours that all pictures share."""
+"""An empty figure, the colours that all pictures share, and names as text."""
 
 TRAIN, VAL, GREY = "#4477aa", "#cc6677", "#999999"
 
@@ -13,3 +13,8 @@ def make_figure(rows: int, columns: int, width: float, height: float):
 
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def literal(text: str) -> str:
+    """A name as it is: matplotlib reads what stands between two dollars as mathematics."""
+    return text.replace("$", r"\$")

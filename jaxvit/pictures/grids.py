@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxvit.pictures.figure import make_figure
+from jaxvit.pictures.figure import literal, make_figure
 
 COLUMNS = 8
 LONGEST_NAME = 24  # characters of a file name that fit above an image
@@ -32,7 +32,8 @@ def plot_augmented(
     for axis, image, target in zip(axes.flat, pixels, np.asarray(targets), strict=False):
         _show(axis, image)
         named = [k for k in np.argsort(-target)[:3] if target[k] > even + 0.005]
-        axis.set_title("\n".join(f"{class_names[k]} {target[k]:.2f}" for k in named), fontsize=7)
+        lines = [literal(f"{class_names[k]} {target[k]:.2f}") for k in named]
+        axis.set_title("\n".join(lines), fontsize=7)
     figure.suptitle("training images as the model sees them, with the weights of their targets")
     return figure
 
@@ -66,7 +67,8 @@ def plot_mistakes(
         name = name.rpartition("/")[2]
         name = name if len(name) <= LONGEST_NAME else f"...{name[3 - LONGEST_NAME :]}"
         said = f"said {class_names[prediction]} {confidence:.0%}"
-        axis.set_title(f"{said}\nis {class_names[label]} {probability:.0%}\n{name}", fontsize=7)
+        lines = f"{said}\nis {class_names[label]} {probability:.0%}\n{name}"
+        axis.set_title(literal(lines), fontsize=7)
     return figure
 
 

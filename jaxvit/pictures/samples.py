@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxvit.pictures.figure import make_figure
+from jaxvit.pictures.figure import literal, make_figure
 
 
 def plot_samples(images: np.ndarray, titles: Sequence[str], columns: int = 16):
@@ -23,7 +23,7 @@ def plot_samples(images: np.ndarray, titles: Sequence[str], columns: int = 16):
         if number < len(images):
             _show(axis, images[number])
             if titles:
-                axis.set_title(titles[number], fontsize=6, pad=2)
+                axis.set_title(literal(titles[number]), fontsize=6, pad=2)
         else:
             axis.axis("off")
     return figure

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxvit.pictures.figure import GREY, TRAIN, VAL, make_figure
+from jaxvit.pictures.figure import GREY, TRAIN, VAL, literal, make_figure
 
 COLUMNS = 3
 
@@ -52,7 +52,7 @@ def plot_study(
         _plot_reliability(axes.flat[len(panels)], curves)
     for axis in axes.flat[number:]:
         axis.remove()
-    figure.suptitle(question.replace("$", r"\$"))
+    figure.suptitle(literal(question))
     return figure
 
 
@@ -68,7 +68,11 @@ def _plot_panel(axis, labels: Sequence[str], panel: Panel) -> None:
     spread = np.nan_to_num(np.abs(means[drawn, 1:] - means[drawn, :1])).T  # none is a point
     style = {"fmt": "D", "ms": 5, "capsize": 4, "color": VAL}
     axis.errorbar(positions[drawn], means[drawn, 0], spread, label="mean, 95 % interval", **style)
-    axis.set_xticks(positions, labels, rotation=30 if max(map(len, labels)) > 6 else 0)
+    axis.set_xticks(
+        positions,
+        [literal(each) for each in labels],
+        rotation=30 if max(map(len, labels)) > 6 else 0,
+    )
     axis.set(title=panel.title, xlim=(-0.5, len(labels) - 0.5))
     if panel.percent:
         axis.yaxis.set_major_formatter(PercentFormatter(1))
@@ -82,7 +86,7 @@ def _plot_reliability(axis, curves: Mapping[str, Curve]) -> None:
         number, confidence, right = (np.asarray(part, float) for part in curve)
         filled = number > 0
         x, y = confidence[filled] / number[filled], right[filled] / number[filled]
-        (line,) = axis.plot(x, y, lw=1.4, color=_viridis(shade), label=label)
+        (line,) = axis.plot(x, y, lw=1.4, color=_viridis(shade), label=literal(label))
         sizes = 60 * number[filled] / number.sum()
         axis.scatter(x, y, sizes, color=line.get_color(), zorder=3)
     axis.plot([0, 1], [0, 1], "--", color=GREY, lw=1)

@@ -18,8 +18,7 @@ MAX_MISTAKES = 24
 
 def draw_report(results: Results, config: Config, data: Dataset) -> dict[str, Any]:
     """Curves, confusion matrix, reliability, augmented images, and the surest mistakes."""
-    # matplotlib reads what stands between two dollars as mathematics.
-    class_names = [name.replace("$", r"\$") for name in data.class_names]
+    class_names = data.class_names
     test, evaluation = results.test, results.evaluation
     predicted, counts = evaluation.outputs, evaluation.counts
     shares = np.bincount(data.val.labels, minlength=len(class_names)) / len(data.val)
@@ -43,7 +42,7 @@ def draw_report(results: Results, config: Config, data: Dataset) -> dict[str, An
             predicted.label[wrong],
             predicted.confidence[wrong],
             predicted.label_probability[wrong],
-            [test.names[row].replace("$", r"\$") for row in wrong],
+            [test.names[row] for row in wrong],
             class_names,
         ),
     }

@@ -28,8 +28,7 @@ def draw_generation(results: Results, config: Config, data: Dataset) -> dict[str
     curves = [Curve(name) for name in (*names, "kernel_distance", "diversity")]
     labels = test.labels[:GRID] if conditional else np.zeros(0, int)
     order = np.argsort(labels, kind="stable") if conditional else np.arange(len(samples[:GRID]))
-    # matplotlib reads what stands between two dollars as mathematics.
-    titles = [data.class_names[label].replace("$", r"\$")[:14] for label in np.sort(labels)]
+    titles = [data.class_names[label][:14] for label in np.sort(labels)]
     figures = {
         "curves": plot_curves(results.lines, curves, results.best_step),
         "samples": plot_samples(samples[:GRID][order], titles),

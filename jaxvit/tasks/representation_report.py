@@ -16,8 +16,7 @@ QUERIES, NEIGHBOURS = 10, 7
 
 def draw_representation(results: Results, config: Config, data: Dataset) -> dict[str, Any]:
     """Curves, views, a map of the test images' features, and nearest neighbours of ten of them."""
-    # matplotlib reads what stands between two dollars as mathematics.
-    class_names = [name.replace("$", r"\$") for name in data.class_names]
+    class_names = data.class_names
     test, features = results.test, np.asarray(results.evaluation.outputs["features"])
     curves = [Curve("loss", ylabel="of a step"), Curve("accuracy", ylabel="instances told apart")]
     if len(class_names) > 1:
