@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Mapping
+from dataclasses import MISSING, fields
 from functools import partial
 from typing import Annotated, Any
 
@@ -48,6 +49,24 @@ def turned(options: Any) -> bool | None:
     if options.upright and options.no_upright:
         raise UserError("--upright and --no-upright contradict each other: give one of them")
     return options.upright or (False if options.no_upright else None)
+
+
+def words_of(options: Any, *without: str) -> list[str]:
+    """What the command was given, to be given again: arguments, then options.
+
+    Args:
+      options: of the command.
+      without: names of options that are left out.
+    """
+    arguments, words = [], []
+    for each in fields(options):
+        value = getattr(options, each.name)
+        if each.default is MISSING:
+            arguments.append(value)
+        elif value != each.default and each.name not in without:
+            words.append(f"--{each.name.replace('_', '-')}")
+            words += [] if value is True else [str(value)]
+    return arguments + words
 
 
 def to_stderr(line: str) -> None:

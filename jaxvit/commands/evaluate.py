@@ -1,14 +1,17 @@
 """python -m jaxvit evaluate RUN DIR|SPLIT: scores on labelled photos, with intervals."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from jaxvit.commands import arguments as cli
 from jaxvit.commands.pages import NAME, write_evaluation_page
 from jaxvit.config import count, option, require
+from jaxvit.errors import UserError
 from jaxvit.interop.evaluation import evaluate_images
 from jaxvit.interop.evaluation_report import as_text, as_values
 from jaxvit.interop.labelled import SPLITS, labelled_folder, labelled_split, read_class_names
+from jaxvit.interop.load import inside_run
 from jaxvit.interop.predictions import make_classifier
 from jaxvit.interop.tables import files_to_write, write_values
 from jaxvit.paths import user_path
@@ -47,6 +50,11 @@ def run(options: Options) -> int:
       UserError: RUN or the photos cannot be read, or a folder is no class of the model.
     """
     read = [each for each in (options.run, options.classes) if each is not None]
+    if options.report is None and (around := inside_run(Path(NAME))):
+        raise UserError(
+            f"the page {NAME} would be written here, into the run {around}, which holds its files "
+            "alone: give --report FILE in another place"
+        )
     json, page = files_to_write(read, json=options.json, report=options.report or NAME)
     cli.cache_programs()
     found = cli.load_weights(options.run, options.weights_option)
@@ -71,7 +79,7 @@ def run(options: Options) -> int:
         what["params_sha256"] = sha256(found.params)
         write_values(json, what | as_values(evaluated, classifier.labels, found.preprocessing))
     print(as_text(evaluated, classifier.labels), flush=True)
-    said = (options.run, options.data)
+    said = cli.words_of(options, "report", "json")
     write_evaluation_page(page, said, found, classifier.labels, labelled, evaluated)
     cli.to_stderr(f"the page is {page}")
     return 0

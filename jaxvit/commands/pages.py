@@ -19,7 +19,7 @@ from jaxvit.explain.attention_map import has_attention
 from jaxvit.explain.attention_rollout import attention_rollout
 from jaxvit.explain.grad_cam import grad_cam
 from jaxvit.interop.evaluation import Evaluated
-from jaxvit.interop.labelled import Labelled
+from jaxvit.interop.labelled import Labelled, changed
 from jaxvit.interop.predictions import Usable
 from jaxvit.interop.saved_run import load_run, read_config
 from jaxvit.interop.tables import write_text
@@ -27,7 +27,7 @@ from jaxvit.models.variables import variables_of
 from jaxvit.pages.about import About
 from jaxvit.pages.features import render_features_page
 from jaxvit.pages.generation import render_generation_page
-from jaxvit.pages.page import SIDE, Scored, render_page, worst_rows
+from jaxvit.pages.page import SIDE, Scored, render_page, thumbnail_rows, worst_rows
 from jaxvit.pages.thumbnails import reduced
 from jaxvit.paths import legible, one_line
 from jaxvit.presets import PRESETS
@@ -44,6 +44,7 @@ PLOTS = {
     "reverse_process": "From noise to images", "copies": "The nearest training images",
 }  # fmt: skip
 BATCH_SIZE = 8  # images whose overlays are computed together
+START = ("resume", "overwrite", "extend")  # what they ask for depends on what is there already
 RESULT = (
     "scored_step", "epochs", "steps", "stopped_early", "parameters", "params_sha256",
     "images_per_sec", "wall_sec", "compile_sec", "skipped_images", "note",
@@ -65,7 +66,13 @@ def write_run_page(path: Path) -> Path:
 def _classifier_page(path: Path, config: Config, summary: Mapping[str, Any]) -> str:
     run = load_run(path, warn=lambda line: None)
     found, data = _read_outputs(path), config.data
-    test = load_dataset(data.without_extra(), run.model.img_size, data.channels).test
+    dataset = load_dataset(data.without_extra(), run.model.img_size, data.channels)
+    if what := changed(path, "test", dataset):
+        raise UserError(
+            f"the test images are not those that {path} has scored ({what}): restore them, or "
+            f"score those of a folder: python -m jaxvit evaluate {path} DIR"
+        )
+    test = dataset.test
     scored = Scored(
         tuple(map(legible, test.names)),
         test.labels,
@@ -77,11 +84,6 @@ def _classifier_page(path: Path, config: Config, summary: Mapping[str, Any]) -> 
         found["counts/confusion"],
         tuple(found[f"counts/bin_{name}"] for name in ("count", "confidence", "correct")),
     )
-    if len(scored.predicted) != len(test):
-        raise UserError(
-            f"{path} scored {len(scored.predicted)} test images and there are {len(test)} now: "
-            "restore them"
-        )
     about = _about(path, config, summary)._replace(
         augmented=_picture(path / "plots" / "augmented_images.png"), overlay=overlay_of(run.model)
     )
@@ -134,17 +136,17 @@ def try_run_page(path: Path, say: Callable[[str], None]) -> None:
 
 def write_evaluation_page(
     path: Path,
-    said: tuple[str, str],
+    said: Sequence[str],
     source: Usable,
     labels: Sequence[str],
     labelled: Labelled,
     evaluated: Evaluated,
 ) -> None:
-    """The page of an evaluation, whose images are read once more.
+    """The page of an evaluation, whose images are read once more; those it may show are kept.
 
     Args:
       path: of the page.
-      said: the run and the images, as the command was given them.
+      said: what the command was given: the run, the images, and options.
       source: whose model was evaluated.
       labels: names of its classes.
       labelled: the images.
@@ -157,14 +159,21 @@ def write_evaluation_page(
         predicted.label_probability, lambda rows: (), evaluated.metrics, counts.confusion,
         (counts.bin_count, counts.bin_confidence, counts.bin_correct),
     )  # fmt: skip
-    worst = set(worst_rows(scored).tolist())
-    kept = [image if row in worst else reduced(image, SIDE) for row, image in enumerate(images)]
+    worst, shown = (set(rows.tolist()) for rows in (worst_rows(scored), thumbnail_rows(scored)))
+    kept = {
+        row: image if row in worst else reduced(image, SIDE)
+        for row, image in enumerate(images)
+        if row in worst or row in shown
+    }
     scored = scored._replace(images=lambda rows: [kept[row] for row in rows])
     geometry = source.preprocessing.geometry._asdict()
     about = About(
         f"{said[0]} on {said[1]}",
         {
-            "Data": [("images", f"{len(kept):,}"), ("left out", len(evaluated.unreadable))],
+            "Data": [
+                ("images", f"{len(scored.labels):,}"),
+                ("left out", len(evaluated.unreadable)),
+            ],
             "Preprocessing": list(geometry.items()),
             "Hardware and versions": _machine(describe_machine()),
         },
@@ -198,11 +207,16 @@ def make_overlays(source: Usable, scored: Scored) -> dict[int, np.ndarray]:
 
 
 def training_command(preset: str, config: Config) -> str:
-    """python train_jax.py PRESET, with every option that is not the preset's."""
+    """python train_jax.py PRESET, with every option that is not the preset's.
+
+    Without those that ask for a run that is there, so that it can be repeated elsewhere.
+    """
     words = ["python", "train_jax.py", preset]
     before = flat(as_json(PRESETS[preset])) if preset in PRESETS else {}
     for name, value in flat(as_json(config)).items():
-        if name in before and before[name] != value and value is not None:
+        if name in START or name not in before:
+            continue
+        if before[name] != value and value is not None:
             group, dot, last = name.replace("_", "-").rpartition(".")
             if is_flag(name):
                 words.append(f"--{group}{dot}{'' if value else 'no-'}{last}")

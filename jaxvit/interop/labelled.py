@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxvit.data.cache import Track, no_tracking
 from jaxvit.data.datasets import load_dataset
-from jaxvit.data.decoded import SPLITS, describe
+from jaxvit.data.decoded import SPLITS, Dataset, describe
 from jaxvit.data.photos import decode_photos, photos_in
 from jaxvit.errors import UnreadableImage, UserError
 from jaxvit.interop.load import is_run
@@ -164,13 +164,11 @@ def labelled_split(
             "images are now with --data-dir DIR, or give a folder of images"
         ) from error
     found = getattr(dataset, split)
-    now, before = describe(dataset)[split], described(path, split)
-    if split == "train" and config.data.stored_scale != 1:  # these were stored at another size
-        now, before = dict.fromkeys(now), dict.fromkeys(before)
-    if now != before:
+    larger = split == "train" and config.data.stored_scale != 1  # these were stored at another size
+    if what := changed(path, split, dataset, names_only=larger):
         raise UserError(
-            f"the {split} images are not those of the run {run} ({_difference(before, now)}), so "
-            "that some may have been trained on: restore them, or give a folder of images"
+            f"the {split} images are not those of the run {run} ({what}), so that some may have "
+            "been trained on: restore them, or give a folder of images"
         )
     return Labelled(
         found.names,
@@ -178,6 +176,20 @@ def labelled_split(
         lambda: (found.pixels[row] for row in found.rows),
         Counter(),
     )
+
+
+def changed(run: Path, split: str, dataset: Dataset, names_only: bool = False) -> str | None:
+    """How the images of a split differ from those that a run had, in a few words; None if they
+    do not.
+
+    Raises:
+      UserError: the run's split.json cannot be read.
+    """
+    now, before = describe(dataset)[split], described(run, split)
+    if names_only:
+        now, before = dict.fromkeys(now), dict.fromkeys(before)
+    # A dict of the same entries in another order is equal, but its rows are other images.
+    return None if list(now.items()) == list(before.items()) else _difference(before, now)
 
 
 def _difference(before: dict[str, str], now: dict[str, str]) -> str:

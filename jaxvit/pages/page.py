@@ -15,6 +15,7 @@ from jaxvit.pictures.overlays import overlay
 
 SIDE, ERROR_SIDE = 64, 128  # pixels of thumbnails, and of the worst errors
 BUDGET = 3_000_000  # characters of all thumbnails
+LEAST = 400  # of one: that of a single black pixel has 403
 ERRORS = 24
 MATRIX = 60  # classes; of more, the confusions are a list
 LISTED = 40
@@ -63,7 +64,7 @@ def render_page(
       class_names: K names.
       overlays: row -> a map (n, n) of what the model looked at, for some of the worst errors.
     """
-    rows = _order(scored)
+    rows = thumbnail_rows(scored)
     images = ((int(row), image) for part in np.array_split(rows, -(-len(rows) // 256) or 1)
               for row, image in zip(part, scored.images(part), strict=True))  # fmt: skip
     thumbnails = dict(within(images, SIDE, BUDGET))
@@ -97,6 +98,11 @@ def render_page(
         data=data,
         shown=len(thumbnails),
     )
+
+
+def thumbnail_rows(scored: Scored) -> np.ndarray:
+    """Of the images that may be among the thumbnails, in the order in which they are taken."""
+    return _order(scored)[: BUDGET // LEAST]
 
 
 def _order(scored: Scored) -> np.ndarray:

@@ -112,7 +112,7 @@ INTEROP_USE = listed("jaxvit.interop", (
         ("folders by WordNet number unknown", "labelled", "numbers[found[1]] = index", "pass"),
         ("validation scored for the test", "labelled",
          "found = getattr(dataset, split)", 'found = getattr(dataset, "val")'),
-        ("changed splits scored", "labelled", "if now != before:", "if False:"),
+        ("changed splits scored", "labelled", "if what := changed(path, split, dataset, names_only=larger):", "if what := None:"),
         ("training images scored at the size at which they are stored", "labelled",
          "replace(config.data.without_extra(), stored_scale=1.0, dir", "replace(config.data.without_extra(), dir"),
         ("--data-dir ignored", "labelled", "dir=data_dir or config.data.dir", "dir=config.data.dir"),

@@ -1,9 +1,13 @@
 """The pages of a run and of an evaluation: recomputed from the images and the checkpoint."""
 
 import base64
+import html
 import io
 import json
 import re
+import shlex
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +130,47 @@ def test_an_evaluation_ends_in_a_page(runs, truth, tmp_path, monkeypatch, capsys
     assert_images(embedded(tmp_path / "x.html")["images"], truth)
 
 
+def test_the_command_of_an_evaluations_page_has_its_options(runs, weights, tmp_path, monkeypatch):
+    """Without --classes it would be refused, and --no-upright would score other pixels."""
+    monkeypatch.setattr(evaluate, "write_evaluation_page", pages.write_evaluation_page)
+    names = tmp_path / "own names.txt"
+    names.write_text("\n".join(CLASSES))
+    args = [
+        str(weights), str(runs.photos / "test"), "--classes", str(names), "--batch-size", "4",
+        "--on-error", "stop", "--no-upright",
+    ]  # fmt: skip
+    out = ["--report", tmp_path / "x.html", "--json", tmp_path / "x.json"]
+    assert command("evaluate", *args, *out) == 0
+    said = shlex.join(["python", "-m", "jaxvit", "evaluate", *args])
+    assert said in html.unescape((tmp_path / "x.html").read_text())
+
+
+def test_the_page_of_an_evaluation_is_not_written_into_a_run(runs, monkeypatch, capsys):
+    monkeypatch.chdir(runs.first)
+    assert command("evaluate", ".", "test") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the page report.html would be written here, into the run" in line
+    assert "give --report FILE in another place" in line
+
+
+def test_a_run_whose_test_images_have_changed_has_no_new_page(runs, tmp_path, capsys):
+    """Its predictions are of other images, whose number is the same."""
+    moved, run = tmp_path / "images", tmp_path / "run"
+    shutil.copytree(runs.photos, moved)
+    shutil.copytree(runs.first, run)
+    config = json.loads((run / "config.json").read_text())
+    config["data"]["dir"] = str(moved)
+    (run / "config.json").write_text(json.dumps(config))
+    (run / "report.html").unlink(missing_ok=True)
+    first, second = sorted((moved / "test" / CLASSES[0]).iterdir())[:2]
+    first.write_bytes(second.read_bytes())
+    assert command("report", run) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the test images are not those that" in line
+    assert f"changed is {CLASSES[0]}/{first.name}" in line
+    assert not (run / "report.html").exists()
+
+
 def test_a_photo_that_cannot_be_read_does_not_shift_the_others(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "write_evaluation_page", pages.write_evaluation_page)
     folder = tmp_path / "photos" / CLASSES[0]
@@ -193,6 +238,14 @@ def test_what_is_no_finished_run_is_one_line(runs, tmp_path, capsys):
     assert "test_outputs.npz cannot be read" in error
     assert error.count("\n") == 1
     outputs.write_bytes(content)
+
+
+def test_options_that_ask_for_a_run_are_not_repeated():
+    """Where the run is repeated there is none yet to be extended."""
+    _, config = parse(["digits", "--extend", "--epochs", "3"])
+    command = training_command("digits", config)
+    assert "--extend" not in command
+    assert parse(command.split()[2:])[1] == replace(config, extend=False)
 
 
 def test_flags_are_repeated_as_flags():

@@ -171,6 +171,20 @@ def test_of_many_classes_the_confusions_are_a_list(scored):
     assert "matrix" not in Parsed(text.partition("Confusions")[2]).text
     listed = words(Parsed(text.partition("Confusions")[2].partition("Calibration")[0]).text)
     assert "class 3class 84" in listed
+    assert "Choose a number to see its images" in listed
+
+
+def test_no_image_is_left_out_whose_thumbnail_would_fit(scored):
+    """What may be shown is bounded by the least length of a thumbnail."""
+    assert len(data_uri(np.zeros((1, 1, 3), np.uint8))) >= pages.LEAST
+    n = pages.BUDGET // pages.LEAST + 5
+    many = scored._replace(
+        labels=np.zeros(n, int), predicted=np.arange(n) % 2, confidence=np.linspace(0, 1, n)
+    )
+    rows = pages.thumbnail_rows(many)
+    assert rows.tolist() == pages._order(many)[: n - 5].tolist()
+    few = pages.thumbnail_rows(scored)
+    assert few.tolist() == pages._order(scored).tolist()
 
 
 def test_curves_have_a_point_for_every_line_and_say_its_value(lines):
@@ -261,6 +275,29 @@ def test_it_works_in_a_browser_without_an_error_or_a_request(page, scored, tmp_p
         assert found["buttons"] == np.count_nonzero(scored.confusion)
         assert found["title"] == HOSTILE
         assert "train: 2 at step 1" in found["hover"]
+
+
+@in_a_browser
+def test_a_row_of_the_list_of_confusions_shows_its_images(scored, tmp_path):
+    names = [*CLASSES, *(f"class {k}" for k in range(3, 70))]
+    confusion = np.pad(scored.confusion, (0, 67))
+    path = tmp_path / "many.html"
+    about = pages.About("many", {}, "")
+    path.write_text(pages.render_page(about, scored._replace(confusion=confusion), names))
+    script = """
+      const rows = [...document.querySelectorAll('#confusions button')];
+      const row = rows.find(each => each.dataset.i === '0' && each.dataset.j === '1');
+      row.click();
+      result.rows = rows.length;
+      result.chosen = document.querySelector('#chosen p').textContent;
+      result.images = [...document.querySelectorAll('#chosen img')].map(each => each.alt);
+    """
+    found, _ = run_in(path, script, tmp_path)
+    assert found["errors"] == []
+    wrong = scored.confusion - np.diag(np.diag(scored.confusion))
+    assert found["rows"] == np.count_nonzero(wrong)
+    assert found["chosen"] == f"{CLASSES[0]}, said {CLASSES[1]}: 2 image(s)"
+    assert found["images"] == [scored.names[0], scored.names[1]]
 
 
 @in_a_browser
