@@ -23,6 +23,9 @@ class DiffusionConfig:
     # Of a conditional model: weight of what the class adds to the predicted noise; 1 is the model's
     # own prediction, more gives clearer and less varied images.
     guidance: float = option(1.0, within(0, 100))
+    # Variance of a step of the ancestral sampler (sample --steps 0): that of q(x_{t-1} | x_t, x_0),
+    # or beta_t, both of Ho et al. 2020. Nothing to DDIM.
+    variance: Literal["small", "large"] = "small"
 
     def check(self) -> None:
         require(

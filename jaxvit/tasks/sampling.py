@@ -85,7 +85,7 @@ def _make_diffusion_sampler(unet: nn.Module, config: Config, sampling: Sampling)
         predict = make_guided(unet, weights, labels, sampling.guidance)
         draw = _make_draw(keys, shape)
         if sampling.steps == 0:
-            return ancestral_sample(predict, schedule, draw)
+            return ancestral_sample(predict, schedule, draw, options.variance)
         jumps = make_jumps(options.schedule, options.steps, sampling.steps, sampling.eta)
         return ddim_sample(predict, schedule, jumps, draw, sampling.eta > 0)
 

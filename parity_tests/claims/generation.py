@@ -1,13 +1,14 @@
 """Claim 18: DCGAN and DDPM are the twins', in their networks, steps and samples."""
 
 import copy
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
 
-from jaxvit.objectives.diffusion import betas, make_jumps, make_schedule
+from jaxvit.objectives.diffusion import Variance, betas, make_jumps, make_schedule
 from jaxvit.objectives.samplers import ancestral_sample, ddim_sample
 from jaxvit.tasks.sampling import make_guided
 from parity_tests.comparison import to_nchw, to_nhwc
@@ -139,12 +140,21 @@ def chains(steps: int) -> list[Row]:
     drawn = jnp.stack([to_nhwc(each) for each in noises])
     schedule, diffusion = make_schedule("linear", steps), Diffusion(steps)
     predict = make_guided(ours, params, jnp.asarray(labels.numpy()), 1.0)
-    ancestral = jax.jit(lambda drawn: ancestral_sample(predict, schedule, lambda i: drawn[i]))
-    sides = [
-        ddpm.ancestral_sample(copy.deepcopy(net).to(dtype), diffusion, noises.to(dtype), labels)
-        for dtype in TYPES
-    ]
-    rows = [distance(f"ancestral chain of {steps} steps", to_nchw(ancestral(drawn)), *sides)]
+    rows = []
+    for variance in get_args(Variance):
+
+        @jax.jit
+        def ancestral(drawn, variance=variance):
+            return ancestral_sample(predict, schedule, lambda i: drawn[i], variance)
+
+        sides = [
+            ddpm.ancestral_sample(
+                copy.deepcopy(net).to(dtype), diffusion, noises.to(dtype), labels, variance
+            )
+            for dtype in TYPES
+        ]
+        quantity = f"ancestral chain of {steps} steps, {variance} variance"
+        rows.append(distance(quantity, to_nchw(ancestral(drawn)), *sides))
     jumps = make_jumps("linear", steps, 10)
     for guidance in (1.0, 2.5):
         guided = make_guided(ours, params, jnp.asarray(labels.numpy()), guidance)

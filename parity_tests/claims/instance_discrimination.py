@@ -9,12 +9,19 @@ from jaxvit.models.instance_classifier import InstanceClassifier
 from jaxvit.objectives.contrastive import contrastive_loss
 from parity_tests.comparison import to_nhwc
 from parity_tests.evidence import Evidence, Row, distance
-from parity_tests.instance_discrimination.cases import CASES, in_torch
+from parity_tests.instance_discrimination.cases import (
+    ALONE,
+    CASES,
+    INSTANCE_CASES,
+    INSTANCE_PARTS,
+    in_torch,
+    instance_loss,
+    instance_loss_in_torch,
+)
 from parity_tests.instance_discrimination.replayed import (
     BLOG,
-    COSINE,
-    PAPER,
     PROGRAMS,
+    RUNS,
     SIZE,
     Z,
     train,
@@ -23,11 +30,11 @@ from parity_tests.instance_discrimination.replayed import (
 
 TITLE = "Instance discrimination: both losses, the model, and a run from the same views"
 INSTANCES, BATCH = 40, 64
-RUNS = {"blog": BLOG, "paper": PAPER, "paper, cosines": COSINE}
 
 
 def measure(quick: bool) -> Evidence:
     rows = [row for name in CASES if name != "one image" for row in losses(name)]
+    rows += [row for name in INSTANCE_CASES if name != ALONE for row in instance_losses(name)]
     rows += outputs()
     steps = 15 if quick else 100
     for name, config in RUNS.items():
@@ -36,7 +43,8 @@ def measure(quick: bool) -> Evidence:
             found = (values[program] for program in PROGRAMS)
             rows.append(distance(f"{name}, {steps} steps: {what}", *found))
     notes = [
-        "With one image there are no negatives: the loss and its gradients are exactly 0, a test.",
+        "With one image there are no negatives, and with one instance nothing to tell apart: the "
+        "losses and their gradients are exactly 0, two tests.",
         "Views are drawn in JAX and given to all three programs; that they are torchvision's is "
         "shown by parity_tests/instance_discrimination/test_views.py.",
     ]
@@ -57,6 +65,15 @@ def losses(name: str) -> list[Row]:
     return [
         distance(f"contrastive loss, {name}: {part}", *values)
         for part, *values in zip(parts, found, single, double, strict=True)
+    ]
+
+
+def instance_losses(name: str) -> list[Row]:
+    """L_InsDis and its gradients for z and for the head, linear or of cosines."""
+    single, double = (instance_loss_in_torch(name, kind) for kind in (torch.float32, torch.float64))
+    return [
+        distance(f"instance discrimination loss, {name}: {part}", *values)
+        for part, *values in zip(INSTANCE_PARTS, instance_loss(name), single, double, strict=True)
     ]
 
 

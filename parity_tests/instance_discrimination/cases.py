@@ -1,9 +1,18 @@
-"""Batches of two views for the contrastive loss, also extreme ones, and the loss in PyTorch."""
+"""Batches for both losses, also extreme ones, and the losses in JAX and in PyTorch."""
 
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import torch
+from flax import linen as nn
 
+from jaxvit.models.instance_classifier import InstanceClassifier as InstanceNetwork
+from jaxvit.objectives.losses import soft_target_cross_entropy
+from jaxvit.objectives.targets import smooth_labels
 from torch_ref.instance_discrimination import contrastive as twin
+from torch_ref.instance_discrimination.instance_classifier import InstanceClassifier
 
 
 def views(batch: int, width: int = 10, scale: float = 1.0, seed: int = 0) -> tuple:
@@ -30,3 +39,83 @@ def in_torch(name: str, dtype: torch.dtype) -> list[np.ndarray]:
     loss = twin.contrastive_loss(a, b, torch.tensor(index), temperature)
     loss.mean().backward()
     return [each.detach().numpy() for each in (loss, a.grad, b.grad)]
+
+
+class Instances(NamedTuple):
+    """A batch for L_InsDis.
+
+    Attributes:
+      z: (B, D), what the head sees.
+      bank: (N, D), a vector for each instance: of the linear head, whose biases are 0, or of
+        cosines.
+      index: (B,), in [0, N).
+      temperature: of cosines; None for the linear head.
+      smoothing: eps of the labels.
+    """
+
+    z: np.ndarray
+    bank: np.ndarray
+    index: np.ndarray
+    temperature: float | None = None
+    smoothing: float = 0.0
+
+
+def instances(batch: int, number: int, scale: float = 1.0, **options) -> Instances:
+    z, _ = views(batch, scale=scale)
+    bank, _ = views(number, seed=1)
+    rows = np.random.default_rng(2).permutation(max(batch, number))[:batch] % number
+    return Instances(z, bank, options.pop("index", rows), **options)
+
+
+# With one instance there is nothing to tell apart: loss and gradients are 0.
+ALONE = "one instance"
+INSTANCE_CASES = {
+    "a batch": instances(32, 40),
+    "smoothing": instances(32, 40, smoothing=0.1),
+    "large logits": instances(32, 40, scale=100.0),
+    "duplicates": instances(6, 40, index=np.array([3, 1, 3, 39, 3, 0])),
+    ALONE: instances(4, 1),
+    "two instances": instances(4, 2),
+    "cosines": instances(32, 40, temperature=0.2),
+    "cosines at a low temperature": instances(32, 40, temperature=0.01),
+    "cosines of two instances": instances(1, 2, temperature=0.2, smoothing=0.1),
+}
+INSTANCE_PARTS = ("loss", "gradient of z", "gradient of the head")
+
+
+def instance_loss(name: str) -> list[np.ndarray]:
+    """The mean of L_InsDis, (1,), and its gradients for z and the head's vectors."""
+    z, bank, index, temperature, smoothing = INSTANCE_CASES[name]
+    head = InstanceNetwork(Itself(), *bank.shape, temperature=temperature)
+
+    def loss(z: jax.Array, bank: jax.Array) -> jax.Array:
+        linear = {"instances": {"kernel": bank.T, "bias": jnp.zeros(len(bank))}}
+        params = linear if temperature is None else {"bank": bank}
+        _, logits = head.apply({"params": params}, z[:, None, None])
+        targets = smooth_labels(index, len(bank), smoothing)
+        return soft_target_cross_entropy(logits, targets).mean()
+
+    value, grads = jax.value_and_grad(loss, argnums=(0, 1))(jnp.asarray(z), jnp.asarray(bank))
+    return [np.asarray(each) for each in (value[None], *grads)]
+
+
+def instance_loss_in_torch(name: str, dtype: torch.dtype) -> list[np.ndarray]:
+    z, bank, index, temperature, smoothing = INSTANCE_CASES[name]
+    head = InstanceClassifier(torch.nn.Identity(), bank.shape[1], len(bank), temperature).to(dtype)
+    vectors = head.instances.weight if temperature is None else head.bank
+    with torch.no_grad():
+        vectors.copy_(torch.tensor(bank))
+        if temperature is None:
+            head.instances.bias.zero_()
+    z = torch.tensor(z, dtype=dtype, requires_grad=True)
+    logits = head.logits(z)
+    loss = twin.instance_discrimination_loss(logits, torch.tensor(index), smoothing)
+    loss.backward()
+    return [each.detach().numpy() for each in (loss[None], z.grad, vectors.grad)]
+
+
+class Itself(nn.Module):
+    """A backbone whose z are its images, of one pixel."""
+
+    def __call__(self, x: jax.Array, deterministic: bool = True) -> jax.Array:
+        return x[:, 0, 0]

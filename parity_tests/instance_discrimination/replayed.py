@@ -28,6 +28,7 @@ from jaxvit.interop.vit_pytorch import LAYOUT
 from jaxvit.models.configured import make_model
 from jaxvit.models.instance_classifier import InstanceClassifier as InstanceNetwork
 from jaxvit.optim.optimizers import make_optimizer
+from jaxvit.presets import PRESETS
 from jaxvit.runtime.compiler import jit
 from jaxvit.tasks.instance_discrimination import make_instance_discrimination
 from jaxvit.training.state import create_state
@@ -62,6 +63,20 @@ PAPER = replace(
 )  # fmt: skip
 
 COSINE = replace(PAPER, instance=replace(PAPER.instance, cosine=True, temperature=0.2))
+SMALLER = replace(PAPER, instance=replace(PAPER.instance, small_size=16))
+# The views and the losses of the preset that is recommended: cosines and L_CN together.
+SHIPPED = replace(
+    BLOG,
+    augment=PRESETS["flowers17-idmm"].augment,
+    instance=replace(PRESETS["flowers17-idmm"].instance, z_dim=Z),
+)
+RUNS = {
+    "blog": BLOG,
+    "paper": PAPER,
+    "paper, cosines": COSINE,
+    "paper, smaller small views": SMALLER,
+    "flowers17-idmm": SHIPPED,
+}
 
 
 class Run(NamedTuple):

@@ -11,7 +11,9 @@ from parity_tests.instance_discrimination.replayed import (
     BLOG,
     COSINE,
     PAPER,
+    SHIPPED,
     SIZE,
+    SMALLER,
     WIDTH,
     network,
     photographs,
@@ -27,6 +29,8 @@ from torch_ref.instance_discrimination.training import features_of, knn_accuracy
         pytest.param(BLOG, id="blog"),
         pytest.param(PAPER, id="paper", marks=pytest.mark.slow),
         pytest.param(COSINE, id="cosine", marks=pytest.mark.slow),
+        pytest.param(SMALLER, id="smaller", marks=pytest.mark.slow),
+        pytest.param(SHIPPED, id="shipped", marks=pytest.mark.slow),
     ],
 )
 def test_a_run_of_ten_steps_is_as_close_to_float64_as_torch(config):

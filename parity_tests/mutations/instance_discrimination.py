@@ -103,7 +103,7 @@ INSTANCE_DISCRIMINATION = listed("jaxvit", (
          "found = tuple(jnp.repeat(x, number, axis=0) for x in augment(key, images, targets))"),
         ("views of several images as one's", "augment.views", "jnp.repeat(each, number, axis=0)",
          "jnp.tile(each, (number,) + (1,) * (each.ndim - 1))"),
-        ("blur before colour jitter", "augment.pipeline", "if config.blur_p > 0:", "if False:"),
+        ("no blur", "augment.pipeline", "if config.blur_p > 0:", "if False:"),
         ("targets of the first view for all", "augment.views",
          "return tuple(each.reshape(len(images), number, *each.shape[1:]) for each in found)",
          "x, t = (each.reshape(len(images), number, *each.shape[1:]) for each in found)\n"
@@ -137,6 +137,15 @@ INSTANCE_DISCRIMINATION = listed("jaxvit", (
     ("parity_tests/instance_discrimination/test_training.py::test_a_run_of_ten_steps_is_as_close_to_float64_as_torch[cosine]", (
         ("cosines that are not divided", "models.instance_classifier", "self.bank, self.temperature)", "self.bank, 1.0)"),
         ("a linear head where cosines are asked for", "tasks.instance_discrimination", "options.temperature if options.cosine else None", "None"),
+    )),
+    ("parity_tests/instance_discrimination/test_training.py::test_a_run_of_ten_steps_is_as_close_to_float64_as_torch[shipped]", (
+        ("the contrastive loss without its temperature", "tasks.instance_discrimination", "contrastive_loss(*pair, index, options.temperature)", "contrastive_loss(*pair, index)"),
+    )),
+    ("parity_tests/instance_discrimination/test_training.py::test_a_run_of_ten_steps_is_as_close_to_float64_as_torch[smaller]", (
+        ("positions of small views resized across", "tasks.instance_discrimination", '"ia,jb,abd->ijd"', '"ia,jb,abd->jid"'),
+    )),
+    ("parity_tests/instance_discrimination/test_contrastive.py::test_the_instance_loss_and_its_gradients_are_as_close_to_float64_as_torch[cosines]", (
+        ("no gradient for the bank of cosines", "objectives.contrastive", "unit_length(bank).T, precision", "jax.lax.stop_gradient(unit_length(bank)).T, precision"),
     )),
     ("parity_tests/instance_discrimination/test_instance_classifier.py", (
         ("the head on the backbone's features", "models.instance_classifier", "return z, self.instances(z)", "return z, self.instances(nn.relu(z))"),

@@ -1,12 +1,14 @@
 """Training steps and whole sampling chains beside the twin."""
 
+from typing import get_args
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 
-from jaxvit.objectives.diffusion import make_jumps, make_schedule
+from jaxvit.objectives.diffusion import Variance, make_jumps, make_schedule
 from jaxvit.objectives.samplers import ancestral_sample, ddim_sample
 from jaxvit.tasks.sampling import make_guided
 from parity_tests.comparison import RATIO, to_nchw, to_nhwc
@@ -32,16 +34,17 @@ def noises() -> torch.Tensor:
     return torch.randn(STEPS + 1, 3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
-def test_an_ancestral_chain_from_replayed_noise_is_the_twins():
+@pytest.mark.parametrize("variance", get_args(Variance))
+def test_an_ancestral_chain_from_replayed_noise_is_the_twins(variance):
     net, unet, params = unet_twins()
     drawn = jnp.stack([to_nhwc(each) for each in noises()])
     predict = make_guided(unet, params, jnp.asarray(LABELS.numpy()), 1.0)
     schedule = make_schedule("linear", STEPS)
-    ours = jax.jit(lambda drawn: ancestral_sample(predict, schedule, lambda i: drawn[i]))(drawn)
+    chain = jax.jit(lambda drawn: ancestral_sample(predict, schedule, lambda i: drawn[i], variance))
     diffusion = Diffusion(STEPS)
-    theirs = ddpm.ancestral_sample(net, diffusion, noises(), LABELS)
-    truth = ddpm.ancestral_sample(net.double(), diffusion, noises().double(), LABELS)
-    row = distance("chain", to_nchw(ours), theirs, truth)
+    theirs = ddpm.ancestral_sample(net, diffusion, noises(), LABELS, variance)
+    truth = ddpm.ancestral_sample(net.double(), diffusion, noises().double(), LABELS, variance)
+    row = distance("chain", to_nchw(chain(drawn)), theirs, truth)
     assert row.holds, row
 
 

@@ -12,8 +12,10 @@ from jaxvit.__main__ import main
 from jaxvit.command_line import parse
 from jaxvit.errors import UserError
 from jaxvit.interop.saved_generator import load_generator
+from jaxvit.objectives.diffusion import make_schedule
+from jaxvit.objectives.samplers import ancestral_sample
 from jaxvit.tasks.samples import make_samples, sampling_of, save_images
-from jaxvit.tasks.sampling import Sampling, make_sampler, make_stages
+from jaxvit.tasks.sampling import Sampling, make_guided, make_sampler, make_stages
 from tests.tasks.generators import ARGUMENTS, by_hand, sample
 
 
@@ -24,6 +26,24 @@ def test_noise_on_the_way_is_new_at_each_step(root):
     image = by_hand(saved, key, jnp.array([7]), eta=1.0)
     found = np.round((np.clip(image, -1, 1) + 1) * 127.5)
     assert np.abs(found[0] - made[1]).max() <= 1
+
+
+@pytest.mark.parametrize("variance", ["small", "large"])
+def test_the_ancestral_sampler_has_the_variance_of_the_runs_configuration(root, variance):
+    saved = load_generator(root / "diffusion")
+    diffusion = replace(saved.config.diffusion, variance=variance, guidance=1.0)
+    saved = saved._replace(config=replace(saved.config, diffusion=diffusion))
+    made = make_samples(saved, np.array([3], np.int32), 5, Sampling(0))
+    key = jax.random.fold_in(jax.random.key(5), 0)
+    image = ancestral_sample(
+        make_guided(saved.model, saved.weights, jnp.array([3]), 1.0),
+        make_schedule("cosine", 40),
+        lambda number: jax.random.normal(jax.random.fold_in(key, number), (1, 8, 8, 1)),
+        variance,
+    )
+    found = np.round((np.clip(np.asarray(image), -1, 1) + 1) * 127.5)
+    assert np.abs(found[0] - made[0]).max() <= 1
+    assert found.std() > 1  # not all of one colour, or both variances would give the same
 
 
 @pytest.mark.parametrize("run", ARGUMENTS)
