@@ -13,7 +13,7 @@ from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.predictions import Usable
 from jaxvit.interop.saved_generator import SavedGenerator, load_generator
 from jaxvit.interop.tables import files_to_write, write_values
-from jaxvit.objectives.generation import GROUPS, NEIGHBOURS
+from jaxvit.objectives.generation import GROUPS, NEIGHBOURS, Interval
 from jaxvit.paths import user_path
 from jaxvit.tasks.sample_quality import Quality, accuracy_of, features_of, measure
 from jaxvit.tasks.samples import make_samples, sampling_of
@@ -105,22 +105,25 @@ def _classifier(options: Options, saved: SavedGenerator) -> Usable:
 
 
 def _line(name: str, quality: Quality) -> str:
-    frechet, kernel, shares = quality.frechet, quality.kernel, quality.shares
+    frechet, kernel = quality.frechet, quality.kernel
     line = (
         f"{name:8} {quality.number:,}: Frechet distance {frechet.value:.4g} "
         f"({frechet.low:.4g} to {frechet.high:.4g}), kernel distance {kernel.value:.4g} "
-        f"({kernel.low:.4g} to {kernel.high:.4g}), precision {shares.precision:.1%}, recall "
-        f"{shares.recall:.1%} (of {NEIGHBOURS} neighbours)"
+        f"({kernel.low:.4g} to {kernel.high:.4g}), precision {_share(quality.precision)}, recall "
+        f"{_share(quality.recall)} (of {NEIGHBOURS} neighbours)"
     )
-    if quality.accuracy is not None:
-        value, low, high = quality.accuracy
-        line += f", of their class {value:.1%} ({low:.1%} to {high:.1%})"
-    return line
+    return (
+        line if quality.accuracy is None else f"{line}, of their class {_share(quality.accuracy)}"
+    )
+
+
+def _share(found: Interval) -> str:
+    return f"{found.value:.1%} ({found.low:.1%} to {found.high:.1%})"
 
 
 def _values(quality: Quality) -> dict[str, Any]:
     values = {"n": quality.number}
-    for name in ("frechet", "kernel", "accuracy"):
+    for name in ("frechet", "kernel", "precision", "recall", "accuracy"):
         if (each := getattr(quality, name)) is not None:
             values |= {name: each.value, f"{name}_low": each.low, f"{name}_high": each.high}
-    return values | quality.shares._asdict()
+    return values

@@ -12,7 +12,7 @@ RISES = {"kernel_distance": False}
 COLLAPSED = 0.3  # of the real images' diversity, below which samples are nearly one image
 SIDE = 8  # of the maps of means that stand for an image
 NEIGHBOURS = 3  # whose distance is the radius of a ball around an image
-CHUNK = 1024  # images that are turned into features at once
+CHUNK = 1024  # images that are turned into features, or compared with all others, at once
 GROUPS = 10  # each of which is left out once, for an interval
 
 
@@ -68,14 +68,18 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
 
-    def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return (x @ y.T / x.shape[1] + 1) ** 3
+    def kernel(products: np.ndarray) -> np.ndarray:
+        return (products / a.shape[1] + 1) ** 3
+
+    def total(x: np.ndarray, y: np.ndarray) -> float:
+        rows = (x[start : start + CHUNK] for start in range(0, len(x), CHUNK))
+        return sum(kernel(part @ y.T).sum() for part in rows)
 
     def of_pairs(x: np.ndarray) -> float:
-        values = kernel(x, x)
-        return (values.sum() - np.trace(values)) / (len(x) * (len(x) - 1))
+        itself = kernel((x * x).sum(axis=1)).sum()
+        return (total(x, x) - itself) / (len(x) * (len(x) - 1))
 
-    return float(of_pairs(a) + of_pairs(b) - 2 * kernel(a, b).mean())
+    return float(of_pairs(a) + of_pairs(b) - 2 * total(a, b) / (len(a) * len(b)))
 
 
 class PrecisionRecall(NamedTuple):

@@ -80,7 +80,8 @@ GENERATORS: dict[str, Config] = {
         data=DataConfig(name="cifar10", mean=None, std=None),
         augment=FLIPPED,
     ),
-    # Ho et al. 2020, appendix B: for a GPU.
+    # The network and the training of Ho et al. 2020, appendix B, for a GPU; but images of a class,
+    # and DDIM in 50 steps for the ancestral sampler.
     "cifar10-ddpm": replace(
         DDPM,
         out="runs/cifar10-ddpm",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jaxvit.errors import UserError
 from jaxvit.studies.attention import ATTENTION_BLOCKS, ATTENTION_BLOCKS_IMAGENET
-from jaxvit.studies.generated import GENERATED_DIGITS
+from jaxvit.studies.generated import GENERATED_DIGITS, GENERATED_FLOWERS17
 from jaxvit.studies.instances import INSTANCES
 from jaxvit.studies.smoothing import SMOOTHING, SMOOTHING_PETS
 from jaxvit.studies.study import Study, read_study
@@ -21,6 +21,7 @@ STUDIES = (
     ATTENTION_BLOCKS_IMAGENET,
     INSTANCES,
     *GENERATED_DIGITS,
+    GENERATED_FLOWERS17,
 )
 
 

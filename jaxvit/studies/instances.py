@@ -1,4 +1,8 @@
-"""Instance discrimination: what each part of the recipe adds, and what pre-training is good for."""
+"""Instance discrimination: what each part of the recipe adds to its features.
+
+They are scored as they are, by nearest neighbours and a linear probe; the paper's ablation gives
+the accuracy after fine-tuning.
+"""
 
 from jaxvit.studies.study import Metric, Study
 

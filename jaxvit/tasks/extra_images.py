@@ -9,9 +9,9 @@ import numpy as np
 from filelock import FileLock
 
 from jaxvit.cleanup import whole_directory
-from jaxvit.config import DataConfig
-from jaxvit.data.cache import Track
-from jaxvit.data.datasets import find_source, split_source
+from jaxvit.config import Config, DataConfig
+from jaxvit.data.cache import Track, load_pixels
+from jaxvit.data.datasets import find_source, split_source, training_geometry
 from jaxvit.data.extra import extra_images
 from jaxvit.errors import UserError
 from jaxvit.interop.labelled import described
@@ -33,7 +33,8 @@ def with_sampled(config: DataConfig, track: Track) -> DataConfig:
 
     Raises:
       UserError: a run makes no images, none of a class, or those of other classes; it was trained
-        on images that validate or test here; or the cache cannot be written.
+        on images that validate or test here, whatever their names; one of these cannot be read; or
+        the cache cannot be written.
     """
     places = [user_path("data.extra-dir", place) for place in config.extra_dir]
     if not any(place.is_dir() and is_run(place) for place in places):
@@ -42,14 +43,8 @@ def with_sampled(config: DataConfig, track: Track) -> DataConfig:
     splits = split_source(source, config)
     labels = source.splits["train"].labels[splits["train"][1]]
     wanted = extra_images(labels, len(source.class_names), config)
-    scored: set[str] = set()
-    for name in ("val", "test"):
-        origin, rows = splits[name]
-        names = {source.splits[origin].names[row] for row in rows}
-        # A folder of its own may hold other images under the names of training ones.
-        scored |= names if origin == "train" else names - set(source.splits["train"].names)
     found = [
-        str(_sampled(place, source.class_names, numbers, scored, config, track))
+        str(_sampled(place, source.class_names, numbers, config, track))
         if place.is_dir() and is_run(place)
         else str(place)
         for place, numbers in zip(places, wanted, strict=True)
@@ -61,7 +56,6 @@ def _sampled(
     path: Path,
     class_names: tuple[str, ...],
     numbers: np.ndarray,
-    scored: set[str],
     config: DataConfig,
     track: Track,
 ) -> Path:
@@ -72,7 +66,8 @@ def _sampled(
         raise UserError(
             f"{option} makes images of other classes than are trained on: train it on the same data"
         )
-    if seen := scored.intersection(described(path, "train")):
+    scored = _scored(config, saved.config, track)
+    if seen := [name for name, crc in described(path, "train").items() if crc in scored]:
         raise UserError(
             f"{option} was trained on {len(seen)} images that validate or test here, such as "
             f"{min(seen)}: train it with the same --data.split-seed and --data.val-fraction"
@@ -97,6 +92,39 @@ def _sampled(
             "choose another place"
         ) from error
     return place
+
+
+def _scored(config: DataConfig, run: Config, track: Track) -> set[str]:
+    """The CRC-32 of each image that validates or tests, decoded as a run decodes what it trains on.
+
+    Names say little: folders repeat them, and the same photo may have several. Of images that are
+    trained on too, such as a photo that is there twice, a score is too good anyway.
+    """
+    source = find_source(replace(config, exif=run.data.exif))
+    splits = split_source(source, config)
+    geometry = training_geometry(run.data, run.model.img_size)
+    cache_dir = user_path("data.cache-dir", config.cache_dir)
+    decoded = {
+        origin: load_pixels(
+            source.splits[origin],
+            geometry,
+            config.channels,
+            cache_dir,
+            config.decode_threads,
+            track,
+            config.on_error,
+        )
+        for origin, _ in splits.values()
+    }
+    found = {
+        name: {
+            f"{decoded[origin].crc32[row]:08x}"
+            for row in rows
+            if row not in decoded[origin].unreadable
+        }
+        for name, (origin, rows) in splits.items()
+    }
+    return (found["val"] | found["test"]) - found["train"]
 
 
 def _is_whole(place: Path, number: int) -> bool:

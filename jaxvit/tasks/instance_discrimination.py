@@ -146,15 +146,19 @@ def make_instance_discrimination(
     def features(weights: Weights, images: Float[Array, "B H W C"]) -> Float[Array, "B F"]:
         return backbone.apply({"params": weights}, images, True, method="features")
 
+    def compare(weights: Weights, key: jax.Array, batch: dict) -> tuple[Counts, Outputs]:
+        images = resized(normalize(batch["image"], mean, std), size)
+        return {"images": batch["mask"].sum()}, {"features": features(weights, images)}
+
     def score(weights: Weights, key: jax.Array, batch: dict) -> tuple[Counts, Outputs]:
         keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(batch["index"])
         views = two_views(keys, batch["image"])
-        outputs = {
-            "features": features(weights, resized(normalize(batch["image"], mean, std), size)),
+        counts, outputs = compare(weights, key, batch)
+        of_views = {
             "view_a": features(weights, views[:, 0]),
             "view_b": features(weights, views[:, 1]),
         }
-        return {"images": batch["mask"].sum()}, outputs
+        return counts, outputs | of_views
 
     return Task(
         init=lambda key: init_variables(network, key),
@@ -169,6 +173,7 @@ def make_instance_discrimination(
         axis=axis,
         uses_index=True,
         probe=make_probe(data.train, len(data.class_names)),
+        compare=compare,
     )
 
 

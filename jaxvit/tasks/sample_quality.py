@@ -14,7 +14,6 @@ from jaxvit.interop.predictions import Usable, in_batches, make_classifier
 from jaxvit.models.variables import variables_of
 from jaxvit.objectives.generation import (
     Interval,
-    PrecisionRecall,
     frechet_distance,
     kernel_distance,
     precision_recall,
@@ -31,7 +30,8 @@ class Quality(NamedTuple):
     Attributes:
       number: of images.
       frechet, kernel: distances of their features.
-      shares: precision and recall.
+      precision: share of them that lie among training images.
+      recall: share of training images that lie among them.
       accuracy: of a classifier, that it gives an image its class; None without one, or without
         classes.
     """
@@ -39,7 +39,8 @@ class Quality(NamedTuple):
     number: int
     frechet: Interval
     kernel: Interval
-    shares: PrecisionRecall
+    precision: Interval
+    recall: Interval
     accuracy: Interval | None = None
 
 
@@ -74,16 +75,24 @@ def features_of(
 def measure(features: np.ndarray, real: np.ndarray) -> Quality:
     """Distances and shares of features beside those of training images.
 
+    Intervals of shares are Wilson's, of the images that are counted, beside the others as they are.
+
     Args:
       features: (N, F), of generated images, or of test images for reference.
       real: (M, F), of training images.
     """
+    precision, recall = precision_recall(real, features)
     return Quality(
         len(features),
         with_interval(frechet_distance, features, real),
         with_interval(kernel_distance, features, real),
-        precision_recall(real, features),
+        _share(precision * len(features), len(features)),
+        _share(recall * len(real), len(real)),
     )
+
+
+def _share(hits: float, number: int) -> Interval:
+    return Interval(hits / number, *wilson(hits, number))
 
 
 def accuracy_of(source: Usable, images: np.ndarray, labels: np.ndarray) -> Interval:
@@ -104,5 +113,4 @@ def accuracy_of(source: Usable, images: np.ndarray, labels: np.ndarray) -> Inter
             for batch in in_batches(at_size_of(images, source), BATCH)
         ]
     )
-    right = predicted == labels
-    return Interval(float(right.mean()), *wilson(float(right.sum()), len(right)))
+    return _share(float((predicted == labels).sum()), len(labels))

@@ -29,6 +29,9 @@ def make_score(task: Task, devices: Devices, batch_size: int, seed: int) -> Scor
       seed: of what scoring draws; the same at every call.
     """
     step = devices.compile_score(make_score_step(task, seed))
+    compare = step
+    if task.compare is not None:
+        compare = devices.compile_score(make_score_step(task._replace(score=task.compare), seed))
     own = devices.own_rows(batch_size)
 
     def batches(split):
@@ -38,7 +41,7 @@ def make_score(task: Task, devices: Devices, batch_size: int, seed: int) -> Scor
             batch = split.take(np.where(mask, rows, 0), with_index=task.uses_index)
             yield devices.place_batch(batch | {"mask": mask})
 
-    def scored(weights: Weights, split) -> tuple[Any, Any]:
+    def scored(step, weights: Weights, split) -> tuple[Any, Any]:
         counts, outputs = None, []
         for batch in batches(split):
             if counts is None:
@@ -51,12 +54,12 @@ def make_score(task: Task, devices: Devices, batch_size: int, seed: int) -> Scor
         return jax.device_get(counts), outputs
 
     def score(weights: Weights, split) -> Evaluation:
-        counts, outputs = scored(weights, split)
+        counts, outputs = scored(step, weights, split)
         metrics = task.metrics(counts)
         if task.probe is not None:
 
             def outputs_of(other) -> Outputs:
-                return outputs if other is split else scored(weights, other)[1]
+                return outputs if other is split else scored(compare, weights, other)[1]
 
             metrics |= task.probe(outputs_of, split)
         return Evaluation(metrics, counts, outputs)

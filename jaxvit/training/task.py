@@ -135,6 +135,8 @@ class Task(NamedTuple):
       probe: (outputs_of, split) -> metrics that are no sum over batches (a nearest-neighbour score,
         a kernel distance), computed on the host after each evaluation; outputs_of(split) gives the
         outputs of any split under the same weights.
+      compare: (weights, key, batch) -> (counts, outputs), in place of score for the splits that a
+        probe compares with, where it needs less of them; None: score.
       draw: results -> figures by name (matplotlib), for the report.
       pretrained: (params, extra) on the host that replace what init draws: nested dicts, each
         part of the task's.
@@ -161,6 +163,7 @@ class Task(NamedTuple):
     axis: str | None = None
     uses_index: bool = False
     probe: Callable[[Callable[[Any], Outputs], Any], dict[str, float]] | None = None
+    compare: Callable[[Weights, jax.Array, Batch], tuple[Counts, Outputs]] | None = None
     draw: Callable[[Results], dict[str, Any]] = lambda results: {}
     pretrained: tuple[Params, Extra] | None = None
     notes: tuple[str, ...] = ()

@@ -75,28 +75,29 @@ INSTANCE_CASES = {
     "large logits": instances(32, 40, scale=100.0),
     "duplicates": instances(6, 40, index=np.array([3, 1, 3, 39, 3, 0])),
     ALONE: instances(4, 1),
-    "two instances": instances(4, 2),
+    "two instances": instances(32, 2),
     "cosines": instances(32, 40, temperature=0.2),
     "cosines at a low temperature": instances(32, 40, temperature=0.01),
-    "cosines of two instances": instances(1, 2, temperature=0.2, smoothing=0.1),
+    "cosines of two instances": instances(32, 2, temperature=0.2, smoothing=0.1),
 }
 INSTANCE_PARTS = ("loss", "gradient of z", "gradient of the head")
 
 
 def instance_loss(name: str) -> list[np.ndarray]:
-    """The mean of L_InsDis, (1,), and its gradients for z and the head's vectors."""
+    """L_InsDis of each image, (B,), and gradients of their mean for z and the head's vectors."""
     z, bank, index, temperature, smoothing = INSTANCE_CASES[name]
     head = InstanceNetwork(Itself(), *bank.shape, temperature=temperature)
 
-    def loss(z: jax.Array, bank: jax.Array) -> jax.Array:
+    def loss(z: jax.Array, bank: jax.Array) -> tuple[jax.Array, jax.Array]:
         linear = {"instances": {"kernel": bank.T, "bias": jnp.zeros(len(bank))}}
         params = linear if temperature is None else {"bank": bank}
         _, logits = head.apply({"params": params}, z[:, None, None])
         targets = smooth_labels(index, len(bank), smoothing)
-        return soft_target_cross_entropy(logits, targets).mean()
+        losses = soft_target_cross_entropy(logits, targets)
+        return losses.mean(), losses
 
-    value, grads = jax.value_and_grad(loss, argnums=(0, 1))(jnp.asarray(z), jnp.asarray(bank))
-    return [np.asarray(each) for each in (value[None], *grads)]
+    grads, losses = jax.grad(loss, argnums=(0, 1), has_aux=True)(jnp.asarray(z), jnp.asarray(bank))
+    return [np.asarray(each) for each in (losses, *grads)]
 
 
 def instance_loss_in_torch(name: str, dtype: torch.dtype) -> list[np.ndarray]:
@@ -109,9 +110,14 @@ def instance_loss_in_torch(name: str, dtype: torch.dtype) -> list[np.ndarray]:
             head.instances.bias.zero_()
     z = torch.tensor(z, dtype=dtype, requires_grad=True)
     logits = head.logits(z)
-    loss = twin.instance_discrimination_loss(logits, torch.tensor(index), smoothing)
-    loss.backward()
-    return [each.detach().numpy() for each in (loss[None], z.grad, vectors.grad)]
+    twin.instance_discrimination_loss(logits, torch.tensor(index), smoothing).backward()
+    losses = torch.stack(
+        [
+            twin.instance_discrimination_loss(row[None], torch.tensor([of]), smoothing)
+            for row, of in zip(logits, index, strict=True)
+        ]
+    )
+    return [each.detach().numpy() for each in (losses, z.grad, vectors.grad)]
 
 
 class Itself(nn.Module):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from jaxvit.objectives.representation import knn_predict
 from parity_tests.comparison import LOGITS, RATIO, max_difference
@@ -20,6 +21,7 @@ from parity_tests.instance_discrimination.replayed import (
     train,
     twin_of,
 )
+from torch_ref.instance_discrimination import training
 from torch_ref.instance_discrimination.training import features_of, knn_accuracy, loss_of
 
 
@@ -72,6 +74,50 @@ def test_the_blogs_head_cannot_tell_two_images_of_a_class_apart():
     before = [float(sum(loss_of(twin, views, torch.tensor([i, 8])))) for i in (0, 1)]
     assert before[0] != before[1]
     assert twin.instances.out_features == 9
+
+
+def test_the_blogs_instance_loss_sees_no_view():
+    """Defect 9: it is fed the photo itself, so no augmentation reaches it."""
+    _, params = network(9)
+    twin = twin_of(params, BLOG, 9).eval()
+    photos, index = torch.zeros(2, 3, SIZE, SIZE), torch.tensor([3, 8])
+    drawn = torch.randn(2, 2, 2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+
+    def blogs(views):
+        return torch.nn.functional.cross_entropy(twin(photos)[1], index)
+
+    with torch.no_grad():
+        assert blogs(drawn[0]) == blogs(drawn[1])
+        fixed = [loss_of(twin, views, index)[0] for views in drawn]
+    assert abs(fixed[0] - fixed[1]) > 1e-3
+
+
+def test_the_command_trains_scores_and_saves(tmp_path, monkeypatch, capsys):
+    """Defect 10, of two classes; the rate ends at 0."""
+    (tmp_path / "jpg").mkdir()
+    rng = np.random.default_rng(0)
+    names = [f"image_{number:04d}.jpg" for number in range(1, 161)]
+    (tmp_path / "jpg" / "files.txt").write_text("\n".join(names))
+    for row, name in enumerate(names):
+        colour = [200, 30] if row < 80 else [30, 200]
+        pixels = rng.integers(0, 40, (8, 8, 3)) + [*colour, 0]
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "jpg" / name)
+    small = {"patch_size": 4, "dim": 16, "depth": 1, "heads": 2, "mlp_dim": 32}
+    model = training.blog_model
+    monkeypatch.setattr(training, "blog_model", lambda number, **of: model(number, **of, **small))
+    given = ["--data", str(tmp_path), "--epochs", "2", "--image-size", "8", "--workers", "0"]
+    given += ["--batch-size", "12", "--schedule", "cosine", "--out", str(tmp_path / "run")]
+    training.main(given)
+    said = capsys.readouterr().out
+    assert "epoch 2, step 10: loss" in said
+    assert "nearest neighbours 100.00% of 14 (chance" in said
+    assert "test: nearest neighbours 100.00% of 16" in said
+    saved = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    assert saved["epoch"] == 2
+    assert saved["optimizer"]["param_groups"][0]["lr"] == pytest.approx(0, abs=1e-12)
+    fresh = model(130, image_size=8, **small)
+    fresh.load_state_dict(saved["model"])
+    assert fresh.instances.weight.abs().max() > 0
 
 
 def test_the_loss_is_the_sum_of_both_over_all_views():

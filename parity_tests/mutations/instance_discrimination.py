@@ -25,12 +25,15 @@ INSTANCE_DISCRIMINATION = listed("jaxvit", (
     ("tests/tasks/test_instance_runs.py::test_what_a_run_reports_is_what_its_weights_give[run]", (
         ("outputs of the scored split taken for those of any other", "training.evaluate", "outputs if other is split else", "outputs if True else"),
         ("the head kept in the weights", "models.instance_classifier", "if name != HEAD", "if name"),
-        ("features of augmented images scored", "tasks.instance_discrimination", 'features(weights, resized(normalize(batch["image"], mean, std), size))', "features(weights, views[:, 0])"),
+        ("features of augmented images scored", "tasks.instance_discrimination", "counts, outputs = compare(weights, key, batch)", 'counts, outputs = {"images": batch["mask"].sum()}, {"features": features(weights, views[:, 0])}'),
         ("neighbours among the split itself", "tasks.instance_discrimination", 'np.asarray(outputs_of(train)["features"])', 'np.asarray(outputs_of(split)["features"])'),
         ("the probe's accuracy as the neighbours'", "tasks.instance_discrimination", 'share(by_neighbours == split.labels, "knn_accuracy")', 'share(by_probe == split.labels, "knn_accuracy")'),
         ("alignment of features and a view", "tasks.instance_discrimination", 'alignment(outputs["view_a"], outputs["view_b"])', 'alignment(outputs["features"], outputs["view_b"])'),
         ("retrieval from the same view", "tasks.instance_discrimination", 'retrieval_accuracy(outputs["view_a"], outputs["view_b"])', 'retrieval_accuracy(outputs["view_a"], outputs["view_a"])'),
         ("a run of features read with a head", "interop.saved_run", "if config.has_head else ()", "if True else ()"),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_of_the_images_that_are_compared_with_features_alone_are_computed", (
+        ("views of the images that are compared with", "training.evaluate", "scored(compare, weights, other)", "scored(step, weights, other)"),
     )),
     ("tests/tasks/test_instance_runs.py::test_the_two_views_that_are_scored_are_drawn_for_each_image_alone", (
         ("one view scored as both", "tasks.instance_discrimination", "features(weights, views[:, 1])", "features(weights, views[:, 0])"),

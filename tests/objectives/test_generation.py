@@ -8,6 +8,7 @@ from torch_fidelity.metric_fid import fid_statistics_to_metric
 from torch_fidelity.metric_kid import kernel_mmd
 from torch_fidelity.metric_prc import prc_features_to_metric
 
+from jaxvit.objectives import generation
 from jaxvit.objectives.generation import (
     distances,
     diversity,
@@ -60,6 +61,12 @@ def test_the_kernel_distance_is_torch_fidelitys(features):
         for z in features
     ]  # fmt: skip
     assert kernel_distance(*features) == pytest.approx(sum(own) - 2 * np.mean(k), rel=1e-9)
+
+
+def test_the_kernel_distance_in_chunks_is_that_of_all_pairs_at_once(features, monkeypatch):
+    whole = kernel_distance(*features)
+    monkeypatch.setattr(generation, "CHUNK", 7)
+    assert kernel_distance(*features) == pytest.approx(whole, rel=1e-12)
 
 
 def test_it_is_around_zero_between_images_of_one_kind():

@@ -11,7 +11,7 @@ from jaxvit.runs.progress import make_console
 from jaxvit.runtime.interrupt import StopSignals
 from jaxvit.studies import forecast
 from jaxvit.studies.catalogue import STUDIES, find_study
-from jaxvit.studies.generated import GENERATED_DIGITS
+from jaxvit.studies.generated import GENERATED_DIGITS, GENERATED_FLOWERS17
 from jaxvit.studies.plan import (
     can_begin,
     check_same_data,
@@ -239,10 +239,17 @@ def test_runs_of_another_preprocessing_need_not_have_the_same_pixels(runs):
 
 
 @pytest.mark.parametrize(
-    ("each", "few"), list(zip(GENERATED_DIGITS, (5, 10, 20, None), strict=True))
+    ("each", "few", "images"),
+    [
+        *zip(GENERATED_DIGITS, (5, 10, 20, None), (50, 100, 200, 1221), strict=True),
+        (GENERATED_FLOWERS17, None, 1105),
+    ],
 )
-def test_generators_and_classifiers_see_the_same_images_for_as_many_steps(each, few, tmp_path):
-    runs = plan_runs(each, 2, tmp_path, (), parse)
+def test_generators_and_classifiers_see_the_same_images_for_as_many_steps(
+    each, few, images, tmp_path
+):
+    place = ("--data.dir", str(tmp_path)) if each is GENERATED_FLOWERS17 else ()
+    runs = plan_runs(each, 2, tmp_path, place, parse)
     configs = {}
     for run in runs[len(runs) // 2 :]:
         for place in run.needs:
@@ -251,11 +258,12 @@ def test_generators_and_classifiers_see_the_same_images_for_as_many_steps(each, 
     assert {label: needs for label, (_, needs) in configs.items()} == {
         "dcgan": 0, "ddpm": 0, "nothing": 0, "usual": 0, "+dcgan": 1, "+ddpm": 1, "+both": 2
     }  # fmt: skip
+    size = configs["usual"][0].model.img_size
     for label, (config, needs) in configs.items():
         data = config.data
         assert (data.train_per_class, data.split_seed, config.seed) == (few, 1, 1)
         assert data.val_fraction == configs["usual"][0].data.val_fraction
-        images = (10 * few if few else 1221) * (2 if needs else 1)
-        steps = config.epochs * images / config.batch_size
+        assert (data.name, config.model.img_size) == (configs["usual"][0].data.name, size)
+        steps = config.epochs * images * (2 if needs else 1) / config.batch_size
         expected = 2000 if label in ("dcgan", "ddpm") else 1400
         assert steps == pytest.approx(expected, rel=0.02), label

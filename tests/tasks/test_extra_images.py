@@ -1,6 +1,7 @@
 """Generated images among those that are trained on."""
 
 import json
+import shutil
 import zlib
 
 import jax
@@ -115,14 +116,10 @@ def test_a_generator_that_has_seen_images_that_are_scored_is_refused(root):
 def test_images_of_every_scored_split_are_kept_from_generators(root, split, monkeypatch):
     given = ["digits", "--data.train-per-class", "13", "--data.extra-dir", str(root / "gan")]
     _, config = parse(given)
-    name = images_named(root, split)[0]
-    monkeypatch.setattr(extra_images, "described", lambda path, of: {name: ""})
+    checksum = next(iter(described(root / "gan", split).values()))
+    monkeypatch.setattr(extra_images, "described", lambda path, of: {"another name": checksum})
     with pytest.raises(UserError, match="was trained on 1 images that validate or test here"):
         with_sampled(config.data, no_tracking)
-
-
-def images_named(root, split: str) -> list[str]:
-    return list(json.loads((root / "gan" / "split.json").read_text())[split])
 
 
 def test_a_generator_of_other_classes_is_refused(root, monkeypatch):
@@ -154,19 +151,21 @@ def test_cached_samples_are_of_the_weights_and_the_seed(root, tmp_path, monkeypa
     assert len({first, seeded, place()}) == 3
 
 
-def test_a_folder_of_splits_may_repeat_names(root, tmp_path, monkeypatch):
-    """cat/0.png of train/ and of test/ are two images, of which a name says nothing."""
-    rng = np.random.default_rng(0)
+def test_images_are_told_apart_by_their_pixels_and_not_by_their_names(root, tmp_path, monkeypatch):
+    """cat/0.png of train/ and of test/ are two images; and one photo may have two names."""
+    rng, checksums = np.random.default_rng(0), {}
     for split in ("train", "val", "test"):
         for name in "ab":
             (tmp_path / "data" / split / name).mkdir(parents=True)
             for number in range(4):
                 pixels = rng.integers(0, 256, (8, 8), np.uint8)
                 Image.fromarray(pixels).save(tmp_path / "data" / split / name / f"{number}.png")
-    Image.fromarray(pixels).save(tmp_path / "data" / "test" / "a" / "new.png")
+                checksums[split, name, number] = f"{zlib.crc32(pixels.repeat(3).tobytes()):08x}"
+    twice = tmp_path / "data" / "train" / "b" / "0.png"
+    shutil.copy(twice, tmp_path / "data" / "test" / "b" / "twice.png")
     _, config = parse(["folder", "--data.dir", str(tmp_path / "data"), "--data.extra-dir",
                        str(root / "gan"), "--data.cache-dir", str(tmp_path / "c")])  # fmt: skip
-    known = {"a/0.png": "", "b/3.png": ""}
+    known = {"a/0.png": "00000000", "b/3.png": checksums["train", "b", 0]}
     monkeypatch.setattr(extra_images, "described", lambda path, of: known)
 
     def two(path):
@@ -174,8 +173,8 @@ def test_a_folder_of_splits_may_repeat_names(root, tmp_path, monkeypatch):
 
     monkeypatch.setattr(extra_images, "load_generator", two)
     assert with_sampled(config.data, no_tracking).extra_dir[0].startswith(str(tmp_path / "c"))
-    known["a/new.png"] = ""  # which is no training image here
-    with pytest.raises(UserError, match="was trained on 1 images"):
+    known["photo.png"] = checksums["test", "a", 1]
+    with pytest.raises(UserError, match=r"was trained on 1 images .*, such as photo.png"):
         with_sampled(config.data, no_tracking)
 
 

@@ -396,7 +396,8 @@ def test_an_option_that_does_not_fit_is_one_line(given, words, tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_loss_that_is_not_finite_stops(root, capsys):
-    args = [*ARGUMENTS["diffusion"], "--out", str(root / "nan"), "--optim.lr", "1e20"]
+@pytest.mark.parametrize("method", ARGUMENTS)
+def test_loss_that_is_not_finite_stops(root, method, capsys):
+    args = [*ARGUMENTS[method], "--out", str(root / f"nan-{method}"), "--optim.lr", "1e20"]
     assert train_jax.main([*args, "--data.cache-dir", str(root / "cache")]) == 3
     assert "lower --optim.lr" in capsys.readouterr().err

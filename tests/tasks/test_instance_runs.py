@@ -27,9 +27,10 @@ from jaxvit.interop.positions import resize_positions
 from jaxvit.interop.saved_run import load_run, read_config
 from jaxvit.models.transformer import VisionTransformer
 from jaxvit.runs.recorder import Recorder
-from jaxvit.runtime.devices import AXIS, Devices
+from jaxvit.runtime.devices import AXIS, Devices, make_devices
 from jaxvit.tasks.configured import make_task
 from jaxvit.tasks.instance_discrimination import _make_resize, make_probe
+from jaxvit.training.evaluate import make_score
 from jaxvit.training.state import create_state
 from jaxvit.training.steps import compile_train_step, step_keys
 
@@ -254,6 +255,28 @@ def test_targets_are_the_images_own_numbers(root):
 
 
 @pytest.mark.slow
+def test_of_the_images_that_are_compared_with_features_alone_are_computed():
+    _, config = parse([*ARGUMENTS])
+    data, seen = load_dataset(config.data, 8, 1), []
+    task = make_task(config, data, 20, None)
+
+    def probe(outputs_of, split):
+        seen.extend((outputs_of(split), outputs_of(data.train)))
+        return {}
+
+    task = task._replace(probe=probe)
+    devices = make_devices(config)
+    state = devices.create(lambda: create_state(task, config.seed))
+    weights = task.weights(state.params, state.extra)
+    score = make_score(task, devices, 64, config.seed)
+    score(weights, data.test)
+    own, of_train = seen
+    assert set(own) == {"features", "view_a", "view_b"}
+    assert set(of_train) == {"features"}
+    whole = score(weights, data.train).outputs["features"]
+    np.testing.assert_allclose(of_train["features"], whole, atol=1e-6)
+
+
 def test_small_views_of_another_size_see_resized_positions():
     positions = np.random.default_rng(0).normal(size=(1, 17, 6)).astype(np.float32)
     for grid in (2, 3, 6):

@@ -1,15 +1,95 @@
 """What `quality` reports, recomputed from features, classifier and images."""
 
 import json
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 from scipy.linalg import sqrtm
 
 import train_jax
 from jaxvit.__main__ import main
+from jaxvit.commands import quality
+from jaxvit.interop.load import load_pretrained
+from jaxvit.objectives.generation import Interval
+from jaxvit.objectives.metrics import wilson
+from jaxvit.tasks.sample_quality import Quality, features_of
+from jaxvit.tasks.sampling import Sampling
+from parity_tests.foreign_models import timm_model, write_safetensors
 from tests.tasks.generators import images_of, sample
+
+ENDS = ("low", "high")
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What `quality` hands on, with nothing computed."""
+    told = {}
+
+    def load(name, **options):
+        told.setdefault("networks", []).append(name)
+        return SimpleNamespace(name=name, class_names=tuple(map(str, range(10))))
+
+    def make(saved, labels, seed, sampling=None, track=None):
+        told.update(labels=labels.tolist(), sampling=sampling)
+        return np.zeros((len(labels), 8, 8, 1), np.uint8)
+
+    def features(network, images, *_):
+        told["features"] = network.name
+        return np.zeros((len(images), 2))
+
+    one = Interval(0.5, 0.25, 0.75)
+    monkeypatch.setattr(quality, "load_pretrained", load)
+    monkeypatch.setattr(quality, "make_samples", make)
+    monkeypatch.setattr(quality, "features_of", features)
+    monkeypatch.setattr(quality, "measure", lambda a, b: Quality(len(a), one, one, one, one))
+    return told
+
+
+def test_quality_measures_the_images_and_the_network_that_are_asked_for(root, told):
+    given = ["quality", str(root / "diffusion"), "--features", "net"]
+    assert main([*given, "--n", "33", "--steps", "2", "--eta", "1", "--guidance", "3"]) == 0
+    assert told["labels"] == [i % 10 for i in range(33)]
+    assert told["sampling"] == Sampling(2, 1.0, 3.0)
+    assert told["networks"] == [told["features"]] == ["net"]
+    assert main(given) == 0
+    assert len(told["labels"]) == len(images_of(root, "diffusion", "test")[0])
+    assert told["sampling"] == Sampling(4, 0.0, 1.5)
+
+
+def test_a_classifier_of_other_classes_is_refused(root, told, monkeypatch, capsys):
+    def other(name):
+        return SimpleNamespace(name=name, class_names=("a",) * 10)
+
+    monkeypatch.setattr(quality, "load_pretrained", other)
+    given = ["quality", str(root / "gan"), "--features", "net", "--classifier", "other"]
+    assert main(given) == 2
+    assert "--classifier other has other classes than" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_features_are_those_of_a_foreign_network_at_its_own_size(channels, tmp_path):
+    """A tiny ViT in timm's layout, of 16 pixels and three channels, as DINOv2's is read."""
+    net = timm_model(img_size=16, patch_size=8, num_classes=0)
+    path = write_safetensors(net, tmp_path / "net.safetensors")
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, channels), np.uint8)
+    network = load_pretrained(str(path))
+    assert network.preprocessing.geometry[:3] == (16, "squash", 1.0)
+    found = features_of(network, images)
+    larger = [
+        Image.fromarray(np.broadcast_to(image, (8, 8, 3))).resize(
+            (16, 16), Image.Resampling[network.preprocessing.geometry.interpolation.upper()]
+        )
+        for image in images
+    ]
+    mean, std = network.preprocessing.mean, network.preprocessing.std
+    pixels = torch.tensor((np.stack(larger) / 255 - mean) / std, dtype=torch.float32)
+    with torch.no_grad():
+        expected = net.eval()(pixels.permute(0, 3, 1, 2))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -63,6 +143,10 @@ def test_quality_is_that_of_the_features_and_the_classifier(root, capsys):
         radius = np.sort(np.linalg.norm(b[:, None] - b[None], axis=-1), axis=1)[:, 3]
         share = (inside <= radius).any(axis=1).mean()
         assert found[name]["precision"] == pytest.approx(share, abs=1.5 / len(images))
+        for part, number in (("precision", len(images)), ("recall", len(train_images))):
+            expected = wilson(round(found[name][part] * number), number)
+            assert expected == pytest.approx(tuple(found[name][f"{part}_{e}"] for e in ENDS))
+            assert f"{found[name][part]:.1%} ({expected[0]:.1%} to {expected[1]:.1%})" in said
         predicted = run.probabilities(images).argmax(axis=1)
         assert found[name]["accuracy"] == pytest.approx((predicted == truth).mean())
         assert f"{found[name]['accuracy']:.1%}" in said

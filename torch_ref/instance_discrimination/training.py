@@ -4,6 +4,7 @@ python -m torch_ref.instance_discrimination.training --data DIR      # the blog'
 """
 
 import argparse
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -105,40 +106,54 @@ def knn_accuracy(
     return float((votes.argmax(1) == test[1]).float().mean())
 
 
-def main() -> None:
+def main(args: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="holds jpg/, with files.txt")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--schedule", choices=("constant", "cosine"), default="constant")
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    parser.add_argument("--out", type=Path, default=Path("runs/instance_discrimination"))
+    options = parser.parse_args(args)
     torch.manual_seed(options.seed)
     size, augmentation = options.image_size, blog_augmentation()
     plain = blog_augmentation(0.0, (0.0, 0.0, 0.0, 0.0))
-    train, val, _ = split_rows(options.data, 0.1, options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    splits = split_rows(options.data, 0.1, options.seed)
+    train, val, test = splits
     common = {"batch_size": options.batch_size, "num_workers": options.workers}
     views = Flowers17(options.data, Views(augmentation), size, train)
     batches = DataLoader(views, shuffle=True, drop_last=True, **common)
     plain_batches = [
-        DataLoader(Flowers17(options.data, plain, size, rows), **common) for rows in (train, val)
+        DataLoader(Flowers17(options.data, plain, size, rows), **common) for rows in splits
     ]
     model = blog_model(len(train), image_size=size)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr)
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    if options.schedule == "cosine":
+        steps = options.epochs * len(batches)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for epoch in range(1, options.epochs + 1):
         losses = []
         for number, (images, index, _) in enumerate(batches, 1):
             losses.append(train_step(model, optimizer, [(images, index)]))
+            schedule.step()
             if number % 10 == 0:
                 print(f"epoch {epoch}, step {number}: loss {losses[-1]:.3f}", flush=True)
-        accuracy = knn_accuracy(*(features_of(model, each) for each in plain_batches))
+        accuracy = knn_accuracy(*(features_of(model, each) for each in plain_batches[:2]))
         print(
             f"epoch {epoch}: mean loss {sum(losses) / len(losses):.3f}, nearest neighbours "
             f"{accuracy:.2%} of {len(val)} (chance {1 / len(CLASSES):.2%})",
             flush=True,
         )
+        parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+        state = {name: part.state_dict() for name, part in parts.items()}
+        torch.save({"epoch": epoch, **state}, options.out / "checkpoint.pt")
+    accuracy = knn_accuracy(*(features_of(model, plain_batches[split]) for split in (0, 2)))
+    print(f"test: nearest neighbours {accuracy:.2%} of {len(test)}", flush=True)
 
 
 if __name__ == "__main__":
