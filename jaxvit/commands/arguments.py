@@ -64,8 +64,9 @@ def words_of(options: Any, *without: str) -> list[str]:
         if each.default is MISSING:
             arguments.append(value)
         elif value != each.default and each.name not in without:
-            words.append(f"--{each.name.replace('_', '-')}")
-            words += [] if value is True else [str(value)]
+            name = f"--{each.name.replace('_', '-')}"
+            for item in value if isinstance(value, tuple) else (value,):
+                words += [name] if item is True else [name, str(item)]
     return arguments + words
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 import train_jax
 from jaxvit.command_line import parse
 from jaxvit.commands import evaluate, pages
+from jaxvit.commands.arguments import words_of
 from jaxvit.commands.pages import training_command, try_run_page, write_run_page
 from jaxvit.explain.attention_rollout import attention_rollout
 from jaxvit.interop.saved_run import load_run
@@ -246,6 +247,15 @@ def test_options_that_ask_for_a_run_are_not_repeated():
     command = training_command("digits", config)
     assert "--extend" not in command
     assert parse(command.split()[2:])[1] == replace(config, extend=False)
+
+
+def test_options_given_twice_are_repeated_twice():
+    options = evaluate.Options("W", "D", weights_option=("a=1", "b=2"), no_upright=True, json="j")
+    words = words_of(options, "json")
+    assert words[:2] == ["W", "D"]
+    assert "--weights-option a=1 --weights-option b=2" in " ".join(words)
+    assert "--no-upright" in words
+    assert "--json" not in words
 
 
 def test_flags_are_repeated_as_flags():
