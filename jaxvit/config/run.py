@@ -61,7 +61,8 @@ class Config:
     # Replace an existing run.
     overwrite: bool = option(False, may_change=True)
     # Give a finished run more epochs: --epochs is the new total. The schedule continues as that of
-    # the larger number, so the result is not that of a fresh run.
+    # the larger number, so the result is not that of a fresh run. --stop.patience and
+    # --stop.min-delta may be others.
     extend: bool = option(False, may_change=True)
     log_every_steps: int = option(10, count(1, 10**9))  # Steps between two lines in metrics.jsonl.
     # Cache compiled programs in data.cache_dir: the same command starts faster the next time. A run

@@ -98,9 +98,8 @@ class Recorder:
         )
         if run.extends:
             self._refuse_to_end_at_once()
-        run.open(
-            described | {"facts": facts}
-        )  # an older run in the same place is untouched until here
+        # An older run in the same place is untouched until here.
+        run.open(described | {"facts": facts})
         wait_for_all("the run directory is there")
         if config.grad_accum_steps > 1 and self._task.couples:
             self._say(
@@ -263,12 +262,10 @@ class Recorder:
         advice += ", with another --out or --overwrite"
         if step is None:
             return f"{advice}; no checkpoint had been written yet"
-        start = (
-            ""
-            if self._config.makes_images
-            else f", and --init.weights {self._config.out} starts there"
-        )
-        return f"{advice}; the checkpoint of step {step} is from before it{start}"
+        advice += f"; the checkpoint of step {step} is from before it"
+        if self._config.makes_images:  # which start from no weights
+            return advice
+        return f"{advice}, and --init.weights {self._config.out} starts there"
 
     def report(self, name: str, state: TrainState, compile_sec: float) -> dict[str, Any]:
         """Scores the test split once, with the selected state; writes pictures and summary.json.

@@ -61,8 +61,9 @@ def make_task(
     chosen = facts.get(CHOSEN, config.optim.weight_decay)
     config = replace(config, optim=replace(config.optim, weight_decay=chosen))
     task = MAKE[config.method](config, data, total_steps, axis)
-    if facts:
-        task = task._replace(facts=facts, notes=(f"weight decay {chosen:g}, as before",))
+    if CHOSEN in facts:
+        notes = (*task.notes, f"weight decay {chosen:g}, as before")
+        task = task._replace(facts=facts, notes=notes)
     if config.init.weights is None:
         return task
     found = load_backbone(config, config.model.img_size)
