@@ -145,7 +145,8 @@ class Task(NamedTuple):
       statistics: (weights, inputs) -> what of `extra` the batch itself gives, such as the mean and
         variance of each layer's inputs. An average of weights has other ones than the averaged:
         they are computed anew over the training split, and replace those in the weights, a dict.
-      facts: for summary.json, by name: what was found out before training.
+      facts: for summary.json, by name: what was found out before training. A resumed run has them
+        from its directory.
       sketch: a validation -> uint8 images (N, H, W, C) by name, which a run keeps of each of its
         validations and shows as it goes.
       alarm: metrics of a validation -> a line to be said of them, or None.
