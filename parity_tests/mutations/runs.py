@@ -81,6 +81,9 @@ RUNS = listed("jaxvit.runs", (
         ("fewer of the best checkpoints kept than asked", "recorder",
          "keep_best=config.checkpoint.keep_best", "keep_best=1"),
     )),
+    ("tests/tasks/test_resnet_runs.py::test_of_equal_states_the_newest_is_the_best", (
+        ("of equal states the oldest reported", "recorder", "max(reversed(candidates),", "max(candidates,"),
+    )),
     ("tests/tasks/test_resnet_runs.py::test_the_best_state_is_an_average", (
         ("weights before SWA begins compete", "recorder",
          "return not optim.swa_start or averages_epochs(optim, self._plan, step)", "return True"),

@@ -202,6 +202,17 @@ def test_the_best_state_is_an_average(places):
     assert load_run(places / "swa_worse").step == summary["scored_step"]
 
 
+def test_of_equal_states_the_newest_is_the_best(places):
+    """In the summary as in what is scored: frozen weights validate alike in every epoch."""
+    summary = train(places, "equal", "--init.weights", str(places / "plain"), "--optim.ema-decay",
+                    "0", "--optim.freeze", "backbone", "--optim.lr", "1e-12")  # fmt: skip
+    lines = map(json.loads, (places / "equal" / "metrics.jsonl").read_text().splitlines())
+    steps = {line["step"]: line["val/loss"] for line in lines if "val/loss" in line}
+    assert len(steps) == 2
+    assert len(set(steps.values())) == 1
+    assert summary["best"]["step"] == summary["scored_step"] == max(steps)
+
+
 @pytest.mark.slow
 def test_a_run_killed_during_averaging_resumes_to_the_same_bits(places, monkeypatch):
     epochs = iter(range(10))
