@@ -16,6 +16,7 @@ GELU_NAMES = {
     "gelu": "erf", "gelu_python": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh",
     "gelu_fast": "tanh", "gelu_tanh": "tanh", "gelu_erf": "erf",
 }  # fmt: skip
+OTHER_SCALE = "of pixels that are not divided by 255"
 TIMM_POOLS = {"token": "cls", "avg": "mean"}
 CROP_MODES = {None: "short_side", "center": "short_side", "squash": "squash"}
 PILLOW_FILTERS = {int(number): name for name, number in FILTERS.items()}
@@ -49,10 +50,9 @@ def from_hf_processor(values: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"mean": values.get("image_mean"), "std": values.get("image_std")}
     if values.get("do_normalize") is False:
         found |= {"mean": [0.0] * 3, "std": [1.0] * 3}
-    scaled = values.get("do_rescale", True) and values.get("rescale_factor", 1 / 255)
-    if not math.isclose(scaled, 1 / 255):
-        text = f"for pixels times {scaled:g}" if scaled else "for pixels from 0 to 255"
-        found |= {"mean": text, "std": text}
+    factor = values.get("rescale_factor") or 1 / 255
+    if values.get("do_rescale") is False or not math.isclose(factor, 1 / 255):
+        found |= {"mean": OTHER_SCALE, "std": OTHER_SCALE}
     size, crop = values.get("size"), values.get("crop_size")
     cropped = values.get("do_center_crop", False)
     if isinstance(size, dict) and "shortest_edge" in size:

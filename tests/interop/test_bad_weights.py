@@ -300,8 +300,8 @@ def test_configuration_files(tmp_path):
     [
         ({"resample": 4}, "interpolation", "interpolation 4 "),
         ({"do_resize": False}, "resize", "resize 'none' "),
-        ({"do_rescale": False}, "mean", "mean 'for pixels from 0 to 255' "),
-        ({"rescale_factor": 1 / 127.5}, "mean", "mean 'for pixels times 0.00784314' "),
+        ({"do_rescale": False}, "mean", "mean 'of pixels that are not divided by 255' "),
+        ({"rescale_factor": 1 / 127.5}, "mean", "mean 'of pixels that are not divided by 255' "),
     ],
 )
 def test_preparations_of_transformers_that_are_not_ours_are_refused(tmp_path, values, name, shown):
