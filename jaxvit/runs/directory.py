@@ -29,6 +29,7 @@ from jaxvit.runtime.distributed import wait_for_all
 
 OUTPUTS = "test_outputs.npz"
 OF_EXTENSION = ("stop.patience", "stop.min_delta")  # may differ from those of the run to extend
+TENSORS = "weights.txt"
 MADE_BY_A_RUN = {
     "config.json",
     "split.json",
@@ -40,6 +41,7 @@ MADE_BY_A_RUN = {
     "plots",
     "report.html",
     OUTPUTS,
+    TENSORS,
     "wandb",
     FOLDER,
 }
@@ -195,13 +197,14 @@ class RunDirectory:
         except (OSError, ValueError, TypeError):
             return False
 
-    def open(self, split: dict[str, Any]) -> None:
+    def open(self, split: dict[str, Any], tensors: str | None = None) -> None:
         """Makes the directory, or checks that the run to resume was made of the same data.
 
         It appears with its config.json and split.json in it or not at all.
 
         Args:
           split: of data.decoded.describe, and "pretrained_sha256" and "facts" of the Task.
+          tensors: what became of those of the weights that it begins with, for TENSORS.
 
         Raises:
           UserError: it cannot be written, or the data has changed since the run began.
@@ -238,6 +241,8 @@ class RunDirectory:
                 (staging / "plots").mkdir(parents=True)
                 (staging / "config.json").write_text(json.dumps(as_json(self._config), indent=1))
                 (staging / "split.json").write_text(json.dumps(split, indent=1))
+                if tensors is not None:
+                    (staging / TENSORS).write_text(tensors + "\n", encoding="utf-8")
             self._exchange(staging, old)
         except OSError as error:
             raise self._unwritable(error) from error

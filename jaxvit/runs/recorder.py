@@ -99,7 +99,7 @@ class Recorder:
         if run.extends:
             self._refuse_to_end_at_once()
         # An older run in the same place is untouched until here.
-        run.open(described | {"facts": facts})
+        run.open(described | {"facts": facts}, self._task.pretrained_table)
         wait_for_all("the run directory is there")
         if config.grad_accum_steps > 1 and self._task.couples:
             self._say(

@@ -70,6 +70,7 @@ def make_task(
     return task._replace(
         pretrained=_as_backbone(split(found.params), config),
         pretrained_sha256=sha256(found.params),
+        pretrained_table=str(found.report),
         notes=(*found.report.brief(), *task.notes, *filter(None, [seen_before(config, data)])),
     )
 

@@ -142,6 +142,7 @@ class Task(NamedTuple):
         part of the task's.
       notes: lines to be said before training.
       pretrained_sha256: of the weights that training starts from; a resumed run has the same.
+      pretrained_table: what became of each of their tensors, which a run keeps; or None.
       statistics: (weights, inputs) -> what of `extra` the batch itself gives, such as the mean and
         variance of each layer's inputs. An average of weights has other ones than the averaged:
         they are computed anew over the training split, and replace those in the weights, a dict.
@@ -169,6 +170,7 @@ class Task(NamedTuple):
     pretrained: tuple[Params, Extra] | None = None
     notes: tuple[str, ...] = ()
     pretrained_sha256: str | None = None
+    pretrained_table: str | None = None
     statistics: Callable[[Weights, Inputs], Extra] | None = None
     facts: Mapping[str, Any] = MappingProxyType({})
     sketch: Callable[[Evaluation], dict[str, np.ndarray]] | None = None

@@ -33,8 +33,6 @@ INTEROP_FORMATS = listed("jaxvit.interop", (
     ("parity_tests/test_certificate.py::test_claim_holds[layouts]", (
         ("registers of Dinov2 not written", "hugging_face",
          '"layer_scale", "registers"})', '"layer_scale"})'),
-        ("register tokens dropped where a layout has none", "save",
-         'if config.register_tokens and "registers" not in layout.parts:', "if False:"),
     )),
     ("parity_tests/interop/test_hugging_face.py::test_resized_positions_are_those_of_transformers", (
         ("the class token alone for Dinov2's classifier", "load",

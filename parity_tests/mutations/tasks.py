@@ -3,6 +3,10 @@
 from parity_tests.mutation import listed
 
 TASKS = listed("jaxvit.tasks", (
+    ("tests/tasks/test_pretrained_runs.py::test_weights_of_384_pixels_and_other_classes_are_trained_at_224_with_a_new_head", (
+        ("tensors that were simply loaded left out of a run's weights.txt", "configured",
+         "pretrained_table=str(found.report),", 'pretrained_table="\\n".join(found.report.brief()),'),
+    )),
     ("tests/test_end_to_end.py", (
         ("ImageNet's mean and std in scoring", "classification",
          'normalize(batch["image"], mean, std)',

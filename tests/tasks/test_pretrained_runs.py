@@ -423,6 +423,8 @@ def test_weights_of_384_pixels_and_other_classes_are_trained_at_224_with_a_new_h
     printed = capsys.readouterr().out
     assert "resized from 24 x 24 to 14 x 14 by bicubic_antialias" in printed
     assert "head.weight: dropped: features are asked for" in printed
+    table = (folder / "from384" / "weights.txt").read_text()
+    assert all(name in table for name in state_dict_from_params(params))
     run = load_run(folder / "from384")
     assert (run.config.model.img_size, run.config.data.crop_share) == (224, 0.9)  # DeiT's at 224
     assert run.params["positional_embedding"].shape == (1, 1 + 14 * 14, 16)
