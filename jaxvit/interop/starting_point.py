@@ -8,7 +8,7 @@ from jaxvit.data.decoded import Dataset
 from jaxvit.errors import UserError
 from jaxvit.interop.hub import HUB
 from jaxvit.interop.labelled import described
-from jaxvit.interop.load import Pretrained, is_run, load_pretrained
+from jaxvit.interop.load import RUN, Pretrained, is_run, load_pretrained
 from jaxvit.interop.settings import OF_MODEL, read_options
 
 # Of ModelConfig: what the weights decide.
@@ -86,8 +86,8 @@ def follow_weights(config: Config) -> Config:
             what, ways = "which are no ViT's", []
             if vit or name in OF_ANY:
                 what, ways = f"which is {theirs}", [f"give {option} {theirs}"]
-            if vit and name in OF_MODEL:
-                ways.append(f"give --init.weights-option {name}={given}, which counts for both")
+            if vit and name in OF_MODEL and found.layout != RUN:
+                ways.append(f"give --init.weights-option {name}={given}")
             ways.append("choose the preset probe or finetune, which follow the weights")
             raise UserError(
                 f"{option} {given} (given, or the preset's) is not that of the weights in "

@@ -71,6 +71,9 @@ INTEROP_USE = listed("jaxvit.interop", (
         ("weights of 384 pixels trained at 384", "starting_point",
          "min(found.model_config.img_size, largest)", "found.model_config.img_size"),
     )),
+    ("tests/tasks/test_pretrained_runs.py::test_the_pooling_of_a_run_is_followed", (
+        ("weights options advised for a run, which takes none", "starting_point", " and found.layout != RUN:", ":"),
+    )),
     ("tests/tasks/test_pretrained_runs.py::test_an_option_of_the_weights_counts_before_what_their_files_say", (
         ("--init.weights-option ignored", "starting_point", "options=read_options(init.weights_option),", "options={},"),
     )),

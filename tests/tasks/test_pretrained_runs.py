@@ -315,6 +315,9 @@ def test_the_pooling_of_a_run_is_followed(folder):
     args[args.index("--init.weights") + 1] = str(folder / "pooled")
     _, config = parse(args)
     assert config.model.pool == "mean"
+    # A run has its settings in itself: none can be given in their place.
+    with pytest.raises(UserError, match="which is 2: give --model.num-heads 2, or choose the"):
+        parse([*args, "--model.num-heads", "4"])
 
 
 @pytest.mark.parametrize(
