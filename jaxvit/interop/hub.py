@@ -15,7 +15,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from jaxvit.errors import UserError
-from jaxvit.interop.settings import CONFIG, PREPROCESSOR
+from jaxvit.interop.settings import CONFIG, PREPROCESSOR, is_of_timm, read_json
 
 HUB = "hf://"
 PATTERN = r"hf://([\w.-]+)/([\w.-]+)(?:/([^@]+))?(?:@([\w./-]+))?"
@@ -68,6 +68,8 @@ def fetch(address: str) -> Path:
         beside = PurePosixPath(wanted).with_name(extra).as_posix()
         if huggingface_hub.try_to_load_from_cache(repository, beside, revision=commit):
             continue  # cached, or known not to exist
+        if extra == PREPROCESSOR and is_of_timm(read_json(path.with_name(CONFIG))):
+            continue
         _download(
             address, repository, beside, commit,
             f"or give {path}, which is read without what is not cached",

@@ -233,7 +233,7 @@ def gather_settings(
                 )
                 settings.add({what: ours}, f"the family {lineage.name}")
     settings.add(from_processor, PREPROCESSOR)
-    if "pretrained_cfg" in config or "architecture" in config:
+    if is_of_timm(config):
         settings.add(understood(from_timm, config, CONFIG), CONFIG)
     else:
         settings.add(understood(from_hf, config, CONFIG), CONFIG)
@@ -288,6 +288,11 @@ def understood(
             f"{file} beside the weights is not in a form that is known ({error}): correct it, or "
             "move it away"
         ) from error
+
+
+def is_of_timm(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json is timm's, which says how images are prepared itself."""
+    return "pretrained_cfg" in config or "architecture" in config
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -289,9 +289,8 @@ class Recorder:
         lines = run.read_metrics()
         validated = {line["step"]: line for line in lines if _is_validation(line)}
         candidates = [line for step, line in validated.items() if self._may_be_best(step)]
-        best = max(
-            reversed(candidates), key=make_rank(task.monitor), default={}
-        )  # of equals, newest
+        candidates.reverse()  # of equals the newest is the best, as for Checkpoints
+        best = max(candidates, key=make_rank(task.monitor), default={})
         summary = {
             "preset": name,
             "epochs": config.epochs,

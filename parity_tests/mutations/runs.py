@@ -82,7 +82,7 @@ RUNS = listed("jaxvit.runs", (
          "keep_best=config.checkpoint.keep_best", "keep_best=1"),
     )),
     ("tests/tasks/test_resnet_runs.py::test_of_equal_states_the_newest_is_the_best", (
-        ("of equal states the oldest reported", "recorder", "max(reversed(candidates),", "max(candidates,"),
+        ("of equal states the oldest reported", "recorder", "candidates.reverse()", "pass"),
     )),
     ("tests/tasks/test_resnet_runs.py::test_the_best_state_is_an_average", (
         ("weights before SWA begins compete", "recorder",

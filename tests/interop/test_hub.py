@@ -214,6 +214,16 @@ def test_a_server_that_cannot_be_reached(tmp_path):
     assert "not in the cache" in message
 
 
+def test_timms_repositories_need_no_other_configuration(hub, tmp_path):
+    """So that a whole one, downloaded before, serves without a network."""
+    hub.files["config.json"] = b'{"architecture": "vit", "pretrained_cfg": {"mean": [0.5]}}'
+    cache = tmp_path / "cache"
+    ok, path = fetch(f"hf://{REPOSITORY}", cache, hub.url)
+    assert ok
+    assert not [file for _, file, _ in hub.log if "preprocessor" in file]
+    assert fetch(f"hf://{REPOSITORY}", cache, hub.url, HF_HUB_OFFLINE="1") == (True, path)
+
+
 def test_configuration_that_cannot_be_asked_for_is_an_error(hub, tmp_path):
     """Without it the model would be built of the layout's habits, in silence."""
     cache = tmp_path / "cache"
