@@ -1,7 +1,8 @@
 """Attention rollout: attention through all layers, with the residual path."""
 
-from functools import reduce
+from functools import partial, reduce
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -28,12 +29,18 @@ def attention_rollout(
 
     Source: Abnar and Zuidema 2020, arXiv:2005.00928, eq. 1.
     """
+    weights = attention_weights(model, variables, images)
+    return _rolled(weights, leading_tokens(model), getattr(model, "pool", "cls"))
+
+
+@partial(jax.jit, static_argnames=("leading", "pool"))
+def _rolled(of_layers: list[Array], leading: int, pool: str) -> Array:
+    """What the head reads, of the product of all layers."""
     layers = []
-    for weights in attention_weights(model, variables, images):
+    for weights in of_layers:
         mean = weights.mean(axis=1)  # (B, N, N), rows sum to 1
         layers.append((mean + jnp.eye(mean.shape[-1])) / 2)
     rolled = reduce(lambda below, layer: layer @ below, layers)
-    leading, pool = leading_tokens(model), getattr(model, "pool", "cls")
     of_patches = rolled[:, leading:].mean(axis=1)
     read = {
         "cls": rolled[:, 0], "mean": of_patches, "both": (rolled[:, 0] + of_patches) / 2

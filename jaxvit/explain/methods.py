@@ -68,6 +68,7 @@ class Method(NamedTuple):
       signed: whether what lowers the class is negative.
       complete: whether attributions sum to F(x) - F(0), so that a delta tells an error.
       needs_attention: whether the model has to have attention weights.
+      of_layers: whether compute gives a map of each layer, (1, L, n, n); the last one is shown.
     """
 
     about: str
@@ -75,6 +76,7 @@ class Method(NamedTuple):
     signed: bool = False
     complete: bool = False
     needs_attention: bool = False
+    of_layers: bool = False
 
 
 def _smooth(s: Setting) -> Array:
@@ -127,8 +129,9 @@ METHODS: dict[str, Method] = {
     "grad_cam": Method("Grad-CAM", lambda s: grad_cam(*s.inside, s.target)),
     "attention_map": Method(
         "attention of the class token, last layer",
-        lambda s: attention_map(*s.inside)[:, -1],
+        lambda s: attention_map(*s.inside),
         needs_attention=True,
+        of_layers=True,
     ),
     "attention_rollout": Method(
         "attention rollout", lambda s: attention_rollout(*s.inside), needs_attention=True
@@ -142,16 +145,21 @@ class Attribution(NamedTuple):
     Attributes:
       array: (H, W, C), or (n, n) of a map.
       delta: by how much the sum misses F(x) - F(0); None for a method that does not promise it.
+      layers: (L, n, n), of which array is the last; None for a method that has one map.
     """
 
     array: np.ndarray
     delta: float | None
+    layers: np.ndarray | None = None
 
 
 def attribute(name: str, setting: Setting) -> Attribution:
     """One method on one photo."""
     method = METHODS[name]
     found = method.compute(setting)
+    if method.of_layers:
+        layers = np.asarray(found)[0]
+        return Attribution(layers[-1], None, layers)
     delta = None
     if method.complete:
         delta = float(convergence_delta(*setting.outside, found)[0])

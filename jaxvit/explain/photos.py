@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ def explain_files(
     """Writes OUT/PHOTO.png and OUT/PHOTO.npz; what cannot be read is left out.
 
     The file .npz has METHOD/CLASS for every method and class that is explained, float32, as the
-    method gives it, attention for the first class only; and image, uint8, as the model sees it.
+    method gives it, attention for the first class only; attention_map_layers/CLASS, (L, n, n), the
+    maps of all layers; and image, uint8, as the model sees it.
 
     Args:
       source, classifier: of one model.
@@ -64,7 +66,7 @@ def explain_files(
       out: is made.
       batch_size, seed: see the command.
       warn: told in one line of a file that is left out.
-      track: shows progress.
+      track: shows progress, method by method.
 
     Yields:
       A line for each photo: its classes, and the deltas of the methods that have one.
@@ -72,12 +74,14 @@ def explain_files(
     out.mkdir(parents=True, exist_ok=True)
     weights = jax.device_put(variables_of(source.params))
     mean, std = source.preprocessing.mean, source.preprocessing.std
-    for file, name in track(zip(files, names_of(files), strict=True), len(files), "photos"):
+
+    def explain(file: Path, name: str) -> Iterator[str | None]:
+        """None after each method but the last, then the photo's line; nothing where it is broken."""
         try:
             pixels = read_photo(file, classifier.geometry, classifier.channels, classifier.upright)
         except UnreadableImage as error:
             warn(f"left out: {error}")
-            continue
+            return
         probabilities = np.asarray(jax.nn.softmax(classifier.logits(pixels[None]))[0])
         best = int(probabilities.argmax())
         found: dict[int, dict[str, Attribution]] = {}
@@ -88,7 +92,11 @@ def explain_files(
             )  # fmt: skip
             # Attention does not depend on the class: it is shown once.
             chosen = [m for m in methods if not (found and METHODS[m].needs_attention)]
-            found[index] = {method: attribute(method, setting) for method in chosen}
+            found[index] = {}
+            for method in chosen:
+                if any(found.values()):
+                    yield None
+                found[index][method] = attribute(method, setting)
         write(out / f"{name}.npz", pixels, found, classifier.labels)
         figure = plot_explanation(
             pixels / 255, name, top(classifier, probabilities, TOP),
@@ -103,6 +111,17 @@ def explain_files(
         with output_file(out / f"{name}.png") as partial:
             figure.savefig(partial, format="png", dpi=110)
         yield line_of(file, classifier, probabilities, found)
+
+    number = len(methods)  # of the steps of a photo, at most
+    if target is not None:
+        number += sum(not METHODS[method].needs_attention for method in methods)
+    steps = chain.from_iterable(
+        islice(chain(explain(file, name), repeat(None)), number)
+        for file, name in zip(files, names_of(files), strict=True)
+    )
+    for line in track(steps, len(files) * number, "methods on photos"):
+        if line is not None:
+            yield line
 
 
 def names_of(files: Sequence[Path]) -> list[str]:
@@ -136,6 +155,12 @@ def write(
         f"{method}/{labels[index]}": each.array
         for index, maps in found.items()
         for method, each in maps.items()
+    }
+    arrays |= {
+        f"{method}_layers/{labels[index]}": each.layers
+        for index, maps in found.items()
+        for method, each in maps.items()
+        if each.layers is not None
     }
     with output_file(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, image=pixels, **arrays)

@@ -1,10 +1,12 @@
 """Position similarity: which positions a Vision Transformer has learned to be alike."""
 
+import jax
 import jax.numpy as jnp
 
 from jaxvit.shapes import Array, Float
 
 
+@jax.jit
 def position_similarity(positions: Float[Array, "1 N D"]) -> Float[Array, "n n n n"]:
     """Cosines between the embeddings of the patches' positions.
 

@@ -31,7 +31,8 @@ def plot_explanation(
     """The photo and its classes on top; below, for each class, every method over the photo.
 
     Each method is scaled to [-1, 1] by itself, with the largest two percent of its magnitudes cut
-    off (see normalize_attributions); the colours then mean the same for all.
+    off (see normalize_attributions). The colours then mean the same for all that have a sign. What
+    has none shows sizes, from white to blue, and its title says so.
 
     Args:
       image: (H, W, C) in [0, 1], as the model sees it.
@@ -54,6 +55,7 @@ def plot_explanation(
             zip(places, row.maps.items(), strict=False)
         ):
             axis.imshow(np.clip(overlay_of(image, scaled(found, signed, len(image))), 0, 1))
+            name = name if signed else f"{name} (size, no sign)"
             lines_of_title = [literal(row.label) if number == 0 else "", *textwrap.wrap(name, 36)]
             axis.set_title("\n".join(lines_of_title), fontsize=8)
         line += height

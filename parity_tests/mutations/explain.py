@@ -110,9 +110,11 @@ EXPLAIN = listed("jaxvit.explain", (
         ("pixels that are not normalised explained", "photos", "normalize(pixels[None], mean, std)", "normalize(pixels[None], [0.5] * len(mean), [0.5] * len(std))"),
         ("the same seed for all runs of explain", "photos", "jax.random.key(seed)", "jax.random.key(0)"),
         ("results of another photo's name", "photos", "while name in used", "while False"),
-        ("a photo that cannot be read stops explain", "photos", "            continue\n", "            return\n"),
+        ("a photo that cannot be read stops explain", "photos", "            return\n", "            raise\n"),
+        ("progress photo by photo", "photos", "                if any(found.values()):\n", "                if False:\n"),
+        ("the last layer alone saved", "methods", "return Attribution(layers[-1], None, layers)", "return Attribution(layers[-1], None)"),
         ("methods that are not asked for", "methods", 'tuple(able) if "all" in names else', "tuple(able) if names else"),
-        ("attention of the first layer shown", "methods", "attention_map(*s.inside)[:, -1]", "attention_map(*s.inside)[:, 0]"),
+        ("attention of the first layer shown", "methods", "return Attribution(layers[-1], None, layers)", "return Attribution(layers[0], None, layers)"),
         ("deltas of methods that promise none", "methods", "if method.complete:", "if not method.complete:"),
         ("a class's number before its name", "photos", "    if asked in labels:\n", "    if asked in labels and not asked.isdecimal():\n"),
     )),
@@ -128,6 +130,7 @@ EXPLAIN = listed("jaxvit.explain", (
     )),
     (f"{COMMAND}::test_the_figure_shows_each_method_scaled_by_its_own_sign", (
         ("signs dropped from the figure", "explanation", '"all" if signed else "absolute_value"', '"absolute_value"'),
+        ("maps of sizes not called so", "explanation", 'name if signed else f"{name} (size, no sign)"', "name"),
         ("bars of the wrong classes", "explanation", "[probability for _, probability in classes]", "[probability for _, probability in classes[::-1]]"),
     )),
 ))  # fmt: skip

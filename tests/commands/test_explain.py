@@ -10,7 +10,9 @@ from PIL import Image
 
 from jaxvit import explain
 from jaxvit.explain import methods
-from jaxvit.explain.photos import find_class, names_of
+from jaxvit.explain.photos import explain_files, find_class, names_of
+from jaxvit.interop.load import load_pretrained
+from jaxvit.interop.predictions import make_classifier
 from jaxvit.interop.saved_run import load_run
 from jaxvit.models.variables import variables_of
 from jaxvit.pictures import explanation
@@ -46,6 +48,7 @@ def test_all_methods_are_of_the_run_the_photo_and_both_classes(explained, photo)
     assert np.array_equal(arrays.pop("image"), read_pixels(photo))
     once = {"attention_map", "attention_rollout"}
     names = {f"{name}/{CLASSES[classes[0]]}" for name in methods.METHODS}
+    names.add(f"attention_map_layers/{CLASSES[classes[0]]}")
     names |= {f"{name}/{CLASSES[classes[1]]}" for name in methods.METHODS if name not in once}
     assert arrays.keys() == names
     image = ((read_pixels(photo) / 255 - MEAN) / STD).astype(np.float32)[None]
@@ -79,6 +82,10 @@ def test_all_methods_are_of_the_run_the_photo_and_both_classes(explained, photo)
                 arrays[f"{name}/{CLASSES[index]}"], values[0], rtol=1e-3, atol=1e-5, err_msg=name
             )
         assert expected.keys() == set(methods.METHODS)
+    layers = explain.attention_map(*inside)[0]
+    assert layers.shape == (2, 3, 3)
+    found = arrays[f"attention_map_layers/{CLASSES[classes[0]]}"]
+    np.testing.assert_allclose(found, layers, rtol=1e-3, atol=1e-5)
     assert (out / "01.png").stat().st_size > 10_000
 
 
@@ -113,11 +120,37 @@ def test_the_figure_shows_each_method_scaled_by_its_own_sign(explained, photo):
     )  # fmt: skip
     shown = [axis for axis in figure.axes if axis.get_images()]
     titles = [axis.get_title() for axis in shown]
-    assert titles == ["a photo", "", "bee 70.0%\nsigned", "\ngrid"]
+    assert titles == ["a photo", "", "bee 70.0%\nsigned", "\ngrid (size, no sign)"]
     bars = [patch.get_width() for patch in figure.axes[1].patches]
     assert bars == [0.7, 0.2]
     expected = np.clip(explain.overlay(read_pixels(photo) / 255, scaled(found, True, 12)), 0, 1)
     np.testing.assert_allclose(shown[2].get_images()[0].get_array(), expected, atol=1e-6)
+
+
+def test_progress_is_shown_method_by_method(runs, photo, tmp_path):
+    """One step for a method on a photo and, but for attention, on a second class."""
+    bad = tmp_path / "bad.png"
+    bad.write_text("no image")
+    source, seen = load_pretrained(runs.first), []
+
+    def track(items, length, what):
+        seen.append((length, what))
+        for item in items:
+            seen.append(item)
+            yield item
+
+    for target in (None, 0, 1, 2):
+        seen.clear()
+        lines = list(explain_files(
+            source, make_classifier(source), [photo, bad], ["saliency", "attention_rollout"],
+            target, tmp_path / "out", 4, 0, lambda line: None, track,
+        ))  # fmt: skip
+        number = 2 if target is None else 3
+        assert seen[0] == (2 * number, "methods on photos")
+        assert len(seen) == 1 + 2 * number
+        assert seen[1] is None
+        assert [each for each in seen[1:] if each is not None] == lines
+        assert len(lines) == 1
 
 
 def test_a_grey_photo_of_another_size_is_prepared_as_in_training(runs, tmp_path):
