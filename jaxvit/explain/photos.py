@@ -76,7 +76,7 @@ def explain_files(
     mean, std = source.preprocessing.mean, source.preprocessing.std
 
     def explain(file: Path, name: str) -> Iterator[str | None]:
-        """None after each method but the last, then the photo's line; nothing where it is broken."""
+        """None after each method but the last, then the line; nothing of a photo that is broken."""
         try:
             pixels = read_photo(file, classifier.geometry, classifier.channels, classifier.upright)
         except UnreadableImage as error:
