@@ -11,13 +11,13 @@ from jaxvit.interop.load import load_pretrained
 from jaxvit.models.variables import variables_of
 from parity_tests.comparison import SHARED
 from parity_tests.evidence import Evidence, Row, at_most
-from parity_tests.explain import cases
+from parity_tests.explain import cases, inside
 from torch_ref.survey.interpretation import one_relu_a_use
 
 TITLE = "Explanations: Captum's methods, and DeepLIFT whose contributions sum to the difference"
 PHOTOS = ("0153_n02085936_Maltese_dog.jpg", "0008_n01514859_hen.jpg")
 SIDE = 64  # of ResNet-18's photos: Captum's occlusion in float64 takes minutes at 224
-SLOW = ("integrated_gradients: riemann", "noise_tunnel: smoothgrad_sq")
+LARGE = {"window": (40, 48), "strides": (32, 40)}  # of occlusion at 224, for the same reason
 DELTA = 1e-6
 
 
@@ -25,14 +25,15 @@ def measure(quick: bool) -> Evidence:
     rows, notes = [], []
     for each in (cases.small_vit(), cases.small_resnet(), cases.small_resnet("cifar", 16)):
         rows += [cases.row(name, each) for name in cases.METHODS]
+        rows += inside.rows(each)
         rows.append(completeness(each))
     photos = [SHARED / "data" / "imagenet-samples" / name for name in PHOTOS]
     if quick or not photos[0].exists():
         notes.append("Trained weights and photos were not measured: they are not here, or quick.")
         return Evidence(rows, notes=notes)
     for each in (deit_tiny(photos), resnet18(photos)):
-        names = [name for name in cases.METHODS if not name.startswith(SLOW)]
-        rows += [cases.row(name, each) for name in names if name != "occlusion"]
+        rows += [cases.row(name, each) for name in cases.METHODS]
+        rows += inside.rows(each)
         rows.append(completeness(each))
     return Evidence(rows, notes=notes)
 
@@ -59,10 +60,10 @@ def pixels(photos: list, side: int, model) -> np.ndarray:
     return ((images / 255 - mean) / std).astype(np.float32)
 
 
-def whole(title: str, torch_model, pretrained, images: np.ndarray) -> cases.Case:
+def whole(title: str, torch_model, pretrained, images: np.ndarray, **options) -> cases.Case:
     return cases.Case(
         title, torch_model, pretrained.model, variables_of(pretrained.params), images,
-        np.zeros_like(images), np.array([153, 8]),
+        np.zeros_like(images), np.array([153, 8]), **options,
     )  # fmt: skip
 
 
@@ -74,7 +75,7 @@ def deit_tiny(photos: list) -> cases.Case:
     model = timm.create_model("deit_tiny_patch16_224").eval()
     model.load_state_dict(load_file(path))
     pretrained = load_pretrained(path)
-    return whole("DeiT-Tiny", model, pretrained, pixels(photos, 224, pretrained))
+    return whole("DeiT-Tiny", model, pretrained, pixels(photos, 224, pretrained), **LARGE)
 
 
 def resnet18(photos: list) -> cases.Case:

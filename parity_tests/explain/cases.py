@@ -40,6 +40,7 @@ class Case(NamedTuple):
       model, variables: the same in JAX.
       images, baselines: (B, H, W, C) float32, normalised.
       targets: (B,).
+      window, strides: of occlusion, (height, width).
     """
 
     title: str
@@ -49,6 +50,8 @@ class Case(NamedTuple):
     images: np.ndarray
     baselines: np.ndarray
     targets: np.ndarray
+    window: tuple[int, int] = WINDOW
+    strides: tuple[int, int] = STRIDES
 
     @property
     def logits(self) -> Callable:
@@ -187,25 +190,27 @@ def theirs(name: str, each: Case, dtype: torch.dtype) -> np.ndarray:
                 *forward, twin.baselines, twin.targets
             )
         elif dtype == torch.float64:
-            found = occlusion_in_float64(twin)
+            found = occlusion_in_float64(twin, each.window, each.strides)
         else:
             found = captum.attr.Occlusion(twin.model).attribute(
-                *forward, (3, *WINDOW), (3, *STRIDES), twin.baselines, twin.targets,
+                *forward, (3, *each.window), (3, *each.strides), twin.baselines, twin.targets,
                 perturbations_per_eval=2,
             )  # fmt: skip
     return np.asarray(found.detach()).transpose(0, 2, 3, 1)
 
 
 @torch.no_grad()
-def occlusion_in_float64(twin: InTorch) -> Tensor:
+def occlusion_in_float64(
+    twin: InTorch, window_size: tuple[int, int], strides: tuple[int, int]
+) -> Tensor:
     """Captum's returns float32 and divides in it. Window by window, as its documentation says."""
     rows = torch.arange(len(twin.images))
     whole = twin.model(twin.images)[rows, twin.targets]
     total, number = torch.zeros_like(twin.images), torch.zeros_like(twin.images)
     height, width = twin.images.shape[2:]
-    for top in range(0, height - WINDOW[0] + STRIDES[0], STRIDES[0]):
-        for left in range(0, width - WINDOW[1] + STRIDES[1], STRIDES[1]):
-            window = (..., slice(top, top + WINDOW[0]), slice(left, left + WINDOW[1]))
+    for top in range(0, height - window_size[0] + strides[0], strides[0]):
+        for left in range(0, width - window_size[1] + strides[1], strides[1]):
+            window = (..., slice(top, top + window_size[0]), slice(left, left + window_size[1]))
             covered = twin.images.clone()
             covered[window] = twin.baselines[window]
             lost = whole - twin.model(covered)[rows, twin.targets]
@@ -244,7 +249,7 @@ def ours(name: str, each: Case) -> np.ndarray:
             batch_size=2,
         )  # fmt: skip
     return explain.occlusion(
-        *args, window=WINDOW, strides=STRIDES, baselines=each.baselines, batch_size=7
+        *args, window=each.window, strides=each.strides, baselines=each.baselines, batch_size=7
     )
 
 

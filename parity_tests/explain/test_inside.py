@@ -1,8 +1,5 @@
 """Methods that need a model's inside, against PyTorch's own modules and pytorch-grad-cam."""
 
-import sys
-from unittest.mock import MagicMock
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,14 +10,8 @@ from jaxvit import explain
 from jaxvit.models.resnet import make_resnet
 from parity_tests.comparison import twins
 from parity_tests.evidence import distance
-from parity_tests.explain import cases
+from parity_tests.explain import cases, inside
 from parity_tests.survey.small_models import whole_twins
-
-with pytest.MonkeyPatch.context() as patch:
-    # pytorch-grad-cam resizes with OpenCV, which is neither needed here nor loaded.
-    patch.setitem(sys.modules, "cv2", MagicMock(name="cv2"))
-    from pytorch_grad_cam import GradCAM
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
 
 @pytest.fixture(scope="module")
@@ -28,60 +19,20 @@ def vit() -> cases.Case:
     return cases.small_vit()
 
 
-def torch_weights(twin: cases.InTorch) -> list[np.ndarray]:
-    """softmax(q k^T / sqrt(d)) of each layer, (B, h, N, N), from what goes into its attention."""
-    found = []
-
-    def keep(module, args):
-        q, k, _ = module.qkv(args[0]).chunk(3, dim=-1)
-        q, k = (z.unflatten(-1, (module.num_heads, -1)).transpose(1, 2) for z in (q, k))
-        found.append((q @ k.mT / q.shape[-1] ** 0.5).softmax(-1).detach().numpy())
-
-    hooks = [
-        layer.attn.register_forward_pre_hook(keep)
-        for layer in twin.model.transformer_encoder.layers
-    ]
-    twin.model(twin.images)
-    for hook in hooks:
-        hook.remove()
-    return found
-
-
-def both(case: cases.Case) -> list[np.ndarray]:
-    return [
-        np.stack(torch_weights(cases.in_torch(case, dtype)), axis=1)
-        for dtype in (torch.float32, torch.float64)
-    ]
+DTYPES = (torch.float32, torch.float64)
 
 
 def test_the_attention_map_is_the_class_tokens_mean_over_heads(vit):
-    def of(weights):
-        return weights.mean(axis=2)[:, :, 0, 3:].reshape(3, 2, 4, 4)
-
-    found = explain.attention_map(vit.model, vit.variables, vit.images)
-    row = distance("map", found, *map(of, both(vit)))
+    row = inside.row("attention_map", vit)
     assert row.holds, row
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean", "both"])
 def test_rollout_multiplies_layers_with_their_residual_path(vit, pool):
     model = vit.model.clone(pool=pool, num_classes=0)
-
-    def of(weights):
-        eye = np.eye(weights.shape[-1], dtype=weights.dtype)
-        rolled = np.broadcast_to(eye, weights[:, 0, 0].shape)
-        for layer in range(weights.shape[1]):
-            step = 0.5 * weights[:, layer].mean(axis=1) + 0.5 * eye
-            rolled = step @ rolled
-        rows = {"cls": [0], "mean": range(3, 19), "both": None}[pool]
-        if rows is None:
-            read = (rolled[:, 0] + rolled[:, 3:].mean(axis=1)) / 2
-        else:
-            read = rolled[:, list(rows)].mean(axis=1)
-        return read[:, 3:].reshape(3, 4, 4)
-
     found = explain.attention_rollout(model, vit.variables, vit.images)
-    row = distance("rollout", found, *map(of, both(vit)))
+    expected = (inside.rollout_of(inside.weights_of(vit, dtype), 3, pool) for dtype in DTYPES)
+    row = distance("rollout", found, *expected)
     assert row.holds, row
 
 
@@ -90,29 +41,8 @@ def test_layers_come_in_their_order():
     torch_model, model, params = twins(num_layers=11)
     case = cases.case("deep", torch_model.eval(), model, {"params": params}, cases.SIDE)
     found = explain.attention_map(model, {"params": params}, case.images)
-    expected = both(case)[1].mean(axis=2)[:, :, 0, 1:].reshape(3, 11, 4, 4)
+    expected = inside.map_of(inside.weights_of(case, torch.float64), 1)
     np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-def cam_of(case: cases.Case, layer, dtype, transform) -> np.ndarray:
-    """pytorch-grad-cam's map before it scales it to [0, 1] and to the size of the image."""
-    twin = cases.in_torch(case, dtype)
-    # With gradients of the weights too, torch 2.15 ended the process with a segmentation fault,
-    # here or at exit, for this narrow network at 96 pixels.
-    twin.model.requires_grad_(False)
-    targets = [ClassifierOutputTarget(int(each)) for each in twin.targets]
-    with GradCAM(twin.model, [layer(twin.model)], reshape_transform=transform) as cam:
-        outputs = cam.activations_and_grads(twin.images)
-        sum(target(out) for target, out in zip(targets, outputs, strict=True)).backward()
-        found = cam.get_cam_image(
-            twin.images, None, targets, cam.activations_and_grads.activations[0].detach().numpy(),
-            cam.activations_and_grads.gradients[0].detach().numpy(), False,
-        )  # fmt: skip
-    return np.maximum(found, 0)
-
-
-def as_map(tokens: torch.Tensor) -> torch.Tensor:
-    return tokens[:, 3:].unflatten(1, (4, 4)).permute(0, 3, 1, 2)
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -124,9 +54,8 @@ def test_grad_cam_of_a_vits_layer_is_pytorch_grad_cams(vit, number):
         vit.model, vit.variables, vit.images, vit.targets,
         layer=f"transformer_encoder/layers_{number}/norm1",
     )  # fmt: skip
-    row = distance(
-        "cam", found, *(cam_of(vit, layer, t, as_map) for t in (torch.float32, torch.float64))
-    )
+    expected = (inside.cam_of(vit, layer, dtype, inside.as_map(3)) for dtype in DTYPES)
+    row = distance("cam", found, *expected)
     assert row.holds, row
     if number == 1:
         default = explain.grad_cam(vit.model, vit.variables, vit.images, vit.targets)
@@ -157,15 +86,9 @@ def test_a_noise_tunnel_takes_maps_too(vit):
 def test_grad_cam_of_a_resnet_is_pytorch_grad_cams():
     case = cases.small_resnet(side=96)
 
-    def layer(model):
-        return model.layer4[1]
-
-    found = explain.grad_cam(case.model, case.variables, case.images, case.targets)
-    assert found.shape == (3, 3, 3)
-    row = distance(
-        "cam", found, *(cam_of(case, layer, t, None) for t in (torch.float32, torch.float64))
-    )
+    row = inside.row("grad_cam", case)
     assert row.holds, row
+    assert inside.ours("grad_cam", case).shape == (3, 3, 3)
 
 
 def test_a_class_token_leaves_the_last_layers_patches_without_gradient(vit):
@@ -186,13 +109,13 @@ def test_a_block_behind_a_resnet_has_all_three():
     assert explain.grad_cam(model, variables, images, [0, 1]).shape == (2, side, side)
 
 
-def test_positions_are_compared_by_their_cosine():
-    positions = np.random.default_rng(0).normal(size=(1, 17, 6)).astype(np.float32)
-    found = explain.position_similarity(positions)
-    a, b = torch.tensor(positions)[0, 1 + 4 * 2 + 1], torch.tensor(positions)[0, 1 + 4 * 3 + 2]
-    expected = torch.nn.functional.cosine_similarity(a, b, dim=0).item()
-    assert found[2, 1, 3, 2] == pytest.approx(expected, abs=1e-6)
+def test_positions_are_compared_by_their_cosine(vit):
+    row = inside.row("position_similarity", vit)
+    assert row.holds, row
+    found = inside.ours("position_similarity", vit)
+    assert found.shape == (4, 4, 4, 4)
     np.testing.assert_allclose(jnp.einsum("ijij->ij", found), 1, atol=1e-6)
+    positions = vit.variables["params"]["positional_embedding"]
     with pytest.raises(ValueError, match="15 patches, which are no square"):
         explain.position_similarity(positions[:, :16])
 
