@@ -19,6 +19,7 @@ PHOTOS = ("0153_n02085936_Maltese_dog.jpg", "0008_n01514859_hen.jpg")
 SIDE = 64  # of ResNet-18's photos: Captum's occlusion in float64 takes minutes at 224
 LARGE = {"window": (40, 48), "strides": (32, 40)}  # of occlusion at 224, for the same reason
 DELTA = 1e-6
+MISSED = 1e-5
 
 
 def measure(quick: bool) -> Evidence:
@@ -27,6 +28,9 @@ def measure(quick: bool) -> Evidence:
         rows += [cases.row(name, each) for name in cases.METHODS]
         rows += inside.rows(each)
         rows.append(completeness(each))
+    missed = cases.share_missed(cases.small_vit(), 200, "gausslegendre")
+    share = "share of the difference of logits"
+    rows.append(at_most("ViT: integrated gradients' delta, 200 steps", share, missed, MISSED))
     photos = [SHARED / "data" / "imagenet-samples" / name for name in PHOTOS]
     if quick or not photos[0].exists():
         notes.append("Trained weights and photos were not measured: they are not here, or quick.")

@@ -271,3 +271,18 @@ def row(name: str, each: Case) -> Row:
         theirs(name, each, torch.float32),
         theirs(name, each, torch.float64),
     )
+
+
+def share_missed(each: Case, steps: int, method: str) -> float:
+    """The largest |delta| of integrated gradients over |F(x) - F(x')|."""
+    args = (each.logits, each.images, each.targets)
+    found = explain.integrated_gradients(
+        *args, baselines=each.baselines, steps=steps, method=method
+    )
+    delta = explain.convergence_delta(*args, found, each.baselines)
+    rows = np.arange(len(each.targets))
+    score, before = (
+        np.asarray(each.logits(array))[rows, each.targets]
+        for array in (each.images, each.baselines)
+    )
+    return float((np.abs(delta) / np.abs(score - before)).max())

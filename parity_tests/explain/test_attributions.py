@@ -71,6 +71,51 @@ def test_integrated_gradients_are_complete_and_the_delta_is_captums(request, whi
     assert fine < np.abs(delta).max() / 4
 
 
+@pytest.mark.parametrize(
+    ("which", "method", "most"),
+    [
+        ("vit", "gausslegendre", 1e-5),  # .9e-6 to 3e-6, which is rounding
+        ("vit", "riemann_middle", 3e-5),  # 7e-6
+        ("resnet", "gausslegendre", 0.1),  # .06: kinks of ReLU along the way
+    ],
+)
+def test_200_steps_of_integrated_gradients_sum_to_the_difference(request, which, method, most):
+    case = request.getfixturevalue(which)
+    assert cases.share_missed(case, 200, method) < most
+
+
+def test_overlapping_pooling_windows_lose_their_parts_as_captums_do():
+    """Without ReLU before it pooling keeps its rule, which overwrites where windows overlap."""
+    torch.manual_seed(0)
+    twin = torch.nn.Sequential(
+        torch.nn.MaxPool2d(3, 2, 1), torch.nn.Flatten(), torch.nn.Linear(48, 4)
+    ).double()
+    images, baselines = np.random.default_rng(0).normal(size=(2, 2, 8, 8, 3)).astype(np.float32)
+    kernel = twin[2].weight.detach().numpy().reshape(4, 3, 4, 4).transpose(2, 3, 1, 0)
+    variables = {"kernel": np.float32(kernel.reshape(48, 4)), "bias": twin[2].bias.detach().numpy()}
+    args = (Pooled(), {"params": {"Dense_0": variables}}, images, [1, 3])
+    pair = (torch.tensor(each, dtype=torch.float64).permute(0, 3, 1, 2)
+            for each in (images, baselines))  # fmt: skip
+    expected = DeepLift(twin).attribute(*pair, target=torch.tensor([1, 3]))
+    found = explain.deep_lift(*args, baselines=baselines, rules="captum")
+    np.testing.assert_allclose(found, expected.detach().permute(0, 2, 3, 1), atol=1e-5)
+    logits = explain.logits_fn(*args[:2])
+    lost = explain.convergence_delta(logits, images, args[3], found, baselines)
+    assert np.abs(lost).min() > 0.01
+    whole = explain.deep_lift(*args, baselines=baselines)
+    delta = explain.convergence_delta(logits, images, args[3], whole, baselines)
+    np.testing.assert_allclose(delta, 0, atol=1e-5)
+
+
+class Pooled(linen.Module):
+    """Pooling of overlapping windows, and a layer."""
+
+    @linen.compact
+    def __call__(self, x, deterministic=True):
+        x = linen.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        return linen.Dense(4)(x.reshape(len(x), -1))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("which", ["vit", "resnet"])
 def test_deep_lift_with_rules_for_all_operations_is_complete(request, which):
@@ -189,6 +234,7 @@ def test_noise_differs_between_copies_and_images_and_has_its_deviation():
     noise = np.asarray(explain.draw_noise_tunnel(jax.random.key(0), (3, 8, 8, 3), 20, 0.5))
     assert noise.shape == (20, 3, 8, 8, 3)
     assert noise.std() == pytest.approx(0.5, rel=0.05)
+    assert stats.kstest(np.ravel(noise) / 0.5, "norm").pvalue > 1e-3
     flat = noise.reshape(60, -1)
     assert np.abs(np.corrcoef(flat) - np.eye(60)).max() < 0.4
     draw = explain.draw_gradient_shap(jax.random.key(0), (40, 2, 2, 1), 5, 50, 0.0)

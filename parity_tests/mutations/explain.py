@@ -45,6 +45,13 @@ EXPLAIN = listed("jaxvit.explain", (
         ("DeepLIFT: the baseline's maximum left out", "max_pooling", "parts += self.unpool(given[0] * (to.image - most), of.baseline, summed)", "parts = parts"),
         ("DeepLIFT: smooth functions get their gradient", "multipliers", "slope = jnp.where(close, slope_there, between)", "slope = slope_there"),
     )),
+    (f"{ATTRIBUTIONS}::test_overlapping_pooling_windows_lose_their_parts_as_captums_do", (
+        ("Captum's rules add what overlaps", "multipliers", "gradient, eps, summed=complete)", "gradient, eps, summed=True)"),
+        ("pooling gets its gradient under Captum's rules", "multipliers", 'if name == "reduce_window_max":', 'if name == "reduce_window_max" and complete:'),
+    )),
+    (f"{ATTRIBUTIONS}::test_200_steps_of_integrated_gradients_sum_to_the_difference", (
+        ("middles of intervals off by a tenth", "quadrature", "(np.arange(steps) + 0.5) / steps", "(np.arange(steps) + 0.6) / steps"),
+    )),
     (f"{ATTRIBUTIONS}::test_deep_lift_of_a_softmax_whose_maxima_are_far_apart_is_complete", (
         ("softmax's shift one maximum for image and baseline", "multipliers", 'if rules != "complete" or of.maximum_of is None:', "if True:"),
         ("softmax's shift handed back to no one", "multipliers", "given[0].reshape(shift[0].shape) * weights", "given[0].reshape(shift[0].shape) * 0 * weights"),
@@ -60,6 +67,7 @@ EXPLAIN = listed("jaxvit.explain", (
     )),
     (f"{ATTRIBUTIONS}::test_noise_differs_between_copies_and_images_and_has_its_deviation", (
         ("one noise for all copies", "noise_tunnel", "jax.random.normal(key, (samples, *shape))", "jax.random.normal(key, (1, *shape)).repeat(samples, 0)"),
+        ("uniform noise of the same deviation", "noise_tunnel", "jax.random.normal(key, (samples, *shape))", "jax.random.uniform(key, (samples, *shape), minval=-(3**0.5), maxval=3**0.5)"),
         ("noise of another size", "noise_tunnel", "return stdevs * jax", "return stdevs**2 * jax"),
         ("one coefficient for all samples", "gradient_shap", "jax.random.uniform(of_coefficient, size)", "jax.random.uniform(of_coefficient, (1, 1)) + 0 * jax.random.uniform(of_coefficient, size)"),
         ("never the last baseline", "gradient_shap", "randint(of_baseline, size, 0, rows)", "randint(of_baseline, size, 0, rows - 1)"),
