@@ -4,8 +4,9 @@ For each method of `python -m jaxvit explain`, on photos of which the model's an
 the areas under the curves of deletion (less is better) and insertion (more is better) with blurred
 photos for baselines, the rank correlation with the explanation of a model whose weights are
 permuted (0 is better: an explanation that does not change with the model does not explain it), and
-seconds a photo. A random explanation and the distance from the photo's centre stand beside them.
-Adds a table to docs/explain_trust.json.
+seconds a photo; with --masks also whether the most important pixel lies in the object (the pointing
+game; the masks are resized and cut like the photos). A random explanation and the distance from the
+photo's centre stand beside them. Adds a table to docs/explain_trust.json.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from PIL import Image, ImageFilter
 from jaxvit import explain
 from jaxvit.augment.normalize import normalize
 from jaxvit.data.photos import find_photos, read_photo
+from jaxvit.explain.masks import INSIDE, read_mask
 from jaxvit.explain.methods import METHODS, Setting, attribute
 from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.predictions import make_classifier
@@ -53,6 +55,8 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--name", required=True, help="of the table")
     parser.add_argument("--number", type=int, default=20, help="of photos, evenly from all")
+    parser.add_argument("--masks", type=Path, help="STEM.png for each photo: the pointing game")
+    parser.add_argument("--inside", type=int, nargs="+", default=list(INSIDE), help="their values")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), help="others are kept")
     options = parser.parse_args()
     source = load_pretrained(options.weights)
@@ -88,7 +92,12 @@ def main() -> None:
             if number > 1:  # the first one compiles
                 numbers["seconds"] = seconds
             found[name] = importance(array, size), numbers
+        inside = options.masks and read_mask(
+            options.masks, file, classifier.geometry, options.inside
+        )
         for name, (each, numbers) in found.items():
+            if inside is not None:
+                numbers["pointing"] = float(explain.pointing_game(each[None], inside[None])[0])
             for kind in ("deletion", "insertion"):
                 curve = explain.pixel_curve(
                     function, image, target, each[None].astype(np.float32), kind=kind,
@@ -100,7 +109,7 @@ def main() -> None:
     table = {}
     for name, each in rows.items():
         table[name] = {}
-        for metric in ("deletion", "insertion", "rank_correlation", "seconds"):
+        for metric in ("deletion", "insertion", "rank_correlation", "pointing", "seconds"):
             values = [numbers[metric] for numbers in each if metric in numbers]
             if values:
                 interval = mean_interval(values)

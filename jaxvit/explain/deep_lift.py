@@ -38,12 +38,15 @@ def deep_lift(
     (a + a') / 2 to b; softmax is p = exp(z - log sum exp z). Contributions then sum to
     F(x) - F(x') to rounding, on a Vision Transformer too: see convergence_delta.
 
-    With rules "captum" it is Captum 0.9.0, which has rules for modules of a few exact types: here
-    ReLU and maximum pooling, the latter with the contributions of overlapping windows lost (see
-    jaxvit.explain.max_pooling). Everything else gets its gradient: GELU, LayerNorm, softmax and
-    the matmuls of attention. So on a Vision Transformer it is input_times_gradient with x - x' in
-    place of x. Captum needs a ReLU module of its own for each use, which torchvision's ResNet does
-    not have; here that does not matter.
+    With rules "captum" it is what Captum 0.9.0 does on the models here. It has rules for modules of
+    exactly the types ReLU, ELU, LeakyReLU, Sigmoid, Tanh, Softplus, MaxPool1d to MaxPool3d and
+    Softmax; here are those of ReLU, LeakyReLU and MaxPool2d, the latter with the contributions of
+    overlapping windows lost (see jaxvit.explain.max_pooling). ELU, Sigmoid, Tanh, Softplus and a
+    Softmax module, whose rule in Captum sums over the whole batch, get their gradient here. So does
+    everything else, there too: GELU, LayerNorm, softmax as a function and the matmuls of attention.
+    So on a Vision Transformer it is input_times_gradient with x - x' in place of x. Captum needs a
+    ReLU module of its own for each use, which torchvision's ResNet does not have; here that does
+    not matter.
 
     Args:
       model: any Flax classifier: it is called as model.apply(variables, images,

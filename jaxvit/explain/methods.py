@@ -126,7 +126,8 @@ METHODS: dict[str, Method] = {
         ),
         signed=True,
     ),
-    "grad_cam": Method("Grad-CAM", lambda s: grad_cam(*s.inside, s.target)),
+    # Of Grad-CAM's signs only the positive are left.
+    "grad_cam": Method("Grad-CAM", lambda s: grad_cam(*s.inside, s.target), signed=True),
     "attention_map": Method(
         "attention of the class token, last layer",
         lambda s: attention_map(*s.inside),

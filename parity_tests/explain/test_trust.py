@@ -4,9 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.stats import spearmanr
 
 from jaxvit import explain
+from jaxvit.data.photos import read_photo
+from jaxvit.data.preprocessing import Geometry
+from jaxvit.errors import UserError
+from jaxvit.explain.masks import read_mask
 from parity_tests.explain import cases
 
 RNG = np.random.default_rng(0)
@@ -88,6 +93,38 @@ def test_the_most_important_pixel_is_looked_for_in_the_object():
     inside = np.zeros((2, 4, 4), bool)
     inside[:, 1, 2] = True
     assert explain.pointing_game(importance, inside).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("resize", ["squash", "short_side"])
+def test_a_mask_is_resized_and_cut_like_its_photo(tmp_path, resize):
+    """A white box on black, and a trimap of the same box with a border that is not inside."""
+    trimap = np.full((30, 44), 2, np.uint8)
+    trimap[4:22, 8:30] = 3
+    trimap[6:20, 10:28] = 1
+    photo = tmp_path / "pet.jpg.png"
+    Image.fromarray(np.where(trimap == 1, 255, 0).astype(np.uint8)).save(photo)
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(trimap).save(tmp_path / "masks" / "pet.jpg.png")
+    geometry = Geometry(12, resize, 0.8, "bilinear")
+    found = read_mask(tmp_path / "masks", photo, geometry)
+    assert found.shape == (12, 12)
+    assert 10 < found.sum() < 100
+    assert np.array_equal(found, read_photo(photo, geometry, 1, True)[..., 0] >= 128)
+    wider = read_mask(tmp_path / "masks", photo, geometry, (1, 3))
+    assert wider.sum() > found.sum()
+    importance = np.zeros((1, 12, 12), np.float32)
+    importance[0, 5, 5] = 1
+    assert found[5, 5]
+    assert explain.pointing_game(importance, found[None]).all()
+    for mask, says in (
+        (trimap[1:], r"is \(29, 44\) and its photo \(30, 44\)"),
+        (None, "cannot be"),
+    ):
+        (tmp_path / "masks" / "pet.jpg.png").unlink()
+        if mask is not None:
+            Image.fromarray(mask).save(tmp_path / "masks" / "pet.jpg.png")
+        with pytest.raises(UserError, match=says):
+            read_mask(tmp_path / "masks", photo, geometry)
 
 
 def test_an_importance_of_another_shape_is_refused(vit):

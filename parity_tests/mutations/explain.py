@@ -110,6 +110,9 @@ EXPLAIN = listed("jaxvit.explain", (
         ("one pixel too many", "trust", "ranks[example] < number", "ranks[example] <= number"),
         ("one permutation for all keys", "trust", "jax.random.permutation(each, leaf.ravel())", "jax.random.permutation(jax.random.key(0), leaf.ravel())"),
         ("Pearson's correlation for Spearman's", "trust", "return rankdata(values, axis=1)", "return values"),
+        ("a mask that is not cut like its photo", "masks", "return geometry.apply(whole)", "return geometry._replace(crop_share=1.0).apply(whole)"),
+        ("the background for the object", "masks", "np.isin(values, inside), 255, 0", "np.isin(values, inside), 0, 255"),
+        ("a mask of another size stretched", "masks", "values.ndim != 2 or sizes[0] != sizes[1]", "values.ndim != 2"),
         ("the least important pixel looked for", "trust", "flat.argmax(axis=1)", "flat.argmin(axis=1)"),
     )),
     (COMMAND, (
