@@ -25,6 +25,10 @@ REACHED_SEC = 10.0  # after which a server that does not answer is taken for unr
 SHA256 = r"[0-9a-f]{64}"  # the ETag of a file that the hub stores outside git is its SHA-256
 
 
+class Unreachable(UserError):
+    """A file is not cached, and its server does not answer."""
+
+
 def fetch(address: str) -> Path:
     """The local path of the weights, with their configuration files beside them.
 
@@ -68,12 +72,14 @@ def fetch(address: str) -> Path:
         beside = PurePosixPath(wanted).with_name(extra).as_posix()
         if huggingface_hub.try_to_load_from_cache(repository, beside, revision=commit):
             continue  # cached, or known not to exist
-        if extra == PREPROCESSOR and is_of_timm(read_json(path.with_name(CONFIG))):
-            continue
-        _download(
-            address, repository, beside, commit,
-            f"or give {path}, which is read without what is not cached",
-        )  # fmt: skip
+        try:
+            _download(
+                address, repository, beside, commit,
+                f"or give {path}, which is read without what is not cached",
+            )  # fmt: skip
+        except Unreachable:
+            if extra != PREPROCESSOR or not is_of_timm(read_json(path.with_name(CONFIG))):
+                raise
     return path
 
 
@@ -126,7 +132,7 @@ def _download(
         return Path(hf_hub_download(repository, file, revision=revision, local_files_only=offline))
     except errors.LocalEntryNotFoundError as error:
         # Not in the cache, and the server did not answer (or was not asked).
-        raise UserError(
+        raise Unreachable(
             f"{address} cannot be reached and its {file} is not in the cache "
             f"({constants.ENDPOINT}, {constants.HF_HUB_CACHE}): check the network, {otherwise}"
         ) from error
