@@ -163,7 +163,7 @@ GENERATION = listed("jaxvit", (
         ("a classifier of other classes believed", "commands.quality", "if found.class_names != saved.class_names:", "if False:"),
     )),
     ("tests/tasks/test_sample_quality.py::test_features_are_those_of_a_foreign_network_at_its_own_size[3]", (
-        ("features of images of the samples' size", "tasks.sample_quality", "source.preprocessing.geometry, source.model.in_channels", "source.preprocessing.geometry._replace(interpolation='nearest'), source.model.in_channels"),
+        ("features of images resized otherwise", "tasks.sample_quality", "source.preprocessing.geometry, source.model.in_channels", 'source.preprocessing.geometry._replace(interpolation="bilinear"), source.model.in_channels'),
     )),
     ("tests/tasks/test_sample_quality.py::test_quality_is_that_of_the_features_and_the_classifier", (
         ("an interval of precision for more images", "tasks.sample_quality", "_share(precision * len(features), len(features))", "_share(precision * len(real), len(real))"),

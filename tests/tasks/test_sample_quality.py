@@ -73,20 +73,14 @@ def test_a_classifier_of_other_classes_is_refused(root, told, monkeypatch, capsy
 @pytest.mark.parametrize("channels", [1, 3])
 def test_features_are_those_of_a_foreign_network_at_its_own_size(channels, tmp_path):
     """A tiny ViT in timm's layout, of 16 pixels and three channels, as DINOv2's is read."""
-    net = timm_model(img_size=16, patch_size=8, num_classes=0)
+    net = timm_model(img_size=16, patch_size=8, num_classes=0, num_heads=3)
     path = write_safetensors(net, tmp_path / "net.safetensors")
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, channels), np.uint8)
-    network = load_pretrained(str(path))
-    assert network.preprocessing.geometry[:3] == (16, "squash", 1.0)
+    network = load_pretrained(str(path), options={"num_heads": 3, "crop_share": 1.0})
     found = features_of(network, images)
-    larger = [
-        Image.fromarray(np.broadcast_to(image, (8, 8, 3))).resize(
-            (16, 16), Image.Resampling[network.preprocessing.geometry.interpolation.upper()]
-        )
-        for image in images
-    ]
-    mean, std = network.preprocessing.mean, network.preprocessing.std
-    pixels = torch.tensor((np.stack(larger) / 255 - mean) / std, dtype=torch.float32)
+    pictures = (Image.fromarray(np.broadcast_to(image, (8, 8, 3))) for image in images)
+    larger = [picture.resize((16, 16), Image.Resampling.BICUBIC) for picture in pictures]
+    pixels = torch.tensor(np.stack(larger) / 127.5 - 1, dtype=torch.float32)
     with torch.no_grad():
         expected = net.eval()(pixels.permute(0, 3, 1, 2))
     np.testing.assert_allclose(found, expected, atol=1e-4)
