@@ -19,6 +19,7 @@ from jaxvit.presets import ABOUT, FOR_DATA, PRESETS, preset
 from jaxvit.runtime.interrupt import wait_if_exiting
 
 Options = TypeVar("Options")
+WEIGHTS_OPTION = "--init.weights-option"
 USAGE = "usage: python train_jax.py [PRESET] [--option value ...]"
 COMMON = (
     "--data.dir DIR          the folder of images, DIR/<class>/*.jpg",
@@ -79,6 +80,12 @@ def parse(args: list[str]) -> tuple[str, Config]:
     for before, arg in zip(["", *rest], rest, strict=False):
         if arg in PRESETS and (not before.startswith("--") or "=" in before):
             raise UserError(f"the preset {arg!r} comes first: train_jax.py {arg} ...")
+    given = [arg for arg in rest if arg.partition("=")[0].replace("_", "-") == WEIGHTS_OPTION]
+    if len(given) > 1:
+        raise UserError(
+            f"{WEIGHTS_OPTION} is given {len(given)} times, and the last would count alone: give "
+            f"it once, with all settings after it, as in {WEIGHTS_OPTION} num_heads=3 gelu=tanh"
+        )
     config = _from_tyro(default, ["--help" if arg == "--help-all" else arg for arg in rest], name)
     if config.extend and not any(arg.partition("=")[0] == "--epochs" for arg in rest):
         raise UserError("--extend needs --epochs N, the new total: give both")

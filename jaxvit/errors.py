@@ -9,6 +9,10 @@ class UnreadableImage(UserError):
     """An image that cannot be decoded; the message names it."""
 
 
+class Unreachable(UserError):
+    """A file of a hub is not cached, and its server does not answer."""
+
+
 class Diverged(UserError):
     """The loss is no longer a finite number."""
 

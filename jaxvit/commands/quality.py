@@ -29,6 +29,8 @@ class Options:
     run: cli.Run  # The directory of a run of gan or diffusion.
     # The network whose features are compared: a run, a weights file, or hf://OWNER/NAME.
     features: str = option()
+    # A setting of their weights over what is found, such as num_heads=3 or gelu=tanh.
+    weights_option: cli.WeightsOption = ()
     # A classifier of the same classes, which says whether images are of the class that they were
     # made for.
     classifier: str | None = None
@@ -51,7 +53,7 @@ def run(options: Options) -> int:
     (json,) = files_to_write(read, json=options.json)
     saved = load_generator(user_path("RUN", options.run), cli.to_stderr)
     sampling = sampling_of(saved.config, options.steps, options.eta, options.guidance)
-    network = load_pretrained(options.features)
+    network = cli.load_weights(options.features, options.weights_option)
     classifier = None if options.classifier is None else _classifier(options, saved)
     cli.cache_programs()
     config, track, real = saved.config, cli.show_progress(), {}

@@ -1,7 +1,8 @@
 """Configuration files of other programs, as settings: see jaxvit.interop.settings.NAMES.
 
 What no value here expresses is handed on as it is, or as a text that names it: the rules in
-jaxvit.interop.settings refuse it, unless an option gives the value.
+jaxvit.interop.settings refuse it, unless an option gives the value. Another activation or pooling
+is refused here in any case: the model would be another one.
 """
 
 import math
@@ -51,7 +52,7 @@ def from_hf_processor(values: Mapping[str, Any]) -> dict[str, Any]:
     if values.get("do_normalize") is False:
         found |= {"mean": [0.0] * 3, "std": [1.0] * 3}
     factor = values.get("rescale_factor") or 1 / 255
-    if values.get("do_rescale") is False or not math.isclose(factor, 1 / 255):
+    if values.get("do_rescale") is False or not math.isclose(factor, 1 / 255, rel_tol=1e-4):
         found |= {"mean": OTHER_SCALE, "std": OTHER_SCALE}
     size, crop = values.get("size"), values.get("crop_size")
     cropped = values.get("do_center_crop", False)
@@ -84,7 +85,7 @@ def from_timm(config: Mapping[str, Any]) -> dict[str, Any]:
             f"config.json has global_pool {pool!r}, which no model here has ({OTHER_POOL}, or "
             "another): choose weights that pool the class token"
         )
-    size, mode = pretrained.get("input_size"), pretrained.get("crop_mode")
+    size, mode = pretrained.get("input_size"), pretrained.get("crop_mode") or None
     return {
         "num_heads": arguments.get("num_heads"),
         "gelu": _gelu(arguments.get("act_layer")),
@@ -94,7 +95,7 @@ def from_timm(config: Mapping[str, Any]) -> dict[str, Any]:
         "std": pretrained.get("std"),
         "resize": CROP_MODES.get(mode, mode) if pretrained.get("mean") else None,
         "crop_share": pretrained.get("crop_pct"),
-        "interpolation": pretrained.get("interpolation"),
+        "interpolation": pretrained.get("interpolation") or None,
         "class_names": pretrained.get("label_names"),
     }
 

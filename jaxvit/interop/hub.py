@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from jaxvit.errors import UserError
+from jaxvit.errors import Unreachable, UserError
 from jaxvit.interop.settings import CONFIG, PREPROCESSOR, is_of_timm, read_json
 
 HUB = "hf://"
@@ -23,10 +23,6 @@ DEFAULT = "model.safetensors"
 TORCH_DEFAULT = "pytorch_model.bin"
 REACHED_SEC = 10.0  # after which a server that does not answer is taken for unreachable
 SHA256 = r"[0-9a-f]{64}"  # the ETag of a file that the hub stores outside git is its SHA-256
-
-
-class Unreachable(UserError):
-    """A file is not cached, and its server does not answer."""
 
 
 def fetch(address: str) -> Path:

@@ -69,11 +69,23 @@ class Settings:
         return self.found[name].value if name in self.found else None
 
     def preprocessing(self, img_size: int, channels: int) -> Preprocessing:
-        """For a model of this size; for other than three channels, the mean of mean and of std."""
+        """For a model of this size; for other than three channels, the mean of mean and of std.
+
+        Raises:
+          UserError: mean or std is neither one value, nor three, nor one a channel.
+        """
         geometry = Geometry(img_size, self["resize"], self["crop_share"], self["interpolation"])
-        mean, std = (tuple(self[name]) for name in ("mean", "std"))
-        if len(mean) != channels:
-            mean, std = ((sum(values) / len(values),) * channels for values in (mean, std))
+        for name in ("mean", "std"):
+            value, origin = self.found[name]
+            if len(value) not in (1, 3, channels):
+                raise UserError(
+                    f"{name} has {len(value)} values (from {origin}), and the images have "
+                    f"{channels} channel(s): {give(name)}, with 1 or {channels}"
+                )
+        mean, std = (
+            values if len(values) == channels else (sum(values) / len(values),) * channels
+            for values in (tuple(self["mean"]), tuple(self["std"]))
+        )
         return Preprocessing(geometry, mean, std)
 
     def lines(self) -> list[str]:

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,8 @@ def files_to_write(
       UserError: one is a directory, cannot be written where it is to be, is named twice, is an
         input, or lies in a run.
     """
-    read = {Path(path).expanduser().resolve() for path in inputs if path is not None}
+    # A photo may have a name such as ~photo.jpg, which is no home directory.
+    read = {Path(expanduser(path)).resolve() for path in inputs if path is not None}
     paths: dict[str, Path] = {}
     for option, value in given.items():
         if value is None:

@@ -22,7 +22,7 @@ from jaxvit.runs.saved_items import (
     read_score,
 )
 from jaxvit.runtime.digest import sha256
-from jaxvit.runtime.distributed import is_main, largest, wait_for_all
+from jaxvit.runtime.distributed import check_same, is_main, largest, wait_for_all
 from jaxvit.training.state import VERSION, TrainState
 
 
@@ -127,6 +127,7 @@ class Checkpoints:
         """
         self.wait()
         steps = ranked_steps(self._directory, self._monitor)
+        check_same({"checkpoints": steps})  # each process reads its part of the same state
         found = self._first_whole(steps, like, clear=False)
         if found is None:
             raise UserError(f"no checkpoint under {self._directory} is whole: run it again")

@@ -228,6 +228,8 @@ class RunDirectory:
                     f"the images are not those that the run in {self.path} began with "
                     f"({difference}): restore them, or start again with --overwrite"
                 )
+            if self._writes and "facts" not in before:  # a run that an older version began
+                _replace(path, json.dumps(before | {"facts": split["facts"]}, indent=1))
             if self.extends and self._writes:
                 self._extend()
             return

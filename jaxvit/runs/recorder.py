@@ -262,10 +262,7 @@ class Recorder:
         advice += ", with another --out or --overwrite"
         if step is None:
             return f"{advice}; no checkpoint had been written yet"
-        advice += f"; the checkpoint of step {step} is from before it"
-        if self._config.makes_images:  # which start from no weights
-            return advice
-        return f"{advice}, and --init.weights {self._config.out} starts there"
+        return f"{advice}; the checkpoint of step {step} is from before it"
 
     def report(self, name: str, state: TrainState, compile_sec: float) -> dict[str, Any]:
         """Scores the test split once, with the selected state; writes pictures and summary.json.
@@ -288,9 +285,11 @@ class Recorder:
             return {}
         lines = run.read_metrics()
         validated = {line["step"]: line for line in lines if _is_validation(line)}
-        candidates = [line for step, line in validated.items() if self._may_be_best(step)]
-        candidates.reverse()  # of equals the newest is the best, as for Checkpoints
-        best = max(candidates, key=make_rank(task.monitor), default={})
+        best = validated.get(int(scored_state.step), {})
+        if last:
+            candidates = [line for step, line in validated.items() if self._may_be_best(step)]
+            candidates.reverse()  # of equals the newest is the best, as for Checkpoints
+            best = max(candidates, key=make_rank(task.monitor), default={})
         summary = {
             "preset": name,
             "epochs": config.epochs,

@@ -26,6 +26,9 @@ FRONT = listed("", (
         ("no average kept", "train_jax", "config.optim.averages)", "False)"),
         ("validation after every epoch whatever is asked", "train_jax", ", config.val_every_epochs)", ")"),
     )),
+    ("tests/tasks/test_pretrained_runs.py::test_options_that_only_weights_decide_need_weights", (
+        ("a repeated weights option counted once", "jaxvit.command_line", "if len(given) > 1:", "if False:"),
+    )),
     ("tests/training/test_second_task.py", (
         ("scoring ignores the seed", "train_jax", "make_score(task, devices, config.batch_size, config.seed)", "make_score(task, devices, config.batch_size, 0)"),
     )),

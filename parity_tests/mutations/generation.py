@@ -157,7 +157,7 @@ GENERATION = listed("jaxvit", (
         ("the sampler of measured samples ignored", "commands.quality", "labels, options.seed, sampling, track=track)", "labels, options.seed, track=track)"),
         ("guidance of measured samples ignored", "commands.quality", "options.steps, options.eta, options.guidance)", "options.steps, options.eta)"),
         ("as many samples as test images whatever n", "commands.quality", 'options.n or len(real["test"][0])', 'len(real["test"][0])'),
-        ("features of the run that is measured", "commands.quality", "network = load_pretrained(options.features)", "network = load_pretrained(options.run)"),
+        ("features of the run that is measured", "commands.quality", "network = cli.load_weights(options.features, options.weights_option)", "network = load_pretrained(options.run)"),
     )),
     ("tests/tasks/test_sample_quality.py::test_a_classifier_of_other_classes_is_refused", (
         ("a classifier of other classes believed", "commands.quality", "if found.class_names != saved.class_names:", "if False:"),

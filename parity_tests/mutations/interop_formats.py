@@ -222,7 +222,7 @@ INTEROP_FORMATS = listed("jaxvit.interop", (
         ("images that are not resized resized in silence", "foreign_config",
          'if values.get("do_resize") is False:', "if False:"),
         ("pixels that are not divided by 255 divided in silence", "foreign_config",
-         "or not math.isclose(factor, 1 / 255):", "and False:"),
+         "or not math.isclose(factor, 1 / 255, rel_tol=1e-4):", "and False:"),
     )),
     ("tests/interop/test_bad_weights.py::test_preparations_of_timm_that_are_not_ours_are_refused", (
         ("an unknown crop of timm's taken for the centre", "foreign_config",

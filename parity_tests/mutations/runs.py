@@ -91,6 +91,8 @@ RUNS = listed("jaxvit.runs", (
          "validated.items() if self._may_be_best(step)]", "validated.items()]"),
     )),
     ("tests/runs/test_resume.py::test_a_signal_saves_a_checkpoint_and_the_same_command_resumes", (
+        ("facts not added to a run that an older version began", "directory",
+         'if self._writes and "facts" not in before:', "if False:"),
         ("the time of earlier processes forgotten", "recorder",
          'max((line.get("elapsed_sec", 0.0) for line in lines), default=0.0)', "0.0"),
     )),

@@ -369,6 +369,12 @@ def test_a_tilde_stands_for_the_home_directory(runs, weights, photo, tmp_path, m
     assert "would be written over what is read" in said
 
 
+def test_a_photo_may_have_the_name_of_no_home(weights, photo, tmp_path, monkeypatch, capsys):
+    shutil.copy(photo, tmp_path / "~nobody.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert command("predict", weights, "~nobody.jpg", "--csv", "x.csv") == 0
+
+
 @pytest.mark.parametrize("name", ["predict", "evaluate", "explain", "convert", "inspect"])
 def test_weights_options_reach_the_weights(name, runs, weights, photo, tmp_path, capsys):
     after = {

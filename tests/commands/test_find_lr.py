@@ -55,10 +55,11 @@ def test_other_methods_of_one_loss_have_it_too(tmp_path, capsys):
 
 
 def test_a_kill_leaves_nothing_behind(tiny, tmp_path, monkeypatch):
-    def dies(*_):
+    def dies(self, file, **_):
+        file.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("jaxvit.commands.find_lr.find_rate", dies)
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", dies)
     with pytest.raises(KeyboardInterrupt):
         train_jax.main([*tiny, "--find-lr", "--out", str(tmp_path / "run")])
     assert not list(tmp_path.iterdir())

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 from jaxvit.config import ModelConfig
 from jaxvit.data.preprocessing import Geometry, Preprocessing
 from jaxvit.errors import UserError
+from jaxvit.interop.foreign_config import from_hf_processor, from_timm
 from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.predictions import make_classifier
 from jaxvit.interop.pretrained import Pretrained
@@ -364,6 +365,25 @@ def test_options_of_a_command_line(timm_file):
     text = "num_heads 'x' (from an option) must be a whole number of heads above 0"
     refused(timm_file, text, options=read_options(["num_heads=x"]))
     refused(timm_file, "give --weights-option num_heads=VALUE (in training --init.weights-option")
+
+
+@pytest.mark.parametrize("option", ["mean=.1,.2", "std=.1,.2,.3,.4"])
+def test_as_many_values_as_channels(timm_file, option):
+    name, _, values = option.partition("=")
+    message = f"{name} has {values.count(',') + 1} values (from an option)"
+    refused(timm_file, message, options=read_options([option]))
+
+
+def test_one_value_is_for_every_channel(timm_file):
+    found = load_pretrained(timm_file, options=read_options(["std=.5"]))
+    assert found.preprocessing.std == (0.5, 0.5, 0.5)
+    assert len(found.preprocessing.mean) == 3
+
+
+def test_what_says_nothing_is_nothing():
+    assert from_timm({"crop_mode": "", "mean": [0.5], "interpolation": ""})["interpolation"] is None
+    assert from_timm({"crop_mode": "", "mean": [0.5]})["resize"] == "short_side"
+    assert from_hf_processor({"rescale_factor": 0.003921569, "image_mean": [0.1]})["mean"] == [0.1]
 
 
 def test_what_jaxvit_wrote_is_checked(tmp_path):

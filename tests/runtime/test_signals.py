@@ -83,7 +83,7 @@ def test_a_signal_at_any_of_20_moments_is_one_line(tmp_path, warm):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("program", [[PROGRAM], ["-m", "jaxvit"]], ids=["train_jax", "commands"])
-def test_a_signal_before_there_are_handlers_is_one_line(program, number):
+def test_a_signal_before_there_are_handlers_is_one_line(program, number, tmp_path):
     """It comes while the module of the handlers is imported, in the program's first lines."""
     script = (
         "import os, runpy, sys\n"
@@ -96,7 +96,11 @@ def test_a_signal_before_there_are_handlers_is_one_line(program, number):
         "    runpy.run_module(sys.argv[2], run_name='__main__')\n"
         "runpy.run_path(sys.argv[1], run_name='__main__')\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, *program], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *program],
+        capture_output=True, text=True, timeout=120, cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(PROGRAM).parent)},
+    )  # fmt: skip
     assert done.returncode == 128 + number, done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith("stopped")

@@ -337,6 +337,10 @@ def test_the_pooling_of_a_run_is_followed(folder):
         ),
         (["folder", "--init.layout", "timm"], "--init.layout timm is that of pretrained weights"),
         (["folder", "--init.weights-option", "gelu=erf"], "gelu=erf is of pretrained weights"),
+        (
+            ["finetune", "--init.weights-option", "gelu=erf", "--init.weights-option=pool=cls"],
+            "--init.weights-option is given 2 times",
+        ),
     ],
 )  # fmt: skip
 def test_options_that_only_weights_decide_need_weights(folder, args, message):

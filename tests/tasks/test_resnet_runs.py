@@ -200,12 +200,17 @@ def test_the_best_state_is_an_average(places):
     assert summary["best"]["epoch"] >= 3
     assert summary["scored_step"] == summary["best"]["step"]
     assert load_run(places / "swa_worse").step == summary["scored_step"]
+    # Where the last state is scored, the best that is named is an average too.
+    summary = train(places, "swa_last", *SWA[:4], "--optim.swa-lr", "0.3", *SWA[6:],
+                    "--optim.swa-anneal-epochs", "0", "--select", "last")  # fmt: skip
+    assert summary["best"]["epoch"] >= 3
 
 
 def test_of_equal_states_the_newest_is_the_best(places):
     """In the summary as in what is scored: frozen weights validate alike in every epoch."""
     summary = train(places, "equal", "--init.weights", str(places / "plain"), "--optim.ema-decay",
-                    "0", "--optim.freeze", "backbone", "--optim.lr", "1e-12")  # fmt: skip
+                    "0", "--optim.freeze", "backbone", "--optim.lr", "1e-12",
+                    "--select", "last")  # fmt: skip
     lines = map(json.loads, (places / "equal" / "metrics.jsonl").read_text().splitlines())
     steps = {line["step"]: line["val/loss"] for line in lines if "val/loss" in line}
     assert len(steps) == 2
