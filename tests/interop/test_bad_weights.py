@@ -371,11 +371,11 @@ def test_options_of_a_command_line(timm_file):
 def test_as_many_values_as_channels(timm_file, option):
     name, _, values = option.partition("=")
     message = f"{name} has {values.count(',') + 1} values (from an option)"
-    refused(timm_file, message, options=read_options([option]))
+    refused(timm_file, message, options=read_options(["num_heads=3", option]))
 
 
 def test_one_value_is_for_every_channel(timm_file):
-    found = load_pretrained(timm_file, options=read_options(["std=.5"]))
+    found = load_pretrained(timm_file, options=read_options(["num_heads=3", "std=.5"]))
     assert found.preprocessing.std == (0.5, 0.5, 0.5)
     assert len(found.preprocessing.mean) == 3
 

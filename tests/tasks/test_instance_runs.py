@@ -221,6 +221,7 @@ def test_four_devices_are_as_one(mode, shard):
         assert len({str(part.index) for part in kernel.addressable_shards}) == 4
 
 
+@pytest.mark.slow
 def test_views_that_are_scored_mix_no_images(root):
     outputs = []
     for more in ((), ("--augment.cutmix-alpha", "1", "--augment.cutmix-p", "1")):
@@ -298,6 +299,7 @@ def test_small_views_of_another_size_see_resized_positions():
     assert np.isfinite(loss)
 
 
+@pytest.mark.slow
 def test_a_classifier_starts_from_its_weights_at_another_size(root):
     out = root / "tuned"
     args = ["finetune", "--data.name", "digits", "--init.weights", str(root / "run"), "--epochs",
@@ -440,6 +442,7 @@ def test_both_passes_have_dropout_of_their_own():
     assert abs(float(entropy(inputs)) - 2 * float(single)) > 1e-5
 
 
+@pytest.mark.slow
 def test_no_part_of_the_network_begins_without_a_gradient():
     _, config = parse([*ARGUMENTS, "--model.init", "vit", "--instance.contrastive-weight", "0"])
     data = load_dataset(config.data, 8, 1)

@@ -417,6 +417,7 @@ def test_an_option_of_the_weights_counts_before_what_their_files_say(folder):
     )
 
 
+@pytest.mark.slow
 def test_weights_of_384_pixels_and_other_classes_are_trained_at_224_with_a_new_head(folder, capsys):
     """As a user does it: no size is given, and the file's head is of five classes."""
     large = MODEL.clone(img_size=384, patch_size=16, num_layers=1)

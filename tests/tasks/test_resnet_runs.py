@@ -190,6 +190,7 @@ def test_averaged_weights_are_scored_and_saved_with_statistics_of_their_own(plac
         np.testing.assert_allclose(leaf, expected[path], rtol=1e-5, atol=1e-6, err_msg=str(path))
 
 
+@pytest.mark.slow
 def test_the_best_state_is_an_average(places):
     """Also where the averaged weights are worse than those before them."""
     summary = train(places, "swa_worse", *SWA[:4], "--optim.swa-lr", "0.3", *SWA[6:],
@@ -206,6 +207,7 @@ def test_the_best_state_is_an_average(places):
     assert summary["best"]["epoch"] >= 3
 
 
+@pytest.mark.slow
 def test_of_equal_states_the_newest_is_the_best(places):
     """In the summary as in what is scored: frozen weights validate alike in every epoch."""
     summary = train(places, "equal", "--init.weights", str(places / "plain"), "--optim.ema-decay",

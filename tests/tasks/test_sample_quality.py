@@ -21,6 +21,8 @@ from jaxvit.tasks.sampling import Sampling
 from parity_tests.foreign_models import timm_model, write_safetensors
 from tests.tasks.generators import images_of, sample
 
+pytestmark = pytest.mark.slow  # a DCGAN and a DDPM are trained for them
+
 ENDS = ("low", "high")
 
 
@@ -86,7 +88,6 @@ def test_features_are_those_of_a_foreign_network_at_its_own_size(channels, tmp_p
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-@pytest.mark.slow
 def test_quality_is_that_of_the_features_and_the_classifier(root, capsys):
     classifier = root / "classifier"
     args = ["digits", "--epochs", "3", "--model.embed-dim", "16", "--model.num-layers", "1"]

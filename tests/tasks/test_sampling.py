@@ -18,6 +18,8 @@ from jaxvit.tasks.samples import make_samples, sampling_of, save_images
 from jaxvit.tasks.sampling import Sampling, make_guided, make_sampler, make_stages
 from tests.tasks.generators import ARGUMENTS, by_hand, sample
 
+pytestmark = pytest.mark.slow  # a DCGAN and a DDPM are trained for them
+
 
 def test_noise_on_the_way_is_new_at_each_step(root):
     saved = load_generator(root / "diffusion")
