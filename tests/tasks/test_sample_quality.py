@@ -45,6 +45,7 @@ def told(monkeypatch):
 
     one = Interval(0.5, 0.25, 0.75)
     monkeypatch.setattr(quality, "load_pretrained", load)
+    monkeypatch.setattr(quality.cli, "load_weights", lambda name, options: load(name))
     monkeypatch.setattr(quality, "make_samples", make)
     monkeypatch.setattr(quality, "features_of", features)
     monkeypatch.setattr(quality, "measure", lambda a, b: Quality(len(a), one, one, one, one))
