@@ -3,8 +3,10 @@
 import base64
 import html
 import io
+import re
 from pathlib import Path
 
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from parity_tests.comparison import FLOOR, RATIO
@@ -43,7 +45,7 @@ def scatter(findings) -> Figure:
 
     Distances are relative and on logarithmic axes.
     """
-    figure = Figure(figsize=(5.5, 4.5), layout="constrained")
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
     axis = figure.subplots()
     tiny = 1e-10  # the smallest distance shown
     for finding in findings:
@@ -55,7 +57,8 @@ def scatter(findings) -> Figure:
                 ".",
                 markersize=5,
                 alpha=0.6,
-                label=f"{finding.number} {finding.title.partition(':')[0]}",
+                color=colormaps["tab20"]((finding.number - 1) % 20),
+                label=f"{finding.number} {re.split('[:,]', finding.title)[0]}",
             )
     ends = [tiny, 0.1]
     axis.plot(ends, ends, color="0.5", linewidth=1)
@@ -68,7 +71,7 @@ def scatter(findings) -> Figure:
     axis.set_xlabel("PyTorch float32: relative maximum distance from float64")
     axis.set_ylabel("JAX float32: relative maximum distance from float64")
     if axis.get_legend_handles_labels()[0]:
-        axis.legend(frameon=False, fontsize=8, loc="upper left")
+        figure.legend(frameon=False, fontsize=8, loc="outside right center")
     axis.spines[["top", "right"]].set_visible(False)
     return figure
 
