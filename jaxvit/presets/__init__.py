@@ -22,7 +22,7 @@ ABOUT = {
     "cifar10-classic": "ResNet-18 with a block of classic attention: for a GPU",
     "flowers17-idmm": "features of flowers from photos without labels",
     "flowers17-idmm-blog": "features of flowers with the blog's numbers: for a GPU",
-    "digits-dcgan": "digits made by a DCGAN: two minutes on two cores",
+    "digits-dcgan": "digits made by a DCGAN: half a minute on two cores",
     "digits-ddpm": "digits made by diffusion (DDPM): three minutes",
     "flowers17-ddpm": "flowers of 32 pixels made by diffusion: hours",
     "cifar10-dcgan": "a DCGAN on CIFAR-10: for a GPU",
