@@ -20,10 +20,10 @@ from jaxvit.config import Config
 from jaxvit.runs.directory import RunDirectory
 from jaxvit.runs.progress import announce, make_console, say_on, track
 from jaxvit.runs.recorder import Recorder
-from jaxvit.runtime.compiler import cache_programs
 from jaxvit.runtime.devices import Devices, make_devices
 from jaxvit.runtime.distributed import connect, is_main
 from jaxvit.runtime.memory import keep_freed_memory
+from jaxvit.runtime.program_cache import cache_programs
 from jaxvit.tasks.configured import make_task
 from jaxvit.tasks.features import load_data
 from jaxvit.training.evaluate import make_refresh, make_score

@@ -31,9 +31,9 @@ def with_jax(flowers: str, sharded: bool) -> dict[str, float]:
     from jaxvit.command_line import parse
     from jaxvit.data.datasets import load_dataset
     from jaxvit.data.loader import prefetch_to_device, train_batches
-    from jaxvit.runtime.compiler import cache_programs
     from jaxvit.runtime.devices import make_devices
     from jaxvit.runtime.memory import keep_freed_memory
+    from jaxvit.runtime.program_cache import cache_programs
     from jaxvit.tasks.configured import make_task
     from jaxvit.training.state import create_state
     from jaxvit.training.steps import compile_train_step

@@ -28,7 +28,6 @@ from jaxvit.interop.reading import recognise
 from jaxvit.interop.report import Report
 from jaxvit.models.configured import make_model
 from jaxvit.models.transformer import init_params
-from jaxvit.runtime.compiler import jit
 from parity_tests.claims.forward import traced_outputs
 from parity_tests.comparison import GRADIENTS, LOGITS, max_difference, to_nchw, to_nhwc
 
@@ -328,7 +327,7 @@ def jax_results(loaded: Pretrained, draws: list[torch.Tensor]) -> list[dict[str,
     """The same from JAX for several batches; gradients by our names."""
     model, layers = loaded.model, loaded.model_config.num_layers
 
-    @jit
+    @jax.jit
     def gradients(params: Any, images: jax.Array) -> Any:
         def total(params: Any, images: jax.Array) -> Any:
             logits = model.apply({"params": params}, images, deterministic=True)
@@ -337,7 +336,7 @@ def jax_results(loaded: Pretrained, draws: list[torch.Tensor]) -> list[dict[str,
 
         return jax.grad(total, argnums=(0, 1))(params, images)
 
-    outputs_of = jit(lambda params, images: traced_outputs(model, params, images))
+    outputs_of = jax.jit(lambda params, images: traced_outputs(model, params, images))
     results = []
     for images in map(to_nhwc, draws):
         outputs = jax.device_get(outputs_of(loaded.params, images))
@@ -438,5 +437,5 @@ def differing(a: Any, b: Any) -> int:
 
 
 def our_logits(loaded: Pretrained, images: torch.Tensor) -> np.ndarray:
-    apply = jit(lambda params, x: loaded.model.apply({"params": params}, x, deterministic=True))
+    apply = jax.jit(lambda params, x: loaded.model.apply({"params": params}, x, deterministic=True))
     return np.asarray(apply(loaded.params, to_nhwc(images)))

@@ -27,7 +27,6 @@ from jaxvit.interop.torch_weights import state_dict_from_params
 from jaxvit.models.configured import make_model
 from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.optim.schedules import warmup_steps
-from jaxvit.runtime.compiler import jit
 from jaxvit.tasks.classification import make_classification
 from jaxvit.training.state import create_state
 from jaxvit.training.steps import make_train_step, step_keys
@@ -188,7 +187,7 @@ def train(config: Config, steps: int) -> Curves:
     programs = {name: TorchProgram(config, m, steps) for name, m in programs.items()}
 
     record = make_recorder(config, model)
-    train_step = jit(make_train_step(task, seed=config.seed))
+    train_step = jax.jit(make_train_step(task, seed=config.seed))
     batches = train_batches(data.train, config.batch_size, config.seed)
     losses: dict[str, list[float]] = {name: [] for name in PROGRAMS}
     repeats, dropped = 0, None
@@ -204,7 +203,7 @@ def train(config: Config, steps: int) -> Curves:
 
     val = data.val.take(np.arange(len(data.val)))
     images = normalize(jnp.asarray(val["image"]), config.data.mean, config.data.std)
-    logits = np.asarray(jit(model.apply)({"params": state.params}, images), np.float64)
+    logits = np.asarray(jax.jit(model.apply)({"params": state.params}, images), np.float64)
     labels = val["label"]
     scores = {
         "jax": (

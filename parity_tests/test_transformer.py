@@ -10,7 +10,6 @@ from jaxvit.interop.torch_weights import params_from_state_dict, state_dict_from
 from jaxvit.models import transformer as jax_transformer
 from jaxvit.models.transformer import init_params
 from jaxvit.objectives.losses import soft_target_cross_entropy
-from jaxvit.runtime.compiler import jit
 from parity_tests.comparison import (
     FLOOR,
     GRADIENTS,
@@ -91,7 +90,9 @@ def test_gradients_of_every_parameter_and_the_image_agree_with_torch():
         logits = jax_model.apply({"params": params}, x, deterministic=False)
         return soft_target_cross_entropy(logits, jnp.asarray(targets.numpy())).mean()
 
-    by_params, by_image = jit(jax.grad(mean_loss, argnums=(0, 1)))(params, to_nhwc(images.detach()))
+    by_params, by_image = jax.jit(jax.grad(mean_loss, argnums=(0, 1)))(
+        params, to_nhwc(images.detach())
+    )
     found = state_dict_from_params(by_params)
     assert found.keys() == expected.keys()
     worst = {name: max_difference(found[name], expected[name]) for name in expected}
@@ -171,7 +172,7 @@ def test_remat_changes_no_gradient():
             logits = model.apply({"params": params}, images, deterministic=False, rngs=rngs)
             return (logits**2).sum()
 
-        return jit(jax.grad(loss))(params)
+        return jax.jit(jax.grad(loss))(params)
 
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),

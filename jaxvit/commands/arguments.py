@@ -18,7 +18,7 @@ from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.settings import read_options
 from jaxvit.paths import one_line, user_path
 from jaxvit.runs.progress import passed_over_line, track
-from jaxvit.runtime.compiler import keep_programs
+from jaxvit.runtime.program_cache import keep_programs
 
 Run = Annotated[Positional[str], arg(metavar="RUN")]
 Runs = Annotated[Positional[tuple[str, ...]], arg(metavar="RUN...")]

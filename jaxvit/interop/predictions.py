@@ -17,7 +17,6 @@ from jaxvit.data.preprocessing import Geometry, Preprocessing
 from jaxvit.errors import UnreadableImage, UserError
 from jaxvit.models.variables import variables_of
 from jaxvit.paths import legible, one_line
-from jaxvit.runtime.compiler import jit
 from jaxvit.shapes import Array
 
 IN_FLIGHT = 2  # batches that are being computed while the next one is decoded
@@ -93,7 +92,7 @@ def _compiled(model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...])
         batch = normalize(images, mean, std)
         return model.apply(variables_of(weights), batch, deterministic=True)
 
-    return jit(logits)
+    return jax.jit(logits)
 
 
 def labels_of(class_names: Sequence[str] | None, num_classes: int) -> tuple[str, ...]:

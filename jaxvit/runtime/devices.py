@@ -19,7 +19,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxvit.config import Config, nearest_multiple
 from jaxvit.errors import UserError
-from jaxvit.runtime.compiler import jit
 
 AXIS = "data"
 Hook = Callable[[Any], Any]
@@ -159,7 +158,7 @@ class Devices:
             where = jax.tree.map(self.sharding_of, state)
             return jax.lax.with_sharding_constraint((state, metrics), (where, self.replicated))
 
-        return jit(placed_step, donate_argnums=0)
+        return jax.jit(placed_step, donate_argnums=0)
 
     def compile_score(self, step: Callable) -> Callable:
         """(weights, counts, batch) -> (counts, outputs) under jit, in either mode.
@@ -170,7 +169,7 @@ class Devices:
         def gathered(weights, counts, batch):
             return step(jax.lax.with_sharding_constraint(weights, self.replicated), counts, batch)
 
-        return jit(gathered, donate_argnums=1, out_shardings=self.replicated)
+        return jax.jit(gathered, donate_argnums=1, out_shardings=self.replicated)
 
     def _pmap(self, step: Callable) -> Callable:
         # in_axes None: the state has no axis of devices, so it has the same shapes as under jit.

@@ -45,11 +45,6 @@ def processor() -> str:
     return _of_processor("model name") or platform.processor() or platform.machine()
 
 
-def vendor() -> str:
-    """The processor's vendor id, such as "GenuineIntel"; "" where the system reports none."""
-    return _of_processor("vendor_id")
-
-
 def instructions() -> str:
     """The processor's instruction-set flags, as the system lists them.
 

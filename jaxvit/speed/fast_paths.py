@@ -25,7 +25,6 @@ from jaxvit.models import dropout, gelu, layer_norm, multi_head_attention, trans
 from jaxvit.models.transformer import VisionTransformer
 from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.presets.variants import VARIANTS
-from jaxvit.runtime import compiler
 from jaxvit.runtime.machine import cores, processor
 from jaxvit.runtime.memory import keep_freed_memory
 from jaxvit.tasks.classification import make_classification
@@ -38,7 +37,6 @@ PATHS: dict[str, tuple[object, str, object]] = {
     "LayerNorm": (layer_norm, "standardize", layer_norm.reference_standardize),
     "dropout": (dropout, "draw_kept", dropout.reference_draw_kept),
     "attention": (multi_head_attention, "attend", multi_head_attention.reference_attend),
-    "compiler options": (compiler, "xla_options", lambda: None),
 }
 
 KEPT_MEMORY = "kept memory"  # measured in processes of its own
@@ -58,7 +56,7 @@ def build(options: argparse.Namespace) -> tuple[Callable[[], float], float]:
         "image": rng.integers(0, 256, shape, np.uint8),
         "label": rng.integers(0, 37, options.batch_size).astype(np.int32),
     }
-    step = compiler.jit(make_train_step(task, seed=0), donate_argnums=0)
+    step = jax.jit(make_train_step(task, seed=0), donate_argnums=0)
     compiled = step.lower(state, batch).compile()
 
     def take_a_step() -> float:

@@ -23,7 +23,6 @@ from jaxvit.errors import UserError
 from jaxvit.interop.torch_weights import params_from_state_dict
 from jaxvit.models.transformer import VisionTransformer
 from jaxvit.optim.optimizers import make_optimizer
-from jaxvit.runtime.compiler import jit
 from jaxvit.runtime.devices import AXIS, Devices
 from jaxvit.runtime.machine import cores
 from jaxvit.speed.workload import Workload
@@ -55,7 +54,7 @@ def main(task: dict) -> dict:
             for images, labels in zip(arrays["images"], arrays["labels"], strict=True)
         ]
 
-    @partial(jit, in_shardings=(devices.replicated, devices.by_example))
+    @partial(jax.jit, in_shardings=(devices.replicated, devices.by_example))
     def logits_of(params, images):
         return model.apply({"params": params}, normalize(images, IMAGENET_MEAN, IMAGENET_STD), True)
 
@@ -166,7 +165,7 @@ def matmul_rate(workload: Workload) -> float:
     """FLOP/s of the model's matmuls, each timed alone, in the workload's dtype."""
     total_sec = 0.0
     dtype = jnp.dtype(workload.dtype)
-    multiply = jit(jnp.matmul)
+    multiply = jax.jit(jnp.matmul)
     for matmul in workload.matmuls:
         lead = (matmul.batch,) if matmul.batch > 1 else ()
         a = jax.random.normal(jax.random.key(0), (*lead, matmul.m, matmul.k), dtype)

@@ -18,7 +18,6 @@ from jaxvit.config import IMAGENET_MEAN, IMAGENET_STD, AugmentConfig, DataConfig
 from jaxvit.data.datasets import load_dataset
 from jaxvit.data.loader import prefetch_to_device, train_batches
 from jaxvit.models.transformer import VisionTransformer, init_params
-from jaxvit.runtime.compiler import jit
 from jaxvit.speed.jax_candidate import first_devices, make_training, timed
 from jaxvit.speed.workload import NUM_BATCHES, Workload
 
@@ -48,7 +47,7 @@ def augmented_per_sec(workload: Workload, split, task: dict) -> float:
     config = AugmentConfig(
         cutout_holes=1, cutout_length=task["cutout_length"], cutmix_alpha=1.0, cutmix_p=1.0
     )
-    augment = jit(make_augment(config, IMAGENET_MEAN, IMAGENET_STD))
+    augment = jax.jit(make_augment(config, IMAGENET_MEAN, IMAGENET_STD))
     key = jax.random.key(workload.seed)
     batch = split.take(np.arange(workload.batch_size))
     targets = jax.nn.one_hot(batch["label"], workload.num_classes)

@@ -9,7 +9,6 @@ import torch
 from jaxvit.interop.torch_weights import state_dict_from_params
 from jaxvit.objectives.losses import soft_target_cross_entropy
 from jaxvit.objectives.targets import smooth_labels
-from jaxvit.runtime.compiler import jit
 from parity_tests.comparison import to_nhwc, twins
 from parity_tests.evidence import Evidence, distance
 
@@ -32,7 +31,7 @@ def measure(quick: bool) -> Evidence:
         grads = {name: p.grad.numpy() for name, p in model.named_parameters()}
         return {"logits": logits.detach().numpy()} | grads
 
-    @jit
+    @jax.jit
     def in_jax(params, images):
         def mean_loss(params):
             logits = rough.apply({"params": params}, images, deterministic=True)

@@ -10,7 +10,6 @@ import torch
 from jaxvit.interop.torch_weights import state_dict_from_params
 from jaxvit.objectives.losses import soft_target_cross_entropy
 from jaxvit.objectives.targets import smooth_labels
-from jaxvit.runtime.compiler import jit
 from parity_tests.comparison import to_nhwc, twins
 from parity_tests.evidence import Evidence, Row, distance, equal
 from parity_tests.replay import make_mask_recorder, replace_dropout
@@ -46,7 +45,7 @@ def compared(what: str, options: dict) -> tuple[list[Row], list]:
             name: p.grad.numpy() for name, p in model.named_parameters()
         }
 
-    @jit
+    @jax.jit
     def in_jax(params):
         def mean_loss(params):
             logits = jax_model.apply(

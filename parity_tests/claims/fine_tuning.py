@@ -35,7 +35,6 @@ from jaxvit.data.preprocessing import Geometry
 from jaxvit.interop.reading import read_layout, recognise
 from jaxvit.models.transformer import VisionTransformer
 from jaxvit.optim.optimizers import make_optimizer
-from jaxvit.runtime.compiler import jit
 from jaxvit.tasks.classification import make_classification
 from jaxvit.training.state import create_state
 from jaxvit.training.steps import make_train_step, step_keys
@@ -139,8 +138,8 @@ def compare(title: str, start: Start, optim: OptimConfig) -> list[Row]:
     tx, schedule = make_optimizer(optim, start.steps)
     task = make_classification(start.jax, tx, schedule, config)
     task = task._replace(init=lambda key: (jax.tree.map(jnp.asarray, before), {}))
-    state, step = create_state(task, config.seed), jit(make_train_step(task, seed=config.seed))
-    prepare = jit(lambda number, batch: task.prepare(step_keys(config.seed, number)[0], batch))
+    state, step = create_state(task, config.seed), jax.jit(make_train_step(task, seed=config.seed))
+    prepare = jax.jit(lambda number, batch: task.prepare(step_keys(config.seed, number)[0], batch))
     programs = {
         name: Program(start.torch, optim, start.steps, dtype)
         for name, dtype in (("torch32", torch.float32), ("torch64", torch.float64))
@@ -160,7 +159,7 @@ def compare(title: str, start: Start, optim: OptimConfig) -> list[Row]:
         name: as_params(program.model.state_dict()) for name, program in programs.items()
     }
     images = inputs["images"]
-    logits = {"jax": jit(start.jax.apply)({"params": params}, images)} | {
+    logits = {"jax": jax.jit(start.jax.apply)({"params": params}, images)} | {
         name: program.logits(images) for name, program in programs.items()
     }
     moved = {name: vector(found) - vector(before) for name, found in weights.items()}

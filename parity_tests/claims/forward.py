@@ -11,7 +11,6 @@ import torch
 from flax import linen as nn
 
 from jaxvit.models import transformer
-from jaxvit.runtime.compiler import jit
 from parity_tests.comparison import to_nhwc, twins
 from parity_tests.evidence import Evidence, distance
 from torch_ref.drop_path import DropPath
@@ -72,7 +71,7 @@ def intercepting(interceptor: Callable) -> Iterator[None]:
 
 def jax_outputs(model, params, images) -> dict[str, np.ndarray]:
     """The output of each module under its PyTorch name, and the input of the encoder."""
-    run = jit(lambda params, images: traced_outputs(model, params, images))
+    run = jax.jit(lambda params, images: traced_outputs(model, params, images))
     return jax.device_get(run(params, images))
 
 

@@ -10,7 +10,6 @@ from jaxvit.augment.mixup import MixupDraw, apply_mixup
 from jaxvit.interop.torch_weights import state_dict_from_params
 from jaxvit.objectives.losses import soft_target_cross_entropy
 from jaxvit.objectives.targets import smooth_labels
-from jaxvit.runtime.compiler import jit
 from parity_tests.claims.forward import VIT_B16
 from parity_tests.comparison import to_nchw, to_nhwc, twins
 from parity_tests.evidence import Evidence, distance
@@ -40,7 +39,7 @@ def torch_gradients(model, mixup, images, labels, draw) -> dict:
 def jax_gradients(model, params, images, labels, draw) -> dict:
     """The same from JAX."""
 
-    @jit
+    @jax.jit
     def run(params, images):
         def mean_loss(params, images):
             targets = smooth_labels(labels, model.num_classes, SMOOTHING)

@@ -17,7 +17,6 @@ from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.reading import NAMES
 from jaxvit.interop.save import layout_for, save_pretrained
-from jaxvit.runtime.compiler import jit
 from parity_tests.comparison import SHARED, max_difference
 from parity_tests.evidence import Evidence, Row, at_most, distance, equal
 from parity_tests.foreign_models import (
@@ -172,7 +171,7 @@ def pixels(loaded: Pretrained, files: list[Path]) -> np.ndarray:
 
 
 def outputs(loaded: Pretrained, images: np.ndarray) -> np.ndarray:
-    apply = jit(lambda params, x: loaded.model.apply({"params": params}, x, deterministic=True))
+    apply = jax.jit(lambda params, x: loaded.model.apply({"params": params}, x, deterministic=True))
     parts = [apply(loaded.params, images[i : i + 10]) for i in range(0, len(images), 10)]
     return np.concatenate(jax.device_get(parts))
 

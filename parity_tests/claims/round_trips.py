@@ -14,7 +14,6 @@ from jaxvit.augment.normalize import normalize
 from jaxvit.data.datasets import load_dataset
 from jaxvit.interop.saved_run import load_run
 from jaxvit.interop.torch_weights import params_from_state_dict, state_dict_from_params
-from jaxvit.runtime.compiler import jit
 from parity_tests.claims.forward import VIT_B16
 from parity_tests.comparison import SMALL, to_nchw, torch_twin
 from parity_tests.evidence import Evidence, Row, distance, equal
@@ -68,7 +67,7 @@ def predictions(epochs: int) -> list[Row]:
         data = load_dataset(run.config.data, run.config.model.img_size, run.model.in_channels)
     batch = data.test.take(np.arange(len(data.test)))
     images = normalize(batch["image"], run.config.data.mean, run.config.data.std)
-    ours = np.asarray(jit(run.model.apply)({"params": run.params}, images))
+    ours = np.asarray(jax.jit(run.model.apply)({"params": run.params}, images))
     model = torch_twin(run.config.model, run.params)
     inputs = torch.tensor(to_nchw(images))
     with torch.no_grad():

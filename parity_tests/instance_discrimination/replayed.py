@@ -29,7 +29,6 @@ from jaxvit.models.configured import make_model
 from jaxvit.models.instance_classifier import InstanceClassifier as InstanceNetwork
 from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.presets import PRESETS
-from jaxvit.runtime.compiler import jit
 from jaxvit.tasks.instance_discrimination import make_instance_discrimination
 from jaxvit.training.state import create_state
 from jaxvit.training.steps import make_train_step, step_keys
@@ -167,8 +166,8 @@ def train(config: Config, steps: int) -> Run:
     tx, schedule = make_optimizer(config.optim, steps)
     task = make_instance_discrimination(backbone, tx, schedule, config, data)
     state = create_state(task, config.seed)
-    step = jit(make_train_step(task, seed=config.seed))
-    prepare = jit(lambda batch, number: task.prepare(step_keys(config.seed, number)[0], batch))
+    step = jax.jit(make_train_step(task, seed=config.seed))
+    prepare = jax.jit(lambda batch, number: task.prepare(step_keys(config.seed, number)[0], batch))
     twins = {
         name: twin_of(state.params, config, len(data.train)).to(dtype)
         for name, dtype in (("torch32", torch.float32), ("torch64", torch.float64))

@@ -78,7 +78,7 @@ FRONT = listed("", (
         ("a full device is a traceback", "jaxvit.command_line",
          'if "RESOURCE_EXHAUSTED" in str(error)', 'if "OUT_OF_MEMORY" in str(error)'),
     )),
-    ("tests/runtime/test_compiler.py", (
+    ("tests/runtime/test_program_cache.py", (
         ("programs cached by no run", "train_jax", "    cache_programs(config, say_on(console))", "    pass"),
     )),
     ("tests/runtime/test_memory.py", (

@@ -19,8 +19,8 @@ RUNTIME = listed("jaxvit.runtime", (
         ("--parallel.shard-params ignored", "devices",
          "shard_params = config.parallel.shard_params", "shard_params = False"),
     )),
-    ("tests/runtime/test_compiler.py", (
-        ("--no-keep-programs ignored", "compiler", "(config.keep_programs and alone)", "alone"),
-        ("sharded programs cached on CPU devices", "compiler", "(emulated and config.parallel.shard_params)", "False"),
+    ("tests/runtime/test_program_cache.py", (
+        ("--no-keep-programs ignored", "program_cache", "(config.keep_programs and alone)", "alone"),
+        ("sharded programs cached on CPU devices", "program_cache", "(emulated and config.parallel.shard_params)", "False"),
     )),
 ))  # fmt: skip

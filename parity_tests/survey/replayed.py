@@ -24,7 +24,6 @@ from jaxvit.config import (
 from jaxvit.data.decoded import Dataset
 from jaxvit.data.loader import train_batches
 from jaxvit.optim.optimizers import make_optimizer
-from jaxvit.runtime.compiler import jit
 from jaxvit.tasks.generation_diffusion import make_diffusion
 from jaxvit.tasks.generation_gan import make_gan
 from jaxvit.training.state import create_state
@@ -169,8 +168,8 @@ def as_torch(array, program: str) -> torch.Tensor:
 
 
 def _run(task: Task, config: Config, state, steps: int, torch_step, jax_step):
-    step = jit(make_train_step(task, seed=config.seed))
-    prepare = jit(lambda batch, number: task.prepare(step_keys(config.seed, number)[0], batch))
+    step = jax.jit(make_train_step(task, seed=config.seed))
+    prepare = jax.jit(lambda batch, number: task.prepare(step_keys(config.seed, number)[0], batch))
     batches = train_batches(
         labelled_photographs().train, config.batch_size, config.seed, with_index=True
     )

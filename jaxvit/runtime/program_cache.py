@@ -1,43 +1,17 @@
-"""jax.jit with XLA options that make these programs faster, and a cache of compiled programs."""
+"""A cache of compiled programs for later processes."""
 
 import hashlib
 import os
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 
 from jaxvit.config import Config
 from jaxvit.paths import user_path
-from jaxvit.runtime.machine import cores, instructions, processor, vendor
+from jaxvit.runtime.machine import cores, instructions, processor
 
 KEPT_BYTES = 2**30  # limit on the programs in each subdirectory that keep_programs creates
-
-
-def jit(function: Callable, **options) -> Callable:
-    """jax.jit(function, **options), compiled with xla_options()."""
-    return jax.jit(function, compiler_options=xla_options(), **options)
-
-
-@cache
-def xla_options() -> dict[str, str] | None:
-    """XLA's compiler options for this process's devices; None means XLA's defaults.
-
-    On an Intel CPU, Eigen and oneDNN compute the matmuls, and YNNPACK only the reductions. A step
-    of ViT-S/16 at batch 8 took 1.64 s with the option and 1.82 s without on two AVX-512 cores of a
-    Xeon; on two cores of an AMD EPYC it took 0.732 s with and 0.695 s without, so other CPUs use
-    XLA's defaults (docs/experiments.md).
-    """
-    if jax.default_backend() != "cpu" or vendor() != "GenuineIntel":
-        return None
-    options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
-    try:
-        jax.jit(jnp.negative, compiler_options=options).lower(0.0).compile()
-    except jax.errors.JaxRuntimeError:  # this version of XLA does not have the option
-        return None
-    return options
 
 
 def cache_programs(config: Config, say: Callable[[str], None]) -> None:
