@@ -67,7 +67,22 @@ def chromium(*args: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
 
 
-def run_in(page: Path, script: str, tmp_path: Path, *more: str) -> tuple[dict, str]:
+def framed(page: Path, width: int) -> Path:
+    """A file beside it that shows the page so wide; a window has at least 500 pixels."""
+    frame = page.with_name(f"framed-{width}.html")
+    frame.write_text(
+        "<style>body { margin: 0 } iframe { border: 0; height: 1000px }</style>"
+        "<script>addEventListener('message', event => {"
+        "const out = document.createElement('pre'); out.textContent = event.data;"
+        "document.body.append(out); });</script>"
+        f"<iframe style='width: {width}px' src='{page.name}'></iframe>"
+    )
+    return frame
+
+
+def run_in(
+    page: Path, script: str, tmp_path: Path, *more: str, width: int = 800
+) -> tuple[dict, str]:
     """What a script that sets `result` found in the page, and what the browser logged."""
     probe = (
         "<script>const errors = [];"
@@ -77,17 +92,16 @@ def run_in(page: Path, script: str, tmp_path: Path, *more: str) -> tuple[dict, s
     )
     tail = (
         f"<script>{{ const result = {{}}; {script}; result.errors = errors;"
-        "const out = document.createElement('pre'); out.id = 'out';"
-        "out.textContent = 'RESULT' + JSON.stringify(result) + 'END'; document.body.append(out); }"
-        "</script>"
+        "parent.postMessage('RESULT' + JSON.stringify(result) + 'END', '*'); }</script>"
     )
     text = page.read_text(encoding="utf-8")
     changed = tmp_path / "probed.html"
     text = text.replace("<title>", probe + "<title>", 1)
     head, _, rest = text.rpartition("</body>")
     changed.write_text(head + tail + "</body>" + rest, encoding="utf-8")
-    log = ("--enable-logging=stderr", "--v=0")
-    done = chromium("--dump-dom", *log, *more, changed.as_uri())
+    shown = framed(changed, width)
+    log = ("--enable-logging=stderr", "--v=0", "--virtual-time-budget=5000")
+    done = chromium("--dump-dom", *log, *more, shown.as_uri())
     found = done.stdout.rpartition("RESULT")[2].partition("END")[0]
     for name, character in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
         found = found.replace(name, character)

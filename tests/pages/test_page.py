@@ -14,7 +14,7 @@ from PIL import Image
 from jaxvit.pages import page as pages
 from jaxvit.pages.charts import Series, make_chart, metric_charts
 from jaxvit.pages.thumbnails import data_uri, reduced, within
-from tests.pages.conftest import CHROMIUM, CLASSES, HOSTILE, chromium, run_in
+from tests.pages.conftest import CHROMIUM, CLASSES, HOSTILE, chromium, framed, run_in
 
 in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
 
@@ -255,14 +255,16 @@ def test_it_works_in_a_browser_without_an_error_or_a_request(page, scored, tmp_p
       result.hover = document.querySelector('svg circle title').textContent;
       result.title = document.title;
       result.wide = document.documentElement.scrollWidth <= window.innerWidth;
+      result.width = window.innerWidth;
       result.resources = performance.getEntriesByType('resource')
         .map(each => each.name).filter(name => !name.startsWith('data:'));
     """
     for width in (390, 1280):
-        found, log = run_in(page, script, tmp_path, f"--window-size={width},900")
+        found, log = run_in(page, script, tmp_path, width=width)
         assert found["errors"] == []
         assert "CONSOLE" not in log
         assert found["resources"] == []
+        assert found["width"] == width
         assert found["wide"], width  # the page itself does not scroll sideways
         assert found["start"] == list(CLASSES)
         assert found["up"] == sorted(found["up"])
@@ -304,7 +306,46 @@ def test_a_row_of_the_list_of_confusions_shows_its_images(scored, tmp_path):
 @pytest.mark.parametrize("width", [390, 1280])
 def test_it_is_drawn_at_the_width_of_a_telephone_and_of_a_desk(page, tmp_path, width):
     file = tmp_path / "shot.png"
-    chromium(f"--window-size={width},1000", f"--screenshot={file}", page.as_uri())
+    shown = framed(page, width)
+    chromium(f"--window-size={width},1000", f"--screenshot={file}", shown.as_uri())
     drawn = np.asarray(Image.open(file).convert("RGB"))
     assert drawn.shape[:2] == (1000, width)
     assert len(np.unique(drawn.reshape(-1, 3), axis=0)) > 100
+
+
+@in_a_browser
+@pytest.mark.parametrize(
+    ("scheme", "background"), [("light", range(200, 256)), ("dark", range(56))]
+)
+def test_its_words_stand_out_from_what_is_behind_them(page, tmp_path, scheme, background):
+    """The contrast of WCAG 2.2 (1.4.3): (L + .05) / (L' + .05) of luminances is 4.5 or more."""
+    script = """
+      const rgba = text => [...text.matchAll(/[\\d.]+/g)].map(Number);
+      const luminance = ([r, g, b]) => [[r, .2126], [g, .7152], [b, .0722]]
+        .reduce((sum, [v, w]) => { v /= 255; return sum + w * (v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); }, 0);
+      const behind = element => {
+        for (; element; element = element.parentElement) {
+          const color = rgba(getComputedStyle(element).backgroundColor);
+          if (color.length === 3 || color[3] === 1) return color;
+        }
+        return [255, 255, 255];
+      };
+      result.background = behind(document.body);
+      result.words = 0; result.poor = [];
+      for (const element of document.querySelectorAll('body *')) {
+        const own = [...element.childNodes].some(
+          node => node.nodeType === Node.TEXT_NODE && node.textContent.trim());
+        if (!own || ['SCRIPT', 'STYLE'].includes(element.tagName)) continue;
+        if (!element.checkVisibility() || element.closest('svg')) continue;
+        result.words++;
+        const pair = [rgba(getComputedStyle(element).color), behind(element)].map(luminance);
+        const contrast = (Math.max(...pair) + .05) / (Math.min(...pair) + .05);
+        if (contrast < 4.5) result.poor.push(`${element.outerHTML.slice(0, 60)} ${contrast}`);
+      }
+    """
+    preferred = f"--blink-settings=preferredColorScheme={int(scheme == 'light')}"
+    found, _ = run_in(page, script, tmp_path, preferred)
+    assert found["errors"] == []
+    assert all(value in background for value in found["background"])
+    assert found["words"] > 30
+    assert found["poor"] == []
