@@ -2,18 +2,23 @@
 
 For each seed of the split: the network before training, features of the preset flowers17-idmm, a
 classifier fine-tuned from them with 10 labels a class and with all, the same network from nothing
-for the time of both, and a probe on published weights. Each is a run of train_jax.py; finished ones
-are kept, so the script resumes.
+for the time of both, and a probe on published weights. Each is a run of train_jax.py; --jobs of
+them train at a time, each with its share of the cores. What a run gave is kept in
+docs/flowers17_features.json, so the script resumes; on another machine begin with --results of
+another file, for the times of two machines do not compare.
 
-    python docs/flowers17_features.py --data FLOWERS --dinov2 FILE --out DIR
+    python docs/flowers17_features.py --data FLOWERS --dinov2 FILE --out DIR --jobs 2
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE = ("--model.img-size", "96")
@@ -32,66 +37,94 @@ NOTHING = (
     "pets-small", *SIDE, "--batch-size", "32", "--model.patch-size", "16", "--model.embed-dim",
     "192", "--model.num-heads", "3", "--model.num-layers", "6",
 )  # fmt: skip
+METRICS = ("test/accuracy", "test/knn_accuracy", "test/linear_accuracy")
 
 
-def train(out: Path, words: tuple[str, ...], options: argparse.Namespace, seed: int) -> dict:
-    """The summary of a run, which is trained unless it is finished."""
-    summary = out / "summary.json"
-    if not summary.exists():
-        args = [*words, "--data.name", "flowers17", "--data.dir", options.data, "--seed", str(seed)]
-        args += ["--data.split-seed", str(seed), "--out", str(out)]
-        if options.cache:
-            args += ["--data.cache-dir", options.cache]
+class Runs:
+    """Runs of train_jax.py by split and name, and what they gave."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.file = Path(options.results)
+        self.found = json.loads(self.file.read_text()) if self.file.exists() else {}
+        self.lock = Lock()
+
+    def directory(self, seed: int, name: str) -> Path:
+        return Path(self.options.out) / f"split-{seed}" / name
+
+    def train(self, seed: int, name: str, words: tuple[str, ...]) -> None:
+        """Trains the run unless its result is there."""
+        key = f"split-{seed}/{name}"
+        if key in self.found:
+            return
+        out = self.directory(seed, name)
+        args = [*words, "--data.name", "flowers17", "--data.dir", self.options.data]
+        args += ["--seed", str(seed), "--data.split-seed", str(seed), "--out", str(out)]
+        if self.options.cache:
+            args += ["--data.cache-dir", self.options.cache]
         print(*args, flush=True)
-        subprocess.run([sys.executable, str(ROOT / "train_jax.py"), *args], check=True)
-    return json.loads(summary.read_text())
+        threads = max(1, (os.cpu_count() or 1) // self.options.jobs)
+        if not (out / "summary.json").exists():
+            subprocess.run(
+                [sys.executable, str(ROOT / "train_jax.py"), *args],
+                env=os.environ | {"NPROC": str(threads)},
+                stdout=sys.stdout if self.options.jobs == 1 else subprocess.DEVNULL,
+                check=True,
+            )
+        summary = json.loads((out / "summary.json").read_text())
+        # Without compilation and validation, and whether or not the run was resumed.
+        seconds = summary["epochs"] * summary["images"]["train"] / summary["images_per_sec"]
+        kept = {"epochs": summary["epochs"], "seconds_of_training": round(seconds, 1)}
+        kept |= {metric: summary[metric] for metric in METRICS if metric in summary}
+        with self.lock:
+            self.found[key] = kept
+            self.file.write_text(json.dumps(dict(sorted(self.found.items())), indent=1) + "\n")
+
+    def values(self, name: str, value: str) -> list[float]:
+        return [self.found[f"split-{seed}/{name}"][value] for seed in self.options.seeds]
 
 
-def measure(seed: int, options: argparse.Namespace) -> dict[str, dict]:
-    """The summaries of one split, but for the networks from nothing."""
-    out = Path(options.out) / f"split-{seed}"
-    features = out / "features"
-    found = {
-        "before": train(
-            out / "before",
-            ("flowers17-idmm", "--epochs", "1", "--optim.lr", "1e-12"),
-            options,
-            seed,
-        ),
-        "features": train(features, ("flowers17-idmm",), options, seed),
-    }
-    probe = ("probe", "--init.weights", options.dinov2)
-    found["dinov2"] = train(out / "dinov2", probe, options, seed)
-    for name, more in LABELS.items():
-        given = (*TUNED, *more, "--init.weights", str(features))
-        found[f"tuned-{name}"] = train(out / f"tuned-{name}", given, options, seed)
-    return found
+def from_features(runs: Runs, pool: ThreadPoolExecutor) -> None:
+    """The features of each split, classifiers from them, and a probe."""
+    seeds = runs.options.seeds
+
+    def submit(name: str, *words: str) -> list:
+        return [pool.submit(runs.train, seed, name, words) for seed in seeds]
+
+    features = submit("features", "flowers17-idmm")
+    others = submit("before", "flowers17-idmm", "--epochs", "1", "--optim.lr", "1e-12")
+    others += submit("dinov2", "probe", "--init.weights", runs.options.dinov2)
+    for seed, each in zip(seeds, features, strict=True):
+        each.result()
+        given = ("--init.weights", str(runs.directory(seed, "features")))
+        others += [
+            pool.submit(runs.train, seed, f"tuned-{name}", (*TUNED, *more, *given))
+            for name, more in LABELS.items()
+        ]
+    for each in others:
+        each.result()
 
 
-def seconds_of_training(summary: dict) -> float:
-    """Without compilation and validation, and whether or not the run was resumed."""
-    return summary["epochs"] * summary["images"]["train"] / summary["images_per_sec"]
-
-
-def from_nothing(found: dict[int, dict[str, dict]], options: argparse.Namespace) -> None:
-    """Adds a run of the same network, images and augmentation, from random weights, to each split.
+def from_nothing(runs: Runs, pool: ThreadPoolExecutor) -> None:
+    """A run of the same network, images and augmentation, from random weights, for each split.
 
     It has as many epochs as take the time of both other runs at the speed of the fine-tuning; times
     are medians over the splits, so that all splits have as many.
     """
+    submitted = []
     for name, more in LABELS.items():
         features, tuned = (
-            statistics.median(seconds_of_training(runs[run]) for runs in found.values())
+            statistics.median(runs.values(run, "seconds_of_training"))
             for run in ("features", f"tuned-{name}")
         )
-        tuned_epochs = next(iter(found.values()))[f"tuned-{name}"]["epochs"]
-        epochs = round((features + tuned) / tuned * tuned_epochs)
-        for seed, runs in found.items():
-            given = (
-                *NOTHING, *more, "--epochs", str(epochs), "--val-every-epochs", str(epochs // 8),
-            )  # fmt: skip
-            out = Path(options.out) / f"split-{seed}" / f"nothing-{name}"
-            runs[f"nothing-{name}"] = train(out, given, options, seed)
+        epochs = round((features + tuned) / tuned * runs.values(f"tuned-{name}", "epochs")[0])
+        given = (*NOTHING, *MIXED, *more, "--epochs", str(epochs))
+        given += ("--val-every-epochs", str(epochs // 8))
+        submitted += [
+            pool.submit(runs.train, seed, f"nothing-{name}", given) for seed in runs.options.seeds
+        ]
+    for each in submitted:
+        each.result()
 
 
 def main() -> None:
@@ -100,32 +133,25 @@ def main() -> None:
     parser.add_argument("--dinov2", required=True, help="weights of DINOv2 ViT-S/14")
     parser.add_argument("--out", required=True, help="where the runs are kept")
     parser.add_argument("--cache", help="of decoded images")
+    parser.add_argument("--jobs", type=int, default=1, help="runs that train at a time")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    options = parser.parse_args()
-    found = {seed: measure(seed, options) for seed in options.seeds}
-    from_nothing(found, options)
-    rows = {
-        "before, nearest neighbours": ("before", "knn_accuracy"),
-        "before, linear probe": ("before", "linear_accuracy"),
-        "after, nearest neighbours": ("features", "knn_accuracy"),
-        "after, linear probe": ("features", "linear_accuracy"),
-        "10 labels a class, fine-tuned": ("tuned-few", "accuracy"),
-        "10 labels a class, from nothing for the time of both": ("nothing-few", "accuracy"),
-        "all labels, fine-tuned": ("tuned-all", "accuracy"),
-        "all labels, from nothing for the time of both": ("nothing-all", "accuracy"),
-        "probe on DINOv2": ("dinov2", "accuracy"),
-    }
-    table = {
-        title: [found[seed][run][f"test/{metric}"] for seed in found]
-        for title, (run, metric) in rows.items()
-    }
-    seconds = {
-        run: [round(seconds_of_training(runs[run])) for runs in found.values()]
-        for run in next(iter(found.values()))
-    }
-    path = Path(options.out) / "flowers17_features.json"
-    path.write_text(json.dumps({"test": table, "seconds_of_training": seconds}, indent=1) + "\n")
-    for title, values in table.items():
+    parser.add_argument("--results", default=str(Path(__file__).with_suffix(".json")))
+    runs = Runs(parser.parse_args())
+    with ThreadPoolExecutor(runs.options.jobs) as pool:
+        from_features(runs, pool)
+        from_nothing(runs, pool)
+    for title, name, metric in (
+        ("before, nearest neighbours", "before", "knn_accuracy"),
+        ("before, linear probe", "before", "linear_accuracy"),
+        ("after, nearest neighbours", "features", "knn_accuracy"),
+        ("after, linear probe", "features", "linear_accuracy"),
+        ("10 labels a class, fine-tuned", "tuned-few", "accuracy"),
+        ("10 labels a class, from nothing for the time of both", "nothing-few", "accuracy"),
+        ("all labels, fine-tuned", "tuned-all", "accuracy"),
+        ("all labels, from nothing for the time of both", "nothing-all", "accuracy"),
+        ("probe on DINOv2", "dinov2", "accuracy"),
+    ):
+        values = runs.values(name, f"test/{metric}")
         print(f"{title:52} {' '.join(f'{value:.1%}' for value in values)}")
 
 
