@@ -37,7 +37,16 @@ NOTHING = (
     "pets-small", *SIDE, "--batch-size", "32", "--model.patch-size", "16", "--model.embed-dim",
     "192", "--model.num-heads", "3", "--model.num-layers", "6",
 )  # fmt: skip
-METRICS = ("test/accuracy", "test/knn_accuracy", "test/linear_accuracy")
+METRICS = ("accuracy", "knn_accuracy", "linear_accuracy")
+
+
+def curve(out: Path, metric: str, seconds: float) -> list[tuple[float, float]]:
+    """(seconds of training, value) of each validation."""
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    last = max(line["step"] for line in lines)
+    return [
+        (round(line["step"] / last * seconds, 1), line[metric]) for line in lines if metric in line
+    ]
 
 
 class Runs:
@@ -75,7 +84,10 @@ class Runs:
         # Without compilation and validation, and whether or not the run was resumed.
         seconds = summary["epochs"] * summary["images"]["train"] / summary["images_per_sec"]
         kept = {"epochs": summary["epochs"], "seconds_of_training": round(seconds, 1)}
-        kept |= {metric: summary[metric] for metric in METRICS if metric in summary}
+        for metric in METRICS:
+            if f"test/{metric}" in summary:
+                kept[f"test/{metric}"] = summary[f"test/{metric}"]
+                kept[f"val/{metric}"] = curve(out, f"val/{metric}", seconds)
         with self.lock:
             self.found[key] = kept
             self.file.write_text(json.dumps(dict(sorted(self.found.items())), indent=1) + "\n")

@@ -212,7 +212,7 @@ def test_a_sample_that_copies_is_beside_its_image(root, monkeypatch):
     generation_report._copies(data.train.images(rows), data.train, data.test)
     ((samples, nearest, distance, of_test),) = shown
     np.testing.assert_array_equal(nearest, samples)
-    assert np.all(distance < 1e-9)
+    assert np.all(distance < 1e-6)  # the root of what cancels to 1e-14
     assert of_test > 0.1
 
 
