@@ -4,7 +4,8 @@ For each seed of the split: the network before training, features of the preset 
 classifier fine-tuned from them with 10 labels a class and with all, the same network from nothing
 for the time of both, and a probe on published weights. Each is a run of train_jax.py; --jobs of
 them train at a time, each with its share of the cores. What a run gave is kept in
-docs/flowers17_features.json, so the script resumes; on another machine begin with --results of
+docs/flowers17_features.json, so the script resumes, and drawn as
+docs/flowers17_features.png; on another machine begin with --results of
 another file, for the times of two machines do not compare.
 
     python docs/flowers17_features.py --data FLOWERS --dinov2 FILE --out DIR --jobs 2
@@ -19,6 +20,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
+
+import matplotlib.figure
+import matplotlib.ticker
+import numpy as np
+from scipy import stats
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE = ("--model.img-size", "96")
@@ -38,6 +44,17 @@ NOTHING = (
     "192", "--model.num-heads", "3", "--model.num-layers", "6",
 )  # fmt: skip
 METRICS = ("accuracy", "knn_accuracy", "linear_accuracy")
+ROWS = (
+    ("before, nearest neighbours", "before", "knn_accuracy"),
+    ("before, linear probe", "before", "linear_accuracy"),
+    ("after, nearest neighbours", "features", "knn_accuracy"),
+    ("after, linear probe", "features", "linear_accuracy"),
+    ("10 labels a class, fine-tuned", "tuned-few", "accuracy"),
+    ("10 labels a class, from nothing for the time of both", "nothing-few", "accuracy"),
+    ("all labels, fine-tuned", "tuned-all", "accuracy"),
+    ("all labels, from nothing for the time of both", "nothing-all", "accuracy"),
+    ("probe on DINOv2", "dinov2", "accuracy"),
+)
 
 
 def curve(out: Path, metric: str, seconds: float) -> list[tuple[float, float]]:
@@ -139,6 +156,54 @@ def from_nothing(runs: Runs, pool: ThreadPoolExecutor) -> None:
         each.result()
 
 
+def interval(values: list[float]) -> tuple[float, float]:
+    """The mean over splits, and half of its 95 % interval by Student's t."""
+    mean, n = statistics.mean(values), len(values)
+    if n < 2:
+        return mean, float("nan")
+    return mean, stats.t.ppf(0.975, n - 1) * statistics.stdev(values) / n**0.5
+
+
+def table(runs: Runs) -> str:
+    """Of test images, in Markdown."""
+    lines = ["| | mean, 95 % interval | each split |", "|---|---|---|"]
+    for title, name, metric in ROWS:
+        values = runs.values(name, f"test/{metric}")
+        mean, half = interval(values)
+        each = ", ".join(f"{value:.1%}" for value in values)
+        lines.append(f"| {title} | {mean:.1%} ({mean - half:.1%} to {mean + half:.1%}) | {each} |")
+    return "\n".join(lines)
+
+
+def draw(runs: Runs) -> None:
+    """Accuracy on validation images against the seconds of training: means and 95 % intervals."""
+    figure = matplotlib.figure.Figure(figsize=(10, 4.2), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    before = statistics.median(runs.values("features", "seconds_of_training"))
+    titles = {"few": "10 labels of each class", "all": "all labels"}
+    for axis, (labels, title) in zip(axes, titles.items(), strict=True):
+        for name, metric, offset, label in (
+            ("features", "knn_accuracy", 0.0, "features, nearest neighbours (all labels)"),
+            (f"tuned-{labels}", "accuracy", before, "fine-tuned from them"),
+            (f"nothing-{labels}", "accuracy", 0.0, "from nothing"),
+        ):
+            curves = np.asarray(runs.values(name, f"val/{metric}"))  # (splits, validations, 2)
+            seconds = offset + np.median(curves[..., 0], axis=0)
+            mean, half = np.transpose([interval(list(each)) for each in curves[..., 1].T])
+            (line,) = axis.plot(seconds / 60, mean, marker="o", markersize=3, label=label)
+            axis.fill_between(
+                seconds / 60, mean - half, mean + half, color=line.get_color(), alpha=0.2
+            )
+        probe = statistics.mean(value[-1][1] for value in runs.values("dinov2", "val/accuracy"))
+        axis.axhline(probe, color="grey", linestyle=":", label="probe on DINOv2 (all labels)")
+        axis.set(title=title, xlabel="minutes of training", ylim=(0, 1))
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("accuracy on 119 validation photos")
+    axes[0].yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
+    axes[1].legend(loc="lower right", fontsize=8)
+    figure.savefig(Path(__file__).with_suffix(".png"), dpi=130)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="the directory of Flowers-17, with jpg/")
@@ -152,19 +217,8 @@ def main() -> None:
     with ThreadPoolExecutor(runs.options.jobs) as pool:
         from_features(runs, pool)
         from_nothing(runs, pool)
-    for title, name, metric in (
-        ("before, nearest neighbours", "before", "knn_accuracy"),
-        ("before, linear probe", "before", "linear_accuracy"),
-        ("after, nearest neighbours", "features", "knn_accuracy"),
-        ("after, linear probe", "features", "linear_accuracy"),
-        ("10 labels a class, fine-tuned", "tuned-few", "accuracy"),
-        ("10 labels a class, from nothing for the time of both", "nothing-few", "accuracy"),
-        ("all labels, fine-tuned", "tuned-all", "accuracy"),
-        ("all labels, from nothing for the time of both", "nothing-all", "accuracy"),
-        ("probe on DINOv2", "dinov2", "accuracy"),
-    ):
-        values = runs.values(name, f"test/{metric}")
-        print(f"{title:52} {' '.join(f'{value:.1%}' for value in values)}")
+    print(table(runs))
+    draw(runs)
 
 
 if __name__ == "__main__":
