@@ -102,7 +102,7 @@ def averaging_rows() -> list[Row]:
         optimizer, first = an_optimizer(), int(start * epochs)
         before, averaged, expected = theirs.StepLR(optimizer, 5, 0.7), None, []
         model, rng = torch.nn.Linear(1, 1, bias=False), np.random.default_rng(0)
-        average = worst = 0.0
+        average, worst = jnp.float32(0), 0.0
         for epoch in range(epochs):
             if epoch == first:
                 scheduler = swa_utils.SWALR(optimizer, 0.05, anneal_epochs=anneal)
