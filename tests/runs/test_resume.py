@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 import train_jax
@@ -255,7 +256,7 @@ def test_the_advice_after_a_divergence_can_be_followed(tiny, tmp_path, monkeypat
         def diverging(state, batch):
             number = int(state.step)
             state, metrics = plain(state, batch)
-            return state, metrics | ({"loss": math.nan} if number == 22 else {})
+            return state, metrics | ({"loss": jnp.float32(math.nan)} if number == 22 else {})
 
         return diverging
 
