@@ -317,18 +317,26 @@ def test_it_is_drawn_at_the_width_of_a_telephone_and_of_a_desk(page, tmp_path, w
 @pytest.mark.parametrize(
     ("scheme", "background"), [("light", range(200, 256)), ("dark", range(56))]
 )
-def test_its_words_stand_out_from_what_is_behind_them(page, tmp_path, scheme, background):
+def test_its_words_stand_out_from_what_is_behind_them(scored, tmp_path, scheme, background):
     """The contrast of WCAG 2.2 (1.4.3): (L + .05) / (L' + .05) of luminances is 4.5 or more."""
+    page = tmp_path / "page.html"
+    confusion = np.array([[10, 0, 0], [10, 0, 0], [0, 4, 6]])  # shares up to 1
+    text = pages.render_page(
+        pages.About("t", {"Configuration": [("seed", 3)]}, "python"),
+        scored._replace(confusion=confusion), CLASSES,
+    )  # fmt: skip
+    page.write_text(text, encoding="utf-8")
     script = """
       const rgba = text => [...text.matchAll(/[\\d.]+/g)].map(Number);
-      const luminance = ([r, g, b]) => [[r, .2126], [g, .7152], [b, .0722]]
-        .reduce((sum, [v, w]) => { v /= 255; return sum + w * (v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); }, 0);
+      const linear = v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+      const luminance = color => [.2126, .7152, .0722]
+        .reduce((sum, weight, k) => sum + weight * linear(color[k] / 255), 0);
       const behind = element => {
-        for (; element; element = element.parentElement) {
-          const color = rgba(getComputedStyle(element).backgroundColor);
-          if (color.length === 3 || color[3] === 1) return color;
-        }
-        return [255, 255, 255];
+        if (!element) return [255, 255, 255];
+        const [r, g, b, alpha = 1] = rgba(getComputedStyle(element).backgroundColor);
+        if (alpha === 1) return [r, g, b];
+        const below = behind(element.parentElement);
+        return [r, g, b].map((value, k) => alpha * value + (1 - alpha) * below[k]);
       };
       result.background = behind(document.body);
       result.words = 0; result.poor = [];
