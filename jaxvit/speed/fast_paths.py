@@ -21,7 +21,7 @@ import numpy as np
 
 from jaxvit.completion import complete
 from jaxvit.config import Config, DataConfig, OptimConfig
-from jaxvit.models import dropout, gelu, layer_norm, multi_head_attention, transformer
+from jaxvit.models import dropout, layer_norm, multi_head_attention
 from jaxvit.models.transformer import VisionTransformer
 from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.presets.variants import VARIANTS
@@ -33,7 +33,6 @@ from jaxvit.training.steps import make_train_step
 
 # Name -> (module, attribute, its replacement).
 PATHS: dict[str, tuple[object, str, object]] = {
-    "GELU": (transformer, "gelu", gelu.reference_gelu),
     "LayerNorm": (layer_norm, "standardize", layer_norm.reference_standardize),
     "dropout": (dropout, "draw_kept", dropout.reference_draw_kept),
     "attention": (multi_head_attention, "attend", multi_head_attention.reference_attend),

@@ -13,7 +13,6 @@ from jaxvit.models.attention_blocks import graph_weights, reference_graph_weight
 from jaxvit.models.batch_norm import reference_standardize_batch, standardize_batch
 from jaxvit.models.convolution import convolve, reference_convolve
 from jaxvit.models.dropout import draw_kept, reference_draw_kept
-from jaxvit.models.gelu import gelu, reference_gelu
 from jaxvit.models.layer_norm import reference_standardize, standardize
 from jaxvit.models.multi_head_attention import attend, reference_attend
 from jaxvit.models.resampling import double, halve, reference_double, reference_halve
@@ -43,7 +42,6 @@ CONVOLUTIONS = {  # (height, width), kernel, stride
     "7 x 7 of few positions": ((2, 1), 7, 2),
 }
 PATHS = {
-    "gelu": (gelu, reference_gelu, (normal(7, 9),)),
     "layer norm": (standardize, reference_standardize, (normal(5, 6) + 3,)),
     "batch norm": (
         lambda x: flat(standardize_batch(x)),
