@@ -3,10 +3,9 @@
 For each seed of the split: the network before training, features of the preset flowers17-idmm, a
 classifier fine-tuned from them with 10 labels a class and with all, the same network from nothing
 for the time of both, and a probe on published weights. Each is a run of train_jax.py; --jobs of
-them train at a time, each with its share of the cores. What a run gave is kept in
-docs/flowers17_features.json, so the script resumes, and drawn as
-docs/flowers17_features.png; on another machine begin with --results of
-another file, for the times of two machines do not compare.
+them train at a time, each with its share of the cores. What a run gave is kept in --results, so the
+script resumes, and is drawn beside it; another machine or other --jobs need another file, for their
+times do not compare.
 
     python docs/flowers17_features.py --data FLOWERS --dinov2 FILE --out DIR --jobs 2
 """
@@ -25,6 +24,8 @@ import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
 from scipy import stats
+
+from jaxvit.runtime.machine import cores, processor
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE = ("--model.img-size", "96")
@@ -74,22 +75,31 @@ class Runs:
         self.file = Path(options.results)
         self.found = json.loads(self.file.read_text()) if self.file.exists() else {}
         self.lock = Lock()
+        made_on = {"processor": processor(), "cores": cores(), "jobs": options.jobs}
+        if self.found.setdefault("made_on", made_on) != made_on:
+            sys.exit(f"{self.file} was made on {self.found['made_on']}: give another --results")
 
     def directory(self, seed: int, name: str) -> Path:
         return Path(self.options.out) / f"split-{seed}" / name
 
     def train(self, seed: int, name: str, words: tuple[str, ...]) -> None:
-        """Trains the run unless its result is there."""
+        """Trains the run unless its result is there; of features, their directory too."""
         key = f"split-{seed}/{name}"
-        if key in self.found:
-            return
         out = self.directory(seed, name)
+        options = [word for word in words if not Path(word).is_absolute()]
+        if key in self.found and self.found[key]["options"] != options:
+            sys.exit(f"{self.file} has {key} with other options: give another --results")
+        needed = name == "features" and any(
+            f"split-{seed}/tuned-{labels}" not in self.found for labels in LABELS
+        )
+        if key in self.found and (not needed or (out / "summary.json").exists()):
+            return
         args = [*words, "--data.name", "flowers17", "--data.dir", self.options.data]
         args += ["--seed", str(seed), "--data.split-seed", str(seed), "--out", str(out)]
         if self.options.cache:
             args += ["--data.cache-dir", self.options.cache]
         print(*args, flush=True)
-        threads = max(1, (os.cpu_count() or 1) // self.options.jobs)
+        threads = max(1, cores() // self.options.jobs)
         if not (out / "summary.json").exists():
             subprocess.run(
                 [sys.executable, str(ROOT / "train_jax.py"), *args],
@@ -100,7 +110,8 @@ class Runs:
         summary = json.loads((out / "summary.json").read_text())
         # Without compilation and validation, and whether or not the run was resumed.
         seconds = summary["epochs"] * summary["images"]["train"] / summary["images_per_sec"]
-        kept = {"epochs": summary["epochs"], "seconds_of_training": round(seconds, 1)}
+        kept = {"options": options, "epochs": summary["epochs"]}
+        kept["seconds_of_training"] = round(seconds, 1)
         for metric in METRICS:
             if f"test/{metric}" in summary:
                 kept[f"test/{metric}"] = summary[f"test/{metric}"]
@@ -122,12 +133,12 @@ def from_features(runs: Runs, pool: ThreadPoolExecutor) -> None:
 
     features = submit("features", "flowers17-idmm")
     others = submit("before", "flowers17-idmm", "--epochs", "1", "--optim.lr", "1e-12")
-    others += submit("dinov2", "probe", "--init.weights", runs.options.dinov2)
+    others += submit("dinov2", "probe", "--init.weights", str(Path(runs.options.dinov2).resolve()))
     for seed, each in zip(seeds, features, strict=True):
         each.result()
-        given = ("--init.weights", str(runs.directory(seed, "features")))
+        given = (*TUNED, "--init.weights", str(runs.directory(seed, "features").resolve()))
         others += [
-            pool.submit(runs.train, seed, f"tuned-{name}", (*TUNED, *more, *given))
+            pool.submit(runs.train, seed, f"tuned-{name}", (*given, *more))
             for name, more in LABELS.items()
         ]
     for each in others:
@@ -201,7 +212,7 @@ def draw(runs: Runs) -> None:
     axes[0].set_ylabel("accuracy on 119 validation photos")
     axes[0].yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
     axes[1].legend(loc="lower right", fontsize=8)
-    figure.savefig(Path(__file__).with_suffix(".png"), dpi=130)
+    figure.savefig(runs.file.with_suffix(".png"), dpi=130)
 
 
 def main() -> None:
@@ -214,9 +225,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--results", default=str(Path(__file__).with_suffix(".json")))
     runs = Runs(parser.parse_args())
-    with ThreadPoolExecutor(runs.options.jobs) as pool:
+    pool = ThreadPoolExecutor(runs.options.jobs)
+    try:
         from_features(runs, pool)
         from_nothing(runs, pool)
+    finally:
+        pool.shutdown(cancel_futures=True)
     print(table(runs))
     draw(runs)
 
