@@ -148,6 +148,7 @@ def test_a_foreign_config_json_does_not_make_a_run_directory(tmp_path, capsys):
     assert (tmp_path / "config.json").exists()
 
 
+@pytest.mark.slow
 def test_pmap_bfloat16_remat_and_vit_train_and_are_scored(run, tmp_path):
     path, *_ = run
     args = [

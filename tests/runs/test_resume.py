@@ -116,6 +116,7 @@ def damage(checkpoint: Path) -> None:
             path.write_bytes(bytes(data))
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     uninterrupted, tiny, tmp_path, monkeypatch, capsys
 ):
@@ -207,6 +208,7 @@ def test_a_run_directory_in_use_is_refused(tiny, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_damaged_metrics_and_scores_do_not_stop_a_resumed_run(
     uninterrupted, tiny, tmp_path, monkeypatch, capsys
 ):

@@ -81,6 +81,7 @@ def assert_same(one, other):
     chex.assert_trees_all_close(one, other, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["jit", "pmap"])
 def test_four_devices_give_the_gradients_and_losses_of_one(mode):
     """With every augmentation on: partners are found across devices."""
@@ -88,6 +89,7 @@ def test_four_devices_give_the_gradients_and_losses_of_one(mode):
     assert_same(gradients_and_losses(4, mode, EVERYTHING, dropout=0.0), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["jit", "pmap"])
 def test_four_devices_augment_pixels_as_one(mode):
     expected = gradients_and_losses(1, "jit", ON_PIXELS, dropout=0.0)

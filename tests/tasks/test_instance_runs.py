@@ -208,6 +208,7 @@ def steps_of(count: int, mode: str, shard: bool = False, number: int = 3):
     return np.array(losses), state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "shard"), [("jit", False), ("jit", True), ("pmap", False)],
     ids=["jit", "sharded", "pmap"],
@@ -278,6 +279,7 @@ def test_of_the_images_that_are_compared_with_features_alone_are_computed():
     np.testing.assert_allclose(of_train["features"], whole, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_small_views_of_another_size_see_resized_positions():
     positions = np.random.default_rng(0).normal(size=(1, 17, 6)).astype(np.float32)
     for grid in (2, 3, 6):

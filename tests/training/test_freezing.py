@@ -84,6 +84,7 @@ def test_frozen_leaves_keep_their_bits_and_the_others_do_not(freeze, how):
             assert np.array_equal(x, y) == is_frozen(path, freeze), jax.tree_util.keystr(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("freeze", FROZEN)
 def test_every_mode_gives_the_same_parameters(freeze):
     _, expected, loss = trained(freeze)
