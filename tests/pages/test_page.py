@@ -255,7 +255,7 @@ def test_it_works_in_a_browser_without_an_error_or_a_request(page, scored, tmp_p
       result.hover = document.querySelector('svg circle title').textContent;
       result.title = document.title;
       result.wide = document.documentElement.scrollWidth <= window.innerWidth;
-      result.width = document.documentElement.clientWidth;
+      result.width = window.innerWidth;
       result.resources = performance.getEntriesByType('resource')
         .map(each => each.name).filter(name => !name.startsWith('data:'));
     """
