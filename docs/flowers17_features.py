@@ -23,9 +23,9 @@ from threading import Lock
 import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
-from scipy import stats
 
 from jaxvit.runtime.machine import cores, processor
+from jaxvit.studies.statistics import mean_interval
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE = ("--model.img-size", "96")
@@ -82,35 +82,50 @@ class Runs:
     def directory(self, seed: int, name: str) -> Path:
         return Path(self.options.out) / f"split-{seed}" / name
 
-    def train(self, seed: int, name: str, words: tuple[str, ...]) -> None:
-        """Trains the run unless its result is there; of features, their directory too."""
+    def train(
+        self, seed: int, name: str, options: tuple[str, ...], weights: Path | str | None = None
+    ) -> None:
+        """Trains the run unless it is finished, and keeps its result unless that is kept.
+
+        Features whose result is kept are trained again if something has to start from them.
+        """
         key = f"split-{seed}/{name}"
         out = self.directory(seed, name)
-        options = [word for word in words if not Path(word).is_absolute()]
-        if key in self.found and self.found[key]["options"] != options:
+        if key in self.found and self.found[key]["options"] != list(options):
             sys.exit(f"{self.file} has {key} with other options: give another --results")
         needed = name == "features" and any(
             f"split-{seed}/tuned-{labels}" not in self.found for labels in LABELS
         )
-        if key in self.found and (not needed or (out / "summary.json").exists()):
+        if key in self.found and not needed:
             return
-        args = [*words, "--data.name", "flowers17", "--data.dir", self.options.data]
+        if not (out / "summary.json").exists():
+            self._run(seed, out, options, weights)
+        if key not in self.found:
+            self._keep(key, out, options)
+
+    def _run(
+        self, seed: int, out: Path, options: tuple[str, ...], weights: Path | str | None
+    ) -> None:
+        args = [*options, "--data.name", "flowers17", "--data.dir", self.options.data]
         args += ["--seed", str(seed), "--data.split-seed", str(seed), "--out", str(out)]
+        if weights:
+            args += ["--init.weights", str(weights)]
         if self.options.cache:
             args += ["--data.cache-dir", self.options.cache]
         print(*args, flush=True)
         threads = max(1, cores() // self.options.jobs)
-        if not (out / "summary.json").exists():
-            subprocess.run(
-                [sys.executable, str(ROOT / "train_jax.py"), *args],
-                env=os.environ | {"NPROC": str(threads)},
-                stdout=sys.stdout if self.options.jobs == 1 else subprocess.DEVNULL,
-                check=True,
-            )
+        subprocess.run(
+            [sys.executable, str(ROOT / "train_jax.py"), *args],
+            env=os.environ | {"NPROC": str(threads)},
+            stdout=sys.stdout if self.options.jobs == 1 else subprocess.DEVNULL,
+            check=True,
+        )
+
+    def _keep(self, key: str, out: Path, options: tuple[str, ...]) -> None:
         summary = json.loads((out / "summary.json").read_text())
         # Without compilation and validation, and whether or not the run was resumed.
         seconds = summary["epochs"] * summary["images"]["train"] / summary["images_per_sec"]
-        kept = {"options": options, "epochs": summary["epochs"]}
+        kept = {"options": list(options), "epochs": summary["epochs"]}
         kept["seconds_of_training"] = round(seconds, 1)
         for metric in METRICS:
             if f"test/{metric}" in summary:
@@ -128,17 +143,17 @@ def from_features(runs: Runs, pool: ThreadPoolExecutor) -> None:
     """The features of each split, classifiers from them, and a probe."""
     seeds = runs.options.seeds
 
-    def submit(name: str, *words: str) -> list:
-        return [pool.submit(runs.train, seed, name, words) for seed in seeds]
+    def submit(name: str, options: tuple[str, ...], weights: str | None = None) -> list:
+        return [pool.submit(runs.train, seed, name, options, weights) for seed in seeds]
 
-    features = submit("features", "flowers17-idmm")
-    others = submit("before", "flowers17-idmm", "--epochs", "1", "--optim.lr", "1e-12")
-    others += submit("dinov2", "probe", "--init.weights", str(Path(runs.options.dinov2).resolve()))
+    features = submit("features", ("flowers17-idmm",))
+    others = submit("before", ("flowers17-idmm", "--epochs", "1", "--optim.lr", "1e-12"))
+    others += submit("dinov2", ("probe",), runs.options.dinov2)
     for seed, each in zip(seeds, features, strict=True):
         each.result()
-        given = (*TUNED, "--init.weights", str(runs.directory(seed, "features").resolve()))
+        start = runs.directory(seed, "features")
         others += [
-            pool.submit(runs.train, seed, f"tuned-{name}", (*given, *more))
+            pool.submit(runs.train, seed, f"tuned-{name}", (*TUNED, *more), start)
             for name, more in LABELS.items()
         ]
     for each in others:
@@ -167,22 +182,16 @@ def from_nothing(runs: Runs, pool: ThreadPoolExecutor) -> None:
         each.result()
 
 
-def interval(values: list[float]) -> tuple[float, float]:
-    """The mean over splits, and half of its 95 % interval by Student's t."""
-    mean, n = statistics.mean(values), len(values)
-    if n < 2:
-        return mean, float("nan")
-    return mean, stats.t.ppf(0.975, n - 1) * statistics.stdev(values) / n**0.5
-
-
 def table(runs: Runs) -> str:
     """Of test images, in Markdown."""
     lines = ["| | mean, 95 % interval | each split |", "|---|---|---|"]
     for title, name, metric in ROWS:
         values = runs.values(name, f"test/{metric}")
-        mean, half = interval(values)
+        found = mean_interval(values)
         each = ", ".join(f"{value:.1%}" for value in values)
-        lines.append(f"| {title} | {mean:.1%} ({mean - half:.1%} to {mean + half:.1%}) | {each} |")
+        lines.append(
+            f"| {title} | {found.mean:.1%} ({found.low:.1%} to {found.high:.1%}) | {each} |"
+        )
     return "\n".join(lines)
 
 
@@ -200,11 +209,9 @@ def draw(runs: Runs) -> None:
         ):
             curves = np.asarray(runs.values(name, f"val/{metric}"))  # (splits, validations, 2)
             seconds = offset + np.median(curves[..., 0], axis=0)
-            mean, half = np.transpose([interval(list(each)) for each in curves[..., 1].T])
+            mean, low, high, _ = np.transpose([mean_interval(each) for each in curves[..., 1].T])
             (line,) = axis.plot(seconds / 60, mean, marker="o", markersize=3, label=label)
-            axis.fill_between(
-                seconds / 60, mean - half, mean + half, color=line.get_color(), alpha=0.2
-            )
+            axis.fill_between(seconds / 60, low, high, color=line.get_color(), alpha=0.2)
         probe = statistics.mean(value[-1][1] for value in runs.values("dinov2", "val/accuracy"))
         axis.axhline(probe, color="grey", linestyle=":", label="probe on DINOv2 (all labels)")
         axis.set(title=title, xlabel="minutes of training", ylim=(0, 1))
