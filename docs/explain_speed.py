@@ -40,6 +40,12 @@ def median_sec(call: Callable[[], object]) -> float:
 
 
 def with_jax(weights: str) -> Callable[[str, int], object]:
+    """As the command explain does it: memory is kept, and each core is a device."""
+    from jaxvit.runtime.cpu import divide_cpu
+    from jaxvit.runtime.memory import keep_freed_memory
+
+    keep_freed_memory()
+    divide_cpu()
     import jax
 
     from jaxvit import explain

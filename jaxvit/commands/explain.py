@@ -14,6 +14,8 @@ from jaxvit.explain.methods import choose
 from jaxvit.explain.photos import explain_files, find_class
 from jaxvit.interop.predictions import make_classifier
 from jaxvit.paths import check_writable, user_path
+from jaxvit.runtime.cpu import divide_cpu
+from jaxvit.runtime.memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,9 @@ class Options:
     # A class to explain beside the most probable one: its name, or its number.
     target: Annotated[str | None, arg(metavar="CLASS")] = None
     out: cli.Directory = None  # Holds PHOTO.png and PHOTO.npz; otherwise explanations.
-    batch_size: int = option(8, count(1, 2**12))  # Images of one pass, which bounds memory.
+    batch_size: int = option(
+        8, count(1, 2**12)
+    )  # Images in the model at a time, which bounds memory.
     seed: int = option(0, within(0, 2**32 - 1))  # Of the methods that draw noise.
     # A setting of a weights file over what is found, such as num_heads=3 or gelu=tanh.
     weights_option: cli.WeightsOption = ()
@@ -53,6 +57,8 @@ def run(options: Options) -> int:
     found = find_photos(options.paths)
     out = user_path("out", options.out or "explanations")
     check_writable("out", out)
+    keep_freed_memory()
+    divide_cpu()
     cli.cache_programs()
     source = cli.load_weights(options.run, options.weights_option)
     classifier = make_classifier(source, cli.turned(options))

@@ -3,19 +3,11 @@
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxvit.explain.multipliers import EPSILON, Rules, multipliers
-from jaxvit.explain.score import (
-    BATCH_SIZE,
-    Targets,
-    broadcast_baselines,
-    check,
-    in_parts,
-    logits_fn,
-    scores,
-)
+from jaxvit.explain.parts import BATCH_SIZE, collect
+from jaxvit.explain.score import Targets, broadcast_baselines, check, logits_fn, scores
 from jaxvit.shapes import Array, Float
 
 
@@ -57,7 +49,8 @@ def deep_lift(
       baselines: x', normalised; 0 is the mean colour. A number, an image, or one for each.
       rules: see above.
       eps: a difference x - x' below it takes the gradient; Captum's default.
-      batch_size: images of one pass, which bounds memory; each is computed with its baseline.
+      batch_size: images in the model at a time, which bounds memory; each is computed with its
+        baseline.
 
     Raises:
       ValueError: a target is no class, baselines do not fit, or there are no such rules.
@@ -69,14 +62,16 @@ def deep_lift(
         raise ValueError(f"unknown rules {rules!r}: choose one of {', '.join(Rules.__args__)}")
     function, targets = check(logits_fn(model, variables), images, targets)
     baselines = broadcast_baselines(baselines, images)
-    found = []
-    for rows, _ in in_parts(len(images), batch_size):
-        found.append(_attribute(function, images[rows], baselines[rows], targets[rows], rules, eps))
-    return jnp.concatenate(found)[: len(images)]
+    return collect(
+        partial(_attribute, rules=rules, eps=eps), (function, images, baselines, targets),
+        len(images), batch_size, lambda rows, _: (rows,),
+    )  # fmt: skip
 
 
 @partial(jax.jit, static_argnames=("rules", "eps"))
-def _attribute(function, images, baselines, targets, rules, eps):
+def _attribute(function, images, baselines, targets, rows, rules, eps):
+    images, baselines, targets = images[rows], baselines[rows], targets[rows]
+
     def score(images):
         return scores(function, images, targets).sum()
 

@@ -7,14 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvit.explain.noise_tunnel import draw_noise_tunnel
-from jaxvit.explain.score import (
-    BATCH_SIZE,
-    LogitsFn,
-    Targets,
-    check,
-    gradients,
-    in_parts,
-)
+from jaxvit.explain.parts import BATCH_SIZE, add_up
+from jaxvit.explain.score import LogitsFn, Targets, check, gradients
 from jaxvit.shapes import Array, Float, Int
 
 
@@ -56,7 +50,7 @@ def gradient_shap(
       key: of the draws.
       samples: for each image, at least 1.
       stdevs: in units of the normalised image, at least 0.
-      batch_size: images of one pass through the model, which bounds memory.
+      batch_size: images in the model at a time, which bounds memory.
 
     Raises:
       ValueError: a target is no class, baselines do not fit, or a number is out of its range.
@@ -108,14 +102,14 @@ def apply_gradient_shap(
             f"a draw of {samples} sample(s) of {batch} image(s) for {len(images)} image(s): draw "
             f"at least one sample, for images of {images.shape}"
         )
-    total = jnp.zeros_like(images)
-    for rows, counts in in_parts(samples * batch, batch_size):
-        sample, example = rows // batch, rows % batch
+
+    def part_of(rows: np.ndarray, counts: np.ndarray) -> tuple:
         weight = np.where(counts, 1 / samples, 0).astype(images.dtype)
-        total = _add_part(
-            total, function, images, baselines, targets, draw, sample, example, weight
-        )
-    return total
+        return rows // batch, rows % batch, weight
+
+    constants = (function, images, baselines, targets, draw)
+    zeros = jnp.zeros_like(images)
+    return add_up(_add_part, zeros, constants, samples * batch, batch_size, part_of)
 
 
 @jax.jit

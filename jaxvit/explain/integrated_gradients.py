@@ -4,16 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvit.explain.parts import BATCH_SIZE, add_up
 from jaxvit.explain.quadrature import Method, quadrature
-from jaxvit.explain.score import (
-    BATCH_SIZE,
-    LogitsFn,
-    Targets,
-    broadcast_baselines,
-    check,
-    gradients,
-    in_parts,
-)
+from jaxvit.explain.score import LogitsFn, Targets, broadcast_baselines, check, gradients
 from jaxvit.shapes import Array, Float
 
 
@@ -38,8 +31,8 @@ def integrated_gradients(
       targets: t, in [0, K): one class, or one for each image.
       baselines: x', normalised; 0 is the mean colour. A number, an image, or one for each.
       steps, method: of the quadrature.
-      batch_size: images of one pass through the model, which bounds memory; steps of all images are
-        laid end to end and taken in such parts.
+      batch_size: images in the model at a time, which bounds memory; steps of all images are laid
+        end to end and taken in such parts.
 
     Raises:
       ValueError: a target is no class, baselines do not fit, or there is no such quadrature.
@@ -50,14 +43,15 @@ def integrated_gradients(
     function, targets = check(logits_fn, images, targets)
     baselines = broadcast_baselines(baselines, images)
     points, weights = quadrature(method, steps)
-    total = jnp.zeros_like(images)
-    for rows, counts in in_parts(steps * len(images), batch_size):
+
+    def part_of(rows: np.ndarray, counts: np.ndarray) -> tuple:
         example, step = rows % len(images), rows // len(images)
         weight = np.where(counts, weights[step], 0)
-        total = _add_part(
-            total, function, images, baselines, targets, example,
-            points[step].astype(images.dtype), weight.astype(images.dtype),
-        )  # fmt: skip
+        return example, points[step].astype(images.dtype), weight.astype(images.dtype)
+
+    constants = (function, images, baselines, targets)
+    zeros = jnp.zeros_like(images)
+    total = add_up(_add_part, zeros, constants, steps * len(images), batch_size, part_of)
     return total * (images - baselines)
 
 

@@ -33,7 +33,7 @@ class Setting(NamedTuple):
       image: normalised, (1, H, W, C).
       target: the class that is explained.
       key: of what is random.
-      batch_size: images of one pass through the model.
+      batch_size: images in the model at a time.
     """
 
     model: nn.Module

@@ -4,13 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvit.explain.parts import BATCH_SIZE, collect
 from jaxvit.explain.score import (
-    BATCH_SIZE,
     LogitsFn,
     Targets,
     broadcast_baselines,
     check,
-    in_parts,
     jitted_scores,
     scores,
 )
@@ -41,7 +40,7 @@ def occlusion(
         covered.
       baselines: what a window shows, normalised; 0 is the mean colour. A number, an image, or one
         for each.
-      batch_size: images of one forward pass, which bounds memory.
+      batch_size: images in the model at a time, which bounds memory.
 
     Returns:
       The same for all channels of a pixel.
@@ -56,19 +55,16 @@ def occlusion(
     sizes = [_covers(*each) for each in zip(
         ("height", "width"), images.shape[1:3], _pair(window), _pair(strides), strict=True
     )]  # fmt: skip
-    rows, columns = (jnp.asarray(each, images.dtype) for each in sizes)
+    rows, columns = (each.astype(images.dtype) for each in sizes)
     batch, windows = len(images), len(rows) * len(columns)
     whole = jitted_scores(function, images, targets)
-    found = []
-    for part, _ in in_parts(windows * batch, batch_size):
-        number, example = part // batch, part % batch
-        found.append(
-            _occluded(
-                function, images, baselines, targets, rows[number // len(columns)],
-                columns[number % len(columns)], example,
-            )
-        )  # fmt: skip
-    occluded = jnp.concatenate(found)[: windows * batch]
+
+    def part_of(part: np.ndarray, _) -> tuple:
+        number = part // batch
+        return rows[number // len(columns)], columns[number % len(columns)], part % batch
+
+    constants = (function, images, baselines, targets)
+    occluded = collect(_occluded, constants, windows * batch, batch_size, part_of)
     return _spread(whole - occluded.reshape(windows, batch), rows, columns, images)
 
 

@@ -1,10 +1,9 @@
-"""The number that is explained: the logit of a class; its gradient; a batch in parts."""
+"""The number that is explained, the logit of a class, and its gradient."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.tree_util import Partial
 
 from jaxvit.shapes import Array, Float, Int
@@ -12,9 +11,6 @@ from jaxvit.shapes import Array, Float, Int
 # Images (B, H, W, C), normalised, to logits (B, K), in evaluation.
 LogitsFn = Callable[[Array], Array]
 Targets = int | Sequence[int] | Int[Array, "B"]  # one class, or one for each image
-# Images of a pass, unless told: on two cores the fastest of occlusion; of integrated gradients 4 is
-# 5 % faster (docs/explain.md).
-BATCH_SIZE = 8
 
 
 def logits_fn(model, variables) -> LogitsFn:
@@ -120,28 +116,6 @@ def scores(function: LogitsFn, images: Array, targets: Array) -> Float[Array, "B
 def gradients(function: LogitsFn, images: Array, targets: Array) -> Float[Array, "B H W C"]:
     """Of each score with respect to its own image."""
     return jax.grad(lambda images: scores(function, images, targets).sum())(images)
-
-
-def in_parts(count: int, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows 0 to count - 1 in parts of one size, so that one program computes all of them.
-
-    Yields:
-      Rows (b,), with the least b that needs as many parts as batch_size does, and whether each
-      counts: the last part is filled up with row 0.
-
-    Raises:
-      ValueError: batch_size is below 1.
-
-    Example:
-      >>> [(rows.tolist(), counts.tolist()) for rows, counts in in_parts(5, 4)]
-      [([0, 1, 2], [True, True, True]), ([3, 4, 0], [True, True, False])]
-    """
-    if batch_size < 1:
-        raise ValueError(f"batch_size {batch_size} is too small: give at least 1")
-    batch_size = -(-count // -(-count // batch_size))
-    for first in range(0, count, batch_size):
-        rows = np.arange(first, first + batch_size)
-        yield np.where(rows < count, rows, 0), rows < count
 
 
 def convergence_delta(

@@ -6,14 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvit.explain.score import (
-    BATCH_SIZE,
-    LogitsFn,
-    Targets,
-    broadcast_baselines,
-    check,
-    in_parts,
-)
+from jaxvit.explain.parts import BATCH_SIZE, collect
+from jaxvit.explain.score import LogitsFn, Targets, broadcast_baselines, check
 from jaxvit.shapes import Array, Bool, Float
 
 
@@ -58,7 +52,7 @@ def pixel_curve(
       baselines: what is shown in place of a pixel, normalised: 0 is the mean colour. For insertion,
         blurred images keep the model on images like those it knows.
       steps: in which all pixels change; at least 1.
-      batch_size: images of one pass, which bounds memory.
+      batch_size: images in the model at a time, which bounds memory.
 
     Raises:
       ValueError: there is no such kind, steps is below 1, or shapes do not fit.
@@ -81,12 +75,13 @@ def pixel_curve(
     ranks = _ranks(importance.reshape(len(images), -1)).reshape(importance.shape)
     share = np.arange(steps + 1) / steps
     numbers = np.round(share * pixels)
-    found = []
-    for rows, _ in in_parts(len(images) * (steps + 1), batch_size):
-        example, step = rows // (steps + 1), rows % (steps + 1)
-        found.append(_probabilities(function, start, end, targets, ranks, example, numbers[step]))
-    flat = np.concatenate(jax.device_get(found))[: len(images) * (steps + 1)]
-    probability = flat.reshape(len(images), steps + 1)
+
+    def part_of(rows: np.ndarray, _) -> tuple:
+        return rows // (steps + 1), numbers[rows % (steps + 1)]
+
+    constants, count = (function, start, end, targets, ranks), len(images) * (steps + 1)
+    flat = collect(_probabilities, constants, count, batch_size, part_of)
+    probability = np.asarray(flat).reshape(len(images), steps + 1)
     return Curve(share, probability, np.trapezoid(probability, share, axis=1))
 
 

@@ -3,6 +3,10 @@
 from parity_tests.mutation import listed
 
 COMMANDS = listed("jaxvit.commands", (
+    ("tests/commands/test_explain.py::test_memory_is_kept_and_the_cpu_divided_before_anything_is_computed", (
+        ("explain keeps no memory", "explain", "    keep_freed_memory()\n", ""),
+        ("explain computes on one device", "explain", "    divide_cpu()\n", ""),
+    )),
     ("tests/test_front_door.py", (
         ("one class shown by predict", "predict", "top_k: int = option(5,", "top_k: int = option(1,"),
     )),

@@ -5,8 +5,25 @@ from parity_tests.mutation import listed
 ATTRIBUTIONS = "parity_tests/explain/test_attributions.py"
 INSIDE = "parity_tests/explain/test_inside.py"
 COMMAND = "tests/commands/test_explain.py"
+PARTS = "tests/explain/test_parts.py"
 
 EXPLAIN = listed("jaxvit.explain", (
+    (f"{PARTS}::test_parts_take_turns_on_all_devices", (
+        ("all parts on the first device", "parts", "in zip(cycle(places), parts, strict=False)", "in zip(cycle(places[:1]), parts, strict=False)"),
+        ("each device computes a whole batch", "parts", "share = -(-batch_size // devices)", "share = batch_size"),
+        ("the padding is kept", "parts", "[:count]", ""),
+    )),
+    (f"{PARTS}::test_each_row_is_added_once", (
+        ("the first device's total alone", "parts", "sum(_together(totals, len(places)))", "_together(totals, len(places))[0]"),
+        ("all totals on the first device", "parts", "cycle(enumerate(places))", "cycle(enumerate(places[:1]))"),
+    )),
+    (f"{PARTS}::test_what_the_caller_placed_stays_there", (
+        ("placed weights are copied elsewhere", "parts", 'getattr(leaf, "committed", False)', "False"),
+    )),
+    (f"{PARTS}::test_results_of_a_method_are_free_to_move", (
+        ("results are bound to a device", "parts",
+         "[jnp.asarray(each) for each in jax.device_get(arrays)]", "[jax.device_put(each, jax.local_devices()[0]) for each in arrays]"),
+    )),
     (f"{ATTRIBUTIONS}::test_attributions_are_as_close_to_float64_as_captums", (
         ("saliency keeps its sign", "saliency", "jnp.abs(found) if absolute else found", "found"),
         ("the gradient without the image", "input_times_gradient", "return images * ", "return 1 * "),
@@ -81,7 +98,7 @@ EXPLAIN = listed("jaxvit.explain", (
         ("DeepLIFT: comparisons are linear", "multipliers", '"add", "sub", "neg", "mul", "div",', '"gt", "add", "sub", "neg", "mul", "div",'),
     )),
     (f"{ATTRIBUTIONS}::test_what_cannot_be_computed_is_one_line", (
-        ("parts of no image", "score", "if batch_size < 1:", "if False:"),
+        ("parts of no image", "parts", "if batch_size < 1:", "if False:"),
         ("a batch of no image", "score", "images.ndim != 4 or not len(images)", "images.ndim != 4"),
         ("unknown rules taken for Captum's", "deep_lift", "if rules not in Rules.__args__:", "if False:"),
         ("a draw for other images", "gradient_shap", "if batch != len(images) or not samples:", "if False:"),

@@ -3,6 +3,11 @@
 from parity_tests.mutation import listed
 
 RUNTIME = listed("jaxvit.runtime", (
+    ("tests/runtime/test_cpu.py", (
+        ("JAX_NUM_CPU_DEVICES ignored", "cpu", 'if "JAX_NUM_CPU_DEVICES" not in os.environ:', "if True:"),
+        ("a device for each of many cores", "cpu", "min(cores(), MOST)", "cores()"),
+        ("always as many devices", "cpu", "min(cores(), MOST)", "MOST"),
+    )),
     ("tests/test_end_to_end.py", (
         ("a hash of the first array only", "digest",
          "jax.tree.leaves_with_path(tree):", "jax.tree.leaves_with_path(tree)[:1]:"),

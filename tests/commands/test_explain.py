@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from jaxvit import explain
+from jaxvit.commands import explain as explain_command
+from jaxvit.errors import UserError
 from jaxvit.explain import methods
 from jaxvit.explain.photos import explain_files, find_class, names_of
 from jaxvit.interop.load import load_pretrained
@@ -209,3 +211,17 @@ def test_photos_of_one_name_do_not_overwrite_each_other():
     assert names_of([Path("a/x.jpg"), Path("b/x.jpg"), Path("x-2.png"), Path("x.gif")]) == [
         "x", "x-2", "x-2-2", "x-3"
     ]  # fmt: skip
+
+
+def test_memory_is_kept_and_the_cpu_divided_before_anything_is_computed(
+    runs, photo, tmp_path, monkeypatch
+):
+    def stop():
+        raise UserError("far enough")
+
+    calls = []
+    monkeypatch.setattr(explain_command, "keep_freed_memory", lambda: calls.append("memory"))
+    monkeypatch.setattr(explain_command, "divide_cpu", lambda: calls.append("cpu"))
+    monkeypatch.setattr(explain_command.cli, "cache_programs", stop)
+    assert command("explain", runs.first, photo, "--out", tmp_path / "out") == 2
+    assert calls == ["memory", "cpu"]
