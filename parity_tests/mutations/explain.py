@@ -43,6 +43,7 @@ EXPLAIN = listed("jaxvit.explain", (
         ("GradientShap: the difference without noise", "gradient_shap", "* (image - baseline)", "* (images[example] - baseline)"),
         ("GradientShap: the first baseline for all", "gradient_shap", "baselines[draw.baseline[sample, example]]", "baselines[0 * draw.baseline[sample, example]]"),
         ("GradientShap: a sum of samples", "gradient_shap", "np.where(counts, 1 / samples, 0)", "np.where(counts, 1, 0)"),
+        ("GradientShap: the last part counted twice", "gradient_shap", "np.where(counts, 1 / samples, 0)", "np.where(counts, 1 / samples, 1 / samples)"),
         ("occlusion: a floor of windows", "occlusion", "-(-(length - window) // stride) + 1", "(length - window) // stride + 1"),
         ("occlusion: a sum over windows", "occlusion", "(total / number)[..., None]", "total[..., None]"),
         ("occlusion: the score in place of its loss", "occlusion", "whole - occluded.reshape(windows, batch)", "occluded.reshape(windows, batch)"),

@@ -4,28 +4,40 @@ import os
 import subprocess
 import sys
 
+import jax
 import pytest
 
+from jaxvit.runtime import cpu
+
 PROGRAM = """
-import os
-os.sched_getaffinity = lambda _: range(int(os.environ["CORES"]))
-from jaxvit.runtime.cpu import divide_cpu
-divide_cpu()
+from jaxvit.runtime import cpu
+cpu.cores = lambda: 3
+cpu.divide_cpu()
 import jax
 print(jax.device_count())
-divide_cpu()  # too late, and no error
+cpu.cores = lambda: 2
+cpu.divide_cpu()  # too late, and no error
 """
 
 
 @pytest.mark.parametrize(
-    ("cores", "asked", "devices"), [("1", None, 1), ("2", None, 2), ("64", None, 4), ("2", "3", 3)]
+    ("cores", "asked", "set_to"), [(1, None, [1]), (2, None, [2]), (64, None, [4]), (2, "3", [])]
 )
-def test_a_core_is_a_device(cores, asked, devices):
-    env = os.environ | {"JAX_PLATFORMS": "cpu", "CORES": cores, "XLA_FLAGS": ""}
-    env.pop("JAX_NUM_CPU_DEVICES", None)
+def test_a_core_is_a_device(cores, asked, set_to, monkeypatch):
+    found = []
+    monkeypatch.setattr(cpu, "cores", lambda: cores)
+    monkeypatch.setattr(jax.config, "update", lambda name, value: found.append((name, value)))
+    monkeypatch.delenv("JAX_NUM_CPU_DEVICES", raising=False)
     if asked:
-        env["JAX_NUM_CPU_DEVICES"] = asked
+        monkeypatch.setenv("JAX_NUM_CPU_DEVICES", asked)
+    cpu.divide_cpu()
+    assert found == [("jax_num_cpu_devices", value) for value in set_to]
+
+
+def test_jax_has_the_devices_and_too_late_is_no_error():
+    env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    env.pop("JAX_NUM_CPU_DEVICES", None)
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, check=True
     )
-    assert done.stdout == f"{devices}\n"
+    assert done.stdout == "3\n"
