@@ -1,6 +1,6 @@
 """Attention rollout: attention through all layers, with the residual path."""
 
-from functools import partial, reduce
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -36,11 +36,10 @@ def attention_rollout(
 @partial(jax.jit, static_argnames=("leading", "pool"))
 def _rolled(of_layers: list[Array], leading: int, pool: str) -> Array:
     """What the head reads, of the product of all layers."""
-    layers = []
-    for weights in of_layers:
-        mean = weights.mean(axis=1)  # (B, N, N), rows sum to 1
-        layers.append((mean + jnp.eye(mean.shape[-1])) / 2)
-    rolled = reduce(lambda below, layer: layer @ below, layers)
+    mean = jnp.stack(of_layers).mean(axis=2)  # (L, B, N, N), rows sum to 1
+    layers = (mean + jnp.eye(mean.shape[-1])) / 2
+    # In a loop: XLA on a CPU takes 6 s to prepare a chain of 11 products.
+    rolled, _ = jax.lax.scan(lambda below, layer: (layer @ below, None), layers[0], layers[1:])
     of_patches = rolled[:, leading:].mean(axis=1)
     read = {
         "cls": rolled[:, 0], "mean": of_patches, "both": (rolled[:, 0] + of_patches) / 2
