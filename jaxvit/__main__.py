@@ -15,6 +15,7 @@ if __name__ == "__main__":  # before anything slow is imported
 
 from importlib import import_module
 
+from jaxvit.runtime.memory import keep_freed_memory
 from jaxvit.runtime.streams import take_any_text
 
 COMMANDS = {
@@ -58,7 +59,13 @@ def main(args: list[str]) -> int:
         return fail(error, resumes=False)
 
 
+def program(args: list[str]) -> int:
+    """main in a process of its own, which keeps the memory that XLA frees after every batch."""
+    keep_freed_memory()
+    return main(args)
+
+
 if __name__ == "__main__":
     from jaxvit.command_line import leave
 
-    leave(main(sys.argv[1:]))
+    leave(program(sys.argv[1:]))

@@ -15,7 +15,6 @@ from jaxvit.explain.photos import explain_files, find_class
 from jaxvit.interop.predictions import make_classifier
 from jaxvit.paths import check_writable, user_path
 from jaxvit.runtime.cpu import divide_cpu
-from jaxvit.runtime.memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,6 @@ def run(options: Options) -> int:
     found = find_photos(options.paths)
     out = user_path("out", options.out or "explanations")
     check_writable("out", out)
-    keep_freed_memory()
     divide_cpu()
     cli.cache_programs()
     source = cli.load_weights(options.run, options.weights_option)

@@ -22,6 +22,7 @@ FROM_WEIGHTS: dict[str, Config] = {
         val_every_epochs=10,
         select=None,
         label_smoothing=0.0,
+        keep_memory=True,
         data=replace(FOLLOWS_WEIGHTS, cache_features=True),
         model=PRETRAINED,
         optim=OptimConfig(

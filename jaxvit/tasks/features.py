@@ -28,7 +28,7 @@ from jaxvit.training.evaluate import make_score
 from jaxvit.training.task import Task
 
 FORMAT = 1  # to be increased whenever the same images and weights would give other features
-BATCH = 32  # images, over all devices; a multiple of any usual number of them
+BATCH_ON_CPU, BATCH = 8, 64  # images, over all devices; on a CPU larger batches are slower
 
 
 def load_data(config: Config, devices: Devices, track: Track) -> Dataset:
@@ -97,7 +97,7 @@ def _make_compute(found: Pretrained, config: Config, devices: Devices):
         monitor=(),
         headline=(),
     )
-    batch_size = -(-BATCH // devices.count) * devices.count
+    batch_size = batch_size_for(devices.count)
     run = make_score(task, devices, batch_size, seed=0)
     weights = devices.replicate(jax.tree.map(jnp.asarray, found.params))
 
@@ -111,6 +111,17 @@ def _make_compute(found: Pretrained, config: Config, devices: Devices):
         return np.concatenate(parts)
 
     return compute
+
+
+def batch_size_for(devices: int) -> int:
+    """Images over all devices: a multiple of their number.
+
+    Example:
+      >>> batch_size_for(devices=3)  # on a CPU
+      9
+    """
+    least = BATCH_ON_CPU if jax.default_backend() == "cpu" else BATCH
+    return -(-least // devices) * devices
 
 
 def _file_name(described: str, split: Split) -> str:

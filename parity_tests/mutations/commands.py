@@ -3,8 +3,7 @@
 from parity_tests.mutation import listed
 
 COMMANDS = listed("jaxvit.commands", (
-    ("tests/commands/test_explain.py::test_memory_is_kept_and_the_cpu_divided_before_anything_is_computed", (
-        ("explain keeps no memory", "explain", "    keep_freed_memory()\n", ""),
+    ("tests/commands/test_explain.py::test_the_cpu_is_divided_before_anything_is_computed", (
         ("explain computes on one device", "explain", "    divide_cpu()\n", ""),
     )),
     ("tests/test_front_door.py", (

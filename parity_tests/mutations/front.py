@@ -41,6 +41,9 @@ FRONT = listed("", (
          "with removed_on_exit(partial):", "with contextlib.nullcontext():"),
         ("a file written in place", "jaxvit.cleanup", 'path.with_name(f".{path.name}.partial-{os.getpid()}")', "path"),
     )),
+    ("tests/runtime/test_memory.py::test_commands_keep_freed_memory", (
+        ("commands keep no memory", "jaxvit.__main__", "    keep_freed_memory()\n", ""),
+    )),
     ("tests/commands/test_bad_places.py", (
         ("a pipe replaced by a file", "jaxvit.cleanup",
          "special = path.exists() and not path.is_file()", 'special = path == Path("")'),

@@ -213,15 +213,12 @@ def test_photos_of_one_name_do_not_overwrite_each_other():
     ]  # fmt: skip
 
 
-def test_memory_is_kept_and_the_cpu_divided_before_anything_is_computed(
-    runs, photo, tmp_path, monkeypatch
-):
+def test_the_cpu_is_divided_before_anything_is_computed(runs, photo, tmp_path, monkeypatch):
     def stop():
         raise UserError("far enough")
 
     calls = []
-    monkeypatch.setattr(explain_command, "keep_freed_memory", lambda: calls.append("memory"))
     monkeypatch.setattr(explain_command, "divide_cpu", lambda: calls.append("cpu"))
     monkeypatch.setattr(explain_command.cli, "cache_programs", stop)
     assert command("explain", runs.first, photo, "--out", tmp_path / "out") == 2
-    assert calls == ["memory", "cpu"]
+    assert calls == ["cpu"]

@@ -8,7 +8,9 @@ import sys
 import pytest
 
 import train_jax
+from jaxvit import __main__ as program
 from jaxvit.errors import UserError
+from jaxvit.presets import PRESETS
 
 # Allocates, writes and frees 256 MiB in a thread, four times, as XLA does with its temporaries.
 PROGRAM = """
@@ -56,6 +58,19 @@ def test_a_freed_block_is_reused_with_a_tenth_of_the_page_faults():
 
 def test_memory_is_not_kept_where_jax_may_use_an_accelerator():
     assert not pages_made("keep", JAX_PLATFORMS="cuda,cpu")[0]
+
+
+def test_commands_keep_freed_memory(monkeypatch, capsys):
+    kept = []
+    monkeypatch.setattr(program, "keep_freed_memory", lambda: kept.append(True))
+    assert program.program(["--help"]) == 0
+    assert kept == [True]
+    assert program.program([]) == 2
+
+
+@pytest.mark.parametrize("name", ["probe", "finetune", "pets-lab"])
+def test_presets_with_large_steps_keep_freed_memory(name):
+    assert PRESETS[name].keep_memory
 
 
 @pytest.mark.parametrize(("args", "calls"), [([], 0), (["--keep-memory"], 1)])
