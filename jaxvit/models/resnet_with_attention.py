@@ -38,7 +38,7 @@ class ResNetWithAttention(nn.Module):
       ...     (1, 1, 1, 1), img_size=16, num_classes=5, embed_dim=8, patch_size=1
       ... )
       >>> images = jnp.zeros((2, 16, 16, 3))
-      >>> variables = model.init(jax.random.key(0), images)
+      >>> variables = jax.jit(model.init)(jax.random.key(0), images)
       >>> sorted(variables["params"])
       ['backbone', 'block']
       >>> logits, updates = model.apply(

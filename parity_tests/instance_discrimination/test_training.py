@@ -28,7 +28,7 @@ from torch_ref.instance_discrimination.training import features_of, knn_accuracy
 @pytest.mark.parametrize(
     "config",
     [
-        pytest.param(BLOG, id="blog"),
+        pytest.param(BLOG, id="blog", marks=pytest.mark.slow),
         pytest.param(PAPER, id="paper", marks=pytest.mark.slow),
         pytest.param(COSINE, id="cosine", marks=pytest.mark.slow),
         pytest.param(SMALLER, id="smaller", marks=pytest.mark.slow),

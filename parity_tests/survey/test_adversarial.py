@@ -36,6 +36,7 @@ def test_losses_and_gradients_are_binary_cross_entropies():
     np.testing.assert_allclose(generator_loss(jnp.array(LOGITS)), expected, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_ten_steps_are_as_close_to_float64_as_torch():
     run = train_gan(10)
     for name, values in run.values.items():

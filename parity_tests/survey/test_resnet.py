@@ -35,7 +35,12 @@ def torchvision_model(name: str, stem: str) -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("name", "stem"), [("resnet18", "imagenet"), ("resnet18", "cifar"), ("resnet34", "imagenet")]
+    ("name", "stem"),
+    [
+        ("resnet18", "imagenet"),
+        ("resnet18", "cifar"),
+        pytest.param("resnet34", "imagenet", marks=pytest.mark.slow),
+    ],
 )
 def test_it_is_as_close_to_float64_as_torchvision(name, stem):
     theirs = torchvision_model(name, stem)

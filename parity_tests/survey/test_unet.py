@@ -40,7 +40,7 @@ def in_jax(model: UNet, params: dict, images: torch.Tensor, labels: torch.Tensor
     return to_nchw(noise), vector(grads)
 
 
-@pytest.mark.parametrize("classes", [0, CLASSES])
+@pytest.mark.parametrize("classes", [pytest.param(0, marks=pytest.mark.slow), CLASSES])
 @pytest.mark.parametrize(
     "options", [{}, {"blocks": 2, "channel_multipliers": (1, 2, 3), "attention_sizes": (16, 4)}]
 )

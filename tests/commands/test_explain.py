@@ -25,6 +25,14 @@ from tests.test_end_to_end import CLASSES, MEAN, STD, read_pixels
 FEW = ["--methods", "saliency", "integrated_gradients", "attention_rollout"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_device():
+    """Each of several would compile every method; tests/explain/test_parts.py has four."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
+        yield
+
+
 @pytest.fixture(scope="module")
 def photo(runs) -> Path:
     return runs.photos / "test" / CLASSES[0] / "01.png"
