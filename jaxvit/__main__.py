@@ -30,6 +30,7 @@ COMMANDS = {
     "quality": "how good they are, beside real ones",
     "study": "configurations compared over several seeds",
 }
+LARGE_BATCHES = ("predict", "evaluate", "explain", "quality")  # of photos, in large models
 USAGE = "\n".join(
     [
         "usage: python -m jaxvit COMMAND ...",
@@ -60,8 +61,9 @@ def main(args: list[str]) -> int:
 
 
 def program(args: list[str]) -> int:
-    """main in a process of its own, which keeps the memory that XLA frees after every batch."""
-    keep_freed_memory()
+    """main in a process of its own, which may keep the memory that XLA frees after every batch."""
+    if args[:1] and args[0] in LARGE_BATCHES:
+        keep_freed_memory()
     return main(args)
 
 

@@ -60,12 +60,16 @@ def test_memory_is_not_kept_where_jax_may_use_an_accelerator():
     assert not pages_made("keep", JAX_PLATFORMS="cuda,cpu")[0]
 
 
-def test_commands_keep_freed_memory(monkeypatch, capsys):
+def test_commands_with_large_batches_keep_freed_memory(monkeypatch):
     kept = []
     monkeypatch.setattr(program, "keep_freed_memory", lambda: kept.append(True))
-    assert program.program(["--help"]) == 0
-    assert kept == [True]
-    assert program.program([]) == 2
+    monkeypatch.setattr(program, "main", len)
+    for name in ("predict", "evaluate", "explain", "quality"):
+        assert program.program([name, "x"]) == 2
+    assert len(kept) == 4
+    for args in ([], ["sample"], ["--help", "predict"]):
+        assert program.program(args) == len(args)
+    assert len(kept) == 4
 
 
 @pytest.mark.parametrize("name", ["probe", "finetune", "pets-lab"])
