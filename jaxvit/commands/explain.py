@@ -11,6 +11,7 @@ from jaxvit.data.photos import find_photos
 from jaxvit.errors import UserError
 from jaxvit.explain.attention_map import has_attention
 from jaxvit.explain.methods import choose
+from jaxvit.explain.parts import BATCH_SIZE
 from jaxvit.explain.photos import explain_files, find_class
 from jaxvit.interop.predictions import make_classifier
 from jaxvit.paths import check_writable, user_path
@@ -29,9 +30,8 @@ class Options:
     # A class to explain beside the most probable one: its name, or its number.
     target: Annotated[str | None, arg(metavar="CLASS")] = None
     out: cli.Directory = None  # Holds PHOTO.png and PHOTO.npz; otherwise explanations.
-    batch_size: int = option(
-        8, count(1, 2**12)
-    )  # Images in the model at a time, which bounds memory.
+    # Images in the model at a time, over all devices, which bounds memory.
+    batch_size: int = option(BATCH_SIZE, count(1, 2**12))
     seed: int = option(0, within(0, 2**32 - 1))  # Of the methods that draw noise.
     # A setting of a weights file over what is found, such as num_heads=3 or gelu=tanh.
     weights_option: cli.WeightsOption = ()

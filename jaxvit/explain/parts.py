@@ -81,10 +81,11 @@ def add_up(
       constants, count, batch_size, part_of: as collect takes them.
     """
     places = _places((total, *constants))
-    parts = in_parts(count, batch_size, len(places))
     totals = [total for total, *_ in places]
-    for (number, (_, *place)), part in zip(cycle(enumerate(places)), parts, strict=False):
-        totals[number] = add(totals[number], *place, *part_of(*part))
+    for number, part in enumerate(in_parts(count, batch_size, len(places))):
+        turn = number % len(places)
+        _, *place = places[turn]
+        totals[turn] = add(totals[turn], *place, *part_of(*part))
     return sum(_together(totals, len(places)))
 
 

@@ -12,27 +12,26 @@ WEIGHTS = jnp.arange(1.0, 4.0)
 
 
 @pytest.fixture
-def computed_on() -> list[jax.Device]:
-    """Filled with the device of each part, in turn, by the two functions below."""
+def computed() -> list[tuple[jax.Device, int]]:
+    """Filled with the device and the rows of each part, in turn, by the two functions below."""
     return []
 
 
-def squares(computed_on, weights, **options) -> jax.Array:
-    """weights[row % 3] * row^2 of 13 rows."""
+def squares(computed, weights) -> jax.Array:
+    """weights[row % 3] * row^2 of 13 rows, 8 at a time."""
 
     def compute(weights, rows):
-        computed_on.append(next(iter(weights.devices())))
-        assert len(rows) == options.pop("part", len(rows))
+        computed.append((next(iter(weights.devices())), len(rows)))
         return weights[rows % 3] * rows**2
 
-    return collect(compute, (weights,), 13, options.get("batch_size", 8), lambda rows, _: (rows,))
+    return collect(compute, (weights,), 13, 8, lambda rows, _: (rows,))
 
 
-def added(computed_on, weights) -> jax.Array:
+def added(computed, weights) -> jax.Array:
     """The sum of the squares."""
 
     def add(total, weights, rows, counts):
-        computed_on.append(next(iter(weights.devices())))
+        computed.append((next(iter(weights.devices())), len(rows)))
         return total + (weights[rows % 3] * rows**2 * counts).sum()
 
     return add_up(add, jnp.zeros(()), (weights,), 13, 8, lambda *part: part)
@@ -41,26 +40,25 @@ def added(computed_on, weights) -> jax.Array:
 EXPECTED = np.asarray(WEIGHTS)[np.arange(13) % 3] * np.arange(13) ** 2
 
 
-def test_parts_take_turns_on_all_devices(computed_on):
+def test_parts_take_turns_on_all_devices(computed):
     devices = jax.local_devices()
     assert len(devices) == 4
-    found = squares(computed_on, WEIGHTS, part=2)  # a quarter of 8
-    assert np.array_equal(found, EXPECTED)
-    assert computed_on == [devices[number % 4] for number in range(7)]
+    assert np.array_equal(squares(computed, WEIGHTS), EXPECTED)
+    assert computed == [(devices[number % 4], 2) for number in range(7)]  # 2: a quarter of 8
 
 
-def test_each_row_is_added_once(computed_on):
-    assert added(computed_on, WEIGHTS) == EXPECTED.sum()
-    assert set(computed_on) == set(jax.local_devices())
+def test_each_row_is_added_once(computed):
+    assert added(computed, WEIGHTS) == EXPECTED.sum()
+    assert {device for device, _ in computed} == set(jax.local_devices())
 
 
-def test_what_the_caller_placed_stays_there(computed_on):
+def test_what_the_caller_placed_stays_there(computed):
     """Weights on a chosen device, or spread over several, are not copied elsewhere."""
     chosen = jax.local_devices()[2]
     weights = jax.device_put(WEIGHTS, chosen)
-    assert np.array_equal(squares(computed_on, weights, part=7), EXPECTED)
-    assert added(computed_on, weights) == EXPECTED.sum()
-    assert set(computed_on) == {chosen}
+    assert np.array_equal(squares(computed, weights), EXPECTED)
+    assert added(computed, weights) == EXPECTED.sum()
+    assert computed == [(chosen, 7)] * 4
 
 
 def test_methods_can_be_traced():
