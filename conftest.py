@@ -1,5 +1,6 @@
 """For every test: emulated devices, a compilation cache, checks of array shapes, real images."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -28,6 +29,17 @@ from jaxtyping import install_import_hook
 
 # An int is accepted where a float is annotated (PEP 484's numeric tower).
 install_import_hook("jaxvit", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+
+def pytest_collection_finish():
+    """Modules of PyTorch, TensorFlow and JAX stay: no later collection of garbage visits them."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure():
+    gc.unfreeze()  # or nanobind reports them as leaks
+
 
 SHARED = Path(__file__).resolve().parent.parent / "shared"
 

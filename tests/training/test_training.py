@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import chex
 import jax
@@ -200,28 +199,34 @@ def test_metrics_of_nothing_are_refused():
         compute_metrics(count(jnp.zeros((1, 3)), jnp.zeros(1, jnp.int32), jnp.zeros(1, bool)))
 
 
-def test_images_per_sec_excludes_compilation_validation_and_saving():
+def test_images_per_sec_excludes_compilation_validation_and_saving(monkeypatch):
+    now = 0.0
+
+    def takes(seconds):
+        nonlocal now
+        now += seconds
+
     def step(state, batch):
-        if batch == 0:
-            time.sleep(0.5)  # compilation
-        time.sleep(0.01)
+        takes(0.51 if batch == 0 else 0.01)  # the first one compiles
         metrics = {"loss": jnp.float32(batch), "learning_rate": jnp.float32(0.1)}
         return state._replace(step=state.step + 1), metrics
 
+    monkeypatch.setattr("jaxvit.training.fit.time.perf_counter", lambda: now)
     rates = []
-    fit(
+    _, compile_sec = fit(
         create_state(plain_task(), 0),
         step,
         iter(range(100)),
         Plan(examples=10, batch_size=2, epochs=4),
         log_every_steps=3,
         on_log=lambda step, metrics: rates.append(metrics["images_per_sec"]),
-        on_epoch=lambda step, state: time.sleep(0.5) or state,
-        on_save=lambda state: time.sleep(0.5),
+        on_epoch=lambda step, state: takes(0.5) or state,
+        on_save=lambda state: takes(0.5),
         save_every_steps=2,
     )
     assert len(rates) > 5
-    assert all(50 < rate <= 201 for rate in rates), rates  # 2 images in at least 10 ms
+    assert rates == pytest.approx([200] * len(rates))  # 2 images in 10 ms
+    assert compile_sec == pytest.approx(0.51)
 
 
 def test_wilsons_interval_equals_scipys():
