@@ -56,6 +56,10 @@ ROWS = (
     ("all labels, from nothing for the time of both", "nothing-all", "accuracy"),
     ("probe on DINOv2", "dinov2", "accuracy"),
 )
+GAINS = (
+    ("10 labels a class: fine-tuned less from nothing, points", "tuned-few", "nothing-few"),
+    ("all labels: fine-tuned less from nothing, points", "tuned-all", "nothing-all"),
+)
 
 
 def curve(out: Path, metric: str, seconds: float) -> list[tuple[float, float]]:
@@ -135,6 +139,11 @@ class Runs:
             self.found[key] = kept
             self.file.write_text(json.dumps(dict(sorted(self.found.items())), indent=1) + "\n")
 
+    def kept_epochs(self, name: str) -> int | None:
+        """Of this run on any split; None if none was kept."""
+        kept = [run["epochs"] for key, run in self.found.items() if key.endswith(f"/{name}")]
+        return kept[0] if kept else None
+
     def values(self, name: str, value: str) -> list[float]:
         return [self.found[f"split-{seed}/{name}"][value] for seed in self.options.seeds]
 
@@ -164,7 +173,8 @@ def from_nothing(runs: Runs, pool: ThreadPoolExecutor) -> None:
     """A run of the same network, images and augmentation, from random weights, for each split.
 
     It has as many epochs as take the time of both other runs at the speed of the fine-tuning; times
-    are medians over the splits, so that all splits have as many.
+    are medians over the splits, so that all splits have as many. Splits that are added later have
+    as many as those that were kept.
     """
     submitted = []
     for name, more in LABELS.items():
@@ -173,6 +183,7 @@ def from_nothing(runs: Runs, pool: ThreadPoolExecutor) -> None:
             for run in ("features", f"tuned-{name}")
         )
         epochs = round((features + tuned) / tuned * runs.values(f"tuned-{name}", "epochs")[0])
+        epochs = runs.kept_epochs(f"nothing-{name}") or epochs
         given = (*NOTHING, *MIXED, *more, "--epochs", str(epochs))
         given += ("--val-every-epochs", str(epochs // 8))
         submitted += [
@@ -191,6 +202,14 @@ def table(runs: Runs) -> str:
         each = ", ".join(f"{value:.1%}" for value in values)
         lines.append(
             f"| {title} | {found.mean:.1%} ({found.low:.1%} to {found.high:.1%}) | {each} |"
+        )
+    for title, name, other in GAINS:
+        pairs = (runs.values(run, "test/accuracy") for run in (name, other))
+        gains = [100 * (a - b) for a, b in zip(*pairs, strict=True)]
+        found = mean_interval(gains)
+        each = ", ".join(f"{gain:+.1f}" for gain in gains)
+        lines.append(
+            f"| {title} | {found.mean:+.1f} ({found.low:+.1f} to {found.high:+.1f}) | {each} |"
         )
     return "\n".join(lines)
 
