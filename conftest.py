@@ -27,14 +27,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # PyTorch's threads spin while they wai
 import pytest
 from jaxtyping import install_import_hook
 
+gc.disable()  # modules stay: while they are imported there is no garbage
+
 # An int is accepted where a float is annotated (PEP 484's numeric tower).
 install_import_hook("jaxvit", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 
 def pytest_collection_finish():
-    """Modules of PyTorch, TensorFlow and JAX stay: no later collection of garbage visits them."""
-    gc.collect()
+    """No later collection of garbage visits the modules of PyTorch, TensorFlow and JAX."""
     gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure():
