@@ -3,10 +3,13 @@
 import json
 import re
 from dataclasses import asdict, fields, is_dataclass, replace
+from importlib import import_module
 
 import jax
 import pytest
+import tyro
 
+from jaxvit.__main__ import COMMANDS
 from jaxvit.command_line import COMMON, fail, parse
 from jaxvit.completion import complete
 from jaxvit.config import (
@@ -195,6 +198,18 @@ def test_help_all_lists_every_option_and_describes_every_group_once(capsys):
         "How the step is spread over devices.",
     ):
         assert printed.count(about) == 1, about
+
+
+@pytest.mark.parametrize("command", ["train", *COMMANDS])
+def test_every_option_is_described(command):
+    """A comment that a formatter moves away from its field is lost to --help."""
+    trains = command == "train"
+    options = Config if trains else import_module(f"jaxvit.commands.{command}").Options
+    with pytest.warns(DeprecationWarning, match="get_parser"):
+        found = tyro.extras.get_parser(options)._actions
+    texts = {action.dest: action.help.partition("(default:")[0].strip() for action in found}
+    assert len(texts) > (100 if trains else 1)
+    assert [name for name, text in texts.items() if not re.search("[a-z] [a-z]", text)] == []
 
 
 @pytest.mark.parametrize("args", [["--lr", "1"], ["pets-small", "--optim.lrr", "1"]])

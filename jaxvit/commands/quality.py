@@ -36,8 +36,10 @@ class Options:
     classifier: str | None = None
     n: int | None = option(None, count(LEAST, MOST))  # Images to make; None: as many as test ones.
     seed: int = option(0, within(0, 2**32 - 1))  # Of the images that are made.
-    steps: int | None = option(None, count(0, 10**5))  # See python -m jaxvit sample --help.
-    eta: float = option(0.0, within(0, 1))
+    # Of diffusion: steps of DDIM, in place of the run's; 0 takes all, by the ancestral sampler.
+    steps: int | None = option(None, count(0, 10**5))
+    eta: float = option(0.0, within(0, 1))  # Of DDIM: how much noise is added on the way.
+    # Of diffusion with classes: weight of the class, in place of the run's.
     guidance: float | None = option(None, within(0, 100))
     json: cli.Text = None  # Write all values to this file.
     data_dir: cli.Directory = None  # Where the run's images are now, if they were moved.
