@@ -98,7 +98,7 @@ class Runs:
         if key in self.found and self.found[key]["options"] != list(options):
             sys.exit(f"{self.file} has {key} with other options: give another --results")
         needed = name == "features" and any(
-            f"split-{seed}/tuned-{labels}" not in self.found for labels in LABELS
+            f"split-{seed}/tuned-{labels}" not in self.found for labels in self.options.labels
         )
         if key in self.found and not needed:
             return
@@ -162,8 +162,8 @@ def from_features(runs: Runs, pool: ThreadPoolExecutor) -> None:
         each.result()
         start = runs.directory(seed, "features")
         others += [
-            pool.submit(runs.train, seed, f"tuned-{name}", (*TUNED, *more), start)
-            for name, more in LABELS.items()
+            pool.submit(runs.train, seed, f"tuned-{name}", (*TUNED, *LABELS[name]), start)
+            for name in runs.options.labels
         ]
     for each in others:
         each.result()
@@ -177,14 +177,14 @@ def from_nothing(runs: Runs, pool: ThreadPoolExecutor) -> None:
     as many as those that were kept.
     """
     submitted = []
-    for name, more in LABELS.items():
+    for name in runs.options.labels:
         features, tuned = (
             statistics.median(runs.values(run, "seconds_of_training"))
             for run in ("features", f"tuned-{name}")
         )
         epochs = round((features + tuned) / tuned * runs.values(f"tuned-{name}", "epochs")[0])
         epochs = runs.kept_epochs(f"nothing-{name}") or epochs
-        given = (*NOTHING, *MIXED, *more, "--epochs", str(epochs))
+        given = (*NOTHING, *MIXED, *LABELS[name], "--epochs", str(epochs))
         given += ("--val-every-epochs", str(epochs // 8))
         submitted += [
             pool.submit(runs.train, seed, f"nothing-{name}", given) for seed in runs.options.seeds
@@ -195,8 +195,11 @@ def from_nothing(runs: Runs, pool: ThreadPoolExecutor) -> None:
 
 def table(runs: Runs) -> str:
     """Of test images, in Markdown."""
+    absent = tuple(f"-{name}" for name in LABELS if name not in runs.options.labels)
     lines = ["| | mean, 95 % interval | each split |", "|---|---|---|"]
     for title, name, metric in ROWS:
+        if name.endswith(absent):
+            continue
         values = runs.values(name, f"test/{metric}")
         found = mean_interval(values)
         each = ", ".join(f"{value:.1%}" for value in values)
@@ -204,6 +207,8 @@ def table(runs: Runs) -> str:
             f"| {title} | {found.mean:.1%} ({found.low:.1%} to {found.high:.1%}) | {each} |"
         )
     for title, name, other in GAINS:
+        if name.endswith(absent):
+            continue
         pairs = (runs.values(run, "test/accuracy") for run in (name, other))
         gains = [100 * (a - b) for a, b in zip(*pairs, strict=True)]
         found = mean_interval(gains)
@@ -216,11 +221,12 @@ def table(runs: Runs) -> str:
 
 def draw(runs: Runs) -> None:
     """Accuracy on validation images against the seconds of training: means and 95 % intervals."""
-    figure = matplotlib.figure.Figure(figsize=(10, 4.2), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
+    shown = runs.options.labels
+    figure = matplotlib.figure.Figure(figsize=(1 + 4.5 * len(shown), 4.2), layout="constrained")
+    axes = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     before = statistics.median(runs.values("features", "seconds_of_training"))
     titles = {"few": "10 labels of each class", "all": "all labels"}
-    for axis, (labels, title) in zip(axes, titles.items(), strict=True):
+    for axis, labels in zip(axes, shown, strict=True):
         for name, metric, offset, label in (
             ("features", "knn_accuracy", 0.0, "features, nearest neighbours (all labels)"),
             (f"tuned-{labels}", "accuracy", before, "fine-tuned from them"),
@@ -233,11 +239,11 @@ def draw(runs: Runs) -> None:
             axis.fill_between(seconds / 60, low, high, color=line.get_color(), alpha=0.2)
         probe = statistics.mean(value[-1][1] for value in runs.values("dinov2", "val/accuracy"))
         axis.axhline(probe, color="grey", linestyle=":", label="probe on DINOv2 (all labels)")
-        axis.set(title=title, xlabel="minutes of training", ylim=(0, 1))
+        axis.set(title=titles[labels], xlabel="minutes of training", ylim=(0, 1))
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("accuracy on 119 validation photos")
     axes[0].yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
-    axes[1].legend(loc="lower right", fontsize=8)
+    axes[-1].legend(loc="lower right", fontsize=8)
     figure.savefig(runs.file.with_suffix(".png"), dpi=130)
 
 
@@ -249,6 +255,7 @@ def main() -> None:
     parser.add_argument("--cache", help="of decoded images")
     parser.add_argument("--jobs", type=int, default=1, help="runs that train at a time")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--labels", nargs="+", choices=LABELS, default=list(LABELS))
     parser.add_argument("--results", default=str(Path(__file__).with_suffix(".json")))
     runs = Runs(parser.parse_args())
     pool = ThreadPoolExecutor(runs.options.jobs)
