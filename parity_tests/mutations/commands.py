@@ -3,6 +3,18 @@
 from parity_tests.mutation import listed
 
 COMMANDS = listed("jaxvit.commands", (
+    ("tests/commands/test_evaluate.py::test_photos_are_turned_as_is_asked", (
+        ("--no-upright ignored by evaluate", "evaluate", "make_classifier(found, cli.turned(options))", "make_classifier(found)"),
+    )),
+    ("tests/commands/test_explain.py::test_photos_are_not_turned_where_that_is_asked", (
+        ("--no-upright ignored by explain", "explain", "make_classifier(source, cli.turned(options))", "make_classifier(source)"),
+    )),
+    ("tests/commands/test_report.py::test_the_worst_errors_are_explained_at_the_models_size", (
+        ("thumbnails explained", "pages", "row: image if row in worst else reduced(image, SIDE)", "row: reduced(image, SIDE)"),
+    )),
+    ("tests/commands/test_report.py::test_grad_cam_on_a_page_is_of_the_wrong_answer", (
+        ("Grad-CAM of the true class on a page", "pages", "images, scored.predicted[padded])", "images, scored.labels[padded])"),
+    )),
     ("tests/commands/test_explain.py::test_the_cpu_is_divided_before_anything_is_computed", (
         ("explain computes on one device", "explain", "    divide_cpu()\n", ""),
     )),

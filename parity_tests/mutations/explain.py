@@ -8,6 +8,10 @@ COMMAND = "tests/commands/test_explain.py"
 PARTS = "tests/explain/test_parts.py"
 
 EXPLAIN = listed("jaxvit.explain", (
+    ("tests/commands/test_explain.py::test_each_row_of_the_figure_has_its_own_probability", (
+        ("the best class's probability for both", "photos", "{probabilities[index]:.1%}", "{probabilities[best]:.1%}"),
+        ("each map drawn with a sign", "photos", "METHODS[m].signed) for m", "True) for m"),
+    )),
     (f"{PARTS}::test_parts_take_turns_on_all_devices", (
         ("all parts on the first device", "parts", "in zip(cycle(places), parts, strict=False)", "in zip(cycle(places[:1]), parts, strict=False)"),
         ("each device computes a whole batch", "parts", "share = -(-batch_size // devices)", "share = batch_size"),

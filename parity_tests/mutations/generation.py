@@ -3,6 +3,35 @@
 from parity_tests.mutation import listed
 
 GENERATION = listed("jaxvit", (
+    ("tests/tasks/test_extra_images.py::test_seen_images_are_found_whatever_size_is_stored", (
+        ("pixels of another size compared", "tasks.extra_images",
+         "training_geometry(run.data, run.model.img_size)", "training_geometry(config, run.model.img_size)"),
+    )),
+    ("tests/tasks/test_extra_images.py::test_cached_samples_are_of_the_weights_and_the_seed", (
+        ("cached samples of another guidance", "tasks.extra_images", " {saved.config.diffusion} {numbers", " {numbers"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_the_report_shows_training_images_and_samples_under_their_class", (
+        ("copies of validation images looked for", "tasks.generation_report", "_copies(samples, data.train, test)", "_copies(samples, data.val, test)"),
+        ("samples under the names of other classes", "tasks.generation_report", "samples[:GRID][order]", "samples[:GRID]"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_without_classes_all_samples_are_of_one", (
+        ("diversity within classes that samples have not", "tasks.generation",
+         "labels = split.labels if conditional else np.zeros(len(split), int)", "labels = split.labels"),
+    )),
+    ("tests/tasks/test_sample_quality.py::test_weights_options_reach_the_features", (
+        ("--weights-option ignored by quality", "commands.quality",
+         "cli.load_weights(options.features, options.weights_option)", "cli.load_weights(options.features, ())"),
+    )),
+    ("tests/tasks/test_sample_quality.py::test_each_value_is_printed_by_its_name", (
+        ("the Frechet distance printed twice", "commands.quality", "kernel distance {kernel.value:.4g}", "kernel distance {frechet.value:.4g}"),
+        ("recall printed as precision", "commands.quality", "precision {_share(quality.precision)}", "precision {_share(quality.recall)}"),
+    )),
+    ("tests/tasks/test_sample_quality.py::test_samples_are_measured_beside_training_images", (
+        ("test images counted as training images", "commands.quality", "{len(images['train']):,} training", "{len(images['test']):,} training"),
+    )),
+    ("tests/objectives/test_generation.py::test_groups_of_an_interval_hold_all_classes", (
+        ("groups of the jackknife are classes", "objectives.generation", "rng.permutation(len(each)) % groups", "np.arange(len(each)) % groups"),
+    )),
     ("parity_tests/survey/test_dcgan.py::test_halving_and_doubling_are_torchs_and_their_references[4]", (
         ("rows of a doubled map shifted", "models.resampling", "x[..., 1, :] + before, x[..., 2, :] + after", "x[..., 2, :] + before, x[..., 1, :] + after"),
         ("neighbours of a doubled map swapped", "models.resampling", "x[..., :-1, 3, :]", "x[..., :-1, 0, :]"),

@@ -3,6 +3,10 @@
 from parity_tests.mutation import listed
 
 INSTANCE_DISCRIMINATION = listed("jaxvit", (
+    ("tests/tasks/test_instance_runs.py::test_the_chosen_metric_is_monitored", (
+        ("--monitor ignored by instance discrimination", "tasks.instance_discrimination",
+         "monitor_of(config.method, config.monitor, config.data.labels)", "monitor_of(config.method, None, config.data.labels)"),
+    )),
     ("tests/tasks/test_instance_runs.py::test_targets_are_the_images_own_numbers", (
         ("instances of the labels", "tasks.instance_discrimination", 'smooth_labels(batch["index"], instances', 'smooth_labels(batch["label"], instances'),
         ("instances off by one", "tasks.instance_discrimination", 'smooth_labels(batch["index"], instances', 'smooth_labels(batch["index"] + 1, instances'),

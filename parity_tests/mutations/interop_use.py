@@ -3,6 +3,20 @@
 from parity_tests.mutation import listed
 
 INTEROP_USE = listed("jaxvit.interop", (
+    ("tests/commands/test_predict.py::test_the_weights_are_the_best_by_the_runs_own_metric", (
+        ("the run's own --monitor ignored", "saved_run",
+         "monitor_of(config.method, config.monitor, config.data.labels)", "monitor_of(config.method, None, config.data.labels)"),
+    )),
+    ("tests/interop/test_save.py::test_whether_photos_are_turned_comes_back", (
+        ("photos of saved weights always turned", "save", "pretrained.class_names, pretrained.upright", "pretrained.class_names, True"),
+        ("photos of loaded weights always turned", "load", 'True if settings["upright"] is None else settings["upright"],', "True,"),
+    )),
+    ("tests/commands/test_average.py::test_runs_that_do_not_fit_are_refused", (
+        ("a soup of models trained on validation images", "soup", "for split in SCORED for item in", 'for split in ("test",) for item in'),
+    )),
+    ("tests/commands/test_evaluate.py::test_of_many_classes_the_least_accurate_are_shown", (
+        ("the most accurate classes shown", "evaluation_report", 'key=lambda each: each[1]["accuracy"])', 'key=lambda each: -each[1]["accuracy"])'),
+    )),
     ("tests/interop/test_bad_weights.py", (
         ("two means averaged for three channels", "settings", "if len(value) not in (1, 3, channels):", "if False:"),
         ("a rounded 1/255 another scale", "foreign_config", ", rel_tol=1e-4)", ")"),

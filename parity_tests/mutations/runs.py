@@ -3,6 +3,11 @@
 from parity_tests.mutation import listed
 
 RUNS = listed("jaxvit.runs", (
+    ("tests/optim/test_plateau.py::test_every_option_of_the_plateau_reaches_the_run", (
+        ("--optim.cooldown ignored", "decisions", "optim.threshold, optim.cooldown", "optim.threshold, 0"),
+        ("--optim.threshold ignored", "decisions", "optim.threshold, optim.cooldown", "1e-4, optim.cooldown"),
+        ("--optim.patience ignored", "decisions", "self._rises, optim.patience,", "self._rises, 10,"),
+    )),
     ("tests/runs/test_progress.py", (
         ("compilation part of the time that is estimated", "progress", "if done == 1 and not console.is_terminal:", "if done == 0 and not console.is_terminal:"),
         ("the time of work estimated again and again", "progress", "                began = None\n            yield item", "            yield item"),

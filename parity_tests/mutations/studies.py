@@ -3,6 +3,13 @@
 from parity_tests.mutation import listed
 
 STUDIES = listed("jaxvit.studies", (
+    ("tests/studies/test_conduct.py::test_further_arguments_reach_the_process", (
+        ("--overwrite not handed to the run", "launch", "started((*run.args, *more), run.log)", "started(run.args, run.log)"),
+    )),
+    ("tests/studies/test_results.py::test_a_curve_is_of_its_own_runs", (
+        ("a curve of all runs for each configuration", "results",
+         "for run, bins in results.bins.items() if run.label == label]", "for run, bins in results.bins.items()]"),
+    )),
     ("tests/studies/test_statistics.py", (
         ("the spread with n in the denominator", "statistics", "np.std(values, ddof=1)", "np.std(values)"),
         ("t of n degrees of freedom", "statistics", "t.ppf((1 + confidence) / 2, n - 1)", "t.ppf((1 + confidence) / 2, n)"),

@@ -139,12 +139,16 @@ def test_runs_that_do_not_fit_are_refused(runs, tmp_path, capsys):
     def swap(split):
         split["class_names"] = split["class_names"][::-1]
 
-    def leak(split):
-        split["train"] |= dict([next(iter(split["test"].items()))])
+    def leak_of(held_out):
+        def leak(split):
+            split["train"] |= dict([next(iter(split[held_out].items()))])
+
+        return leak
 
     cases = (
         ("split.json", swap, "has classes other than"),
-        ("split.json", leak, "which is a test image of"),
+        ("split.json", leak_of("test"), "which is a test image of"),
+        ("split.json", leak_of("val"), "which is a val image of"),
         (
             "config.json",
             lambda config: config["model"].update(num_heads=4),

@@ -281,3 +281,37 @@ def test_a_perfect_score_shows_no_errors(runs, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "accuracy 100.00%" in shown
     assert "confusions" not in shown
+
+
+@pytest.mark.parametrize(("option", "turned"), [("--no-upright", False), ("--upright", True)])
+def test_photos_are_turned_as_is_asked(runs, tmp_path, option, turned):
+    photo = runs.photos / "test" / "ant" / "01.png"
+    stored = Image.open(photo)
+    assert stored.getexif()[0x0112] == 6
+    (tmp_path / "photos" / "ant").mkdir(parents=True)
+    shutil.copy(photo, tmp_path / "photos" / "ant")
+    pixels = np.asarray(stored.convert("RGB").resize((12, 12), Image.Resampling.BILINEAR))
+    if turned:
+        pixels = read_pixels(photo)
+    step = json.loads((runs.first / "summary.json").read_text())["scored_step"]
+    p = true_probabilities(runs.first, step, pixels[None])[0]
+    file = tmp_path / "e.json"
+    args = ["evaluate", runs.first, tmp_path / "photos", option, "--json", file]
+    assert command(*args) == 0
+    assert json.loads(file.read_text())["loss"] == pytest.approx(-np.log(p[0]), rel=1e-4)
+
+
+def test_of_many_classes_the_least_accurate_are_shown(runs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("jaxvit.interop.evaluation_report.CLASSES_SHOWN", 1)
+    for name in ("bee", "cat"):
+        shutil.copytree(runs.photos / "train" / name, tmp_path / "photos" / name)
+    for path in (runs.photos / "train" / "ant").iterdir():
+        shutil.copy(path, tmp_path / "photos" / "cat" / f"x{path.name}")
+    file = tmp_path / "e.json"
+    assert command("evaluate", runs.first, tmp_path / "photos", "--json", file) == 0
+    per_class = json.loads(file.read_text())["per_class"]
+    found = {name: each["accuracy"] for name, each in per_class.items()}
+    assert min(found.values()) < max(found.values())
+    lines = capsys.readouterr().out.splitlines()
+    (at,) = [number for number, line in enumerate(lines) if "the 1 least accurate" in line]
+    assert lines[at + 1].split()[0] == min(found, key=found.get)

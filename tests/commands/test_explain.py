@@ -19,6 +19,7 @@ from jaxvit.interop.saved_run import load_run
 from jaxvit.models.variables import variables_of
 from jaxvit.pictures import explanation
 from jaxvit.pictures.explanation import scaled
+from jaxvit.pictures.figure import make_figure
 from tests.commands.conftest import command, true_probabilities
 from tests.test_end_to_end import CLASSES, MEAN, STD, read_pixels
 
@@ -230,3 +231,33 @@ def test_the_cpu_is_divided_before_anything_is_computed(runs, photo, tmp_path, m
     monkeypatch.setattr(explain_command.cli, "cache_programs", stop)
     assert command("explain", runs.first, photo, "--out", tmp_path / "out") == 2
     assert calls == ["cpu"]
+
+
+def test_photos_are_not_turned_where_that_is_asked(runs, photo, tmp_path):
+    args = ["explain", runs.first, photo, "--no-upright", "--methods", "saliency"]
+    assert command(*args, "--out", tmp_path) == 0
+    stored = Image.open(photo).convert("RGB").resize((12, 12), Image.Resampling.BILINEAR)
+    with np.load(tmp_path / "01.npz") as file:
+        assert np.array_equal(file["image"], stored)
+    assert not np.array_equal(stored, read_pixels(photo))
+
+
+def test_each_row_of_the_figure_has_its_own_probability(
+    runs, photo, explained, tmp_path, monkeypatch
+):
+    run, _, classes, _ = explained
+    seen = []
+
+    def plot(image, title, tops, rows):
+        seen.extend(rows)
+        return make_figure(1, 1, 1, 1)[0]
+
+    monkeypatch.setattr("jaxvit.explain.photos.plot_explanation", plot)
+    args = ["explain", runs.first, photo, "--out", tmp_path, "--target", CLASSES[classes[1]]]
+    assert command(*args, "--methods", "saliency", "grad_cam", "input_times_gradient") == 0
+    step = json.loads((runs.first / "summary.json").read_text())["scored_step"]
+    p = true_probabilities(runs.first, step, read_pixels(photo)[None])[0]
+    assert [row.label for row in seen] == [f"{CLASSES[i]} {p[i]:.1%}" for i in classes]
+    assert [signed for _, signed in seen[0].maps.values()] == [
+        methods.METHODS[name].signed for name in ("saliency", "grad_cam", "input_times_gradient")
+    ]

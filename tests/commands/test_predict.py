@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -306,3 +307,16 @@ def test_a_signal_while_predicting_is_one_line_and_writes_nothing(runs, tmp_path
         "stopped: no file was written, and the same command starts again"
     ]
     assert os.listdir(tmp_path) == []
+
+
+def test_the_weights_are_the_best_by_the_runs_own_metric(runs, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(runs.first, run)
+    files = sorted(run.glob("checkpoints/[0-9]*/metrics/metrics"), key=lambda p: int(p.parts[-3]))
+    assert len(files) > 1
+    for rank, file in enumerate(files):
+        file.write_text(json.dumps({"val/accuracy": rank / 10, "val/loss": rank + 1.0}))
+    config = json.loads((run / "config.json").read_text())
+    for metric, file in (("accuracy", files[-1]), ("loss", files[0])):
+        (run / "config.json").write_text(json.dumps(config | {"monitor": metric}))
+        assert load_run(run).step == int(file.parts[-3])

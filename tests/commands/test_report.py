@@ -274,3 +274,37 @@ def test_flags_are_repeated_as_flags():
                        "2", "--model.init", "vit", "--optim.decay", "all", "--augment.mixup-alpha",
                        "0"])  # fmt: skip
     assert " --data.no-labels " in training_command("folder", config)
+
+
+def test_the_worst_errors_are_explained_at_the_models_size(runs, tmp_path, monkeypatch):
+    seen = []
+
+    def overlays(source, scored):
+        seen.extend(scored.images(page_room.worst_rows(scored)))
+        return {}
+
+    monkeypatch.setattr(evaluate, "write_evaluation_page", pages.write_evaluation_page)
+    monkeypatch.setattr(pages, "SIDE", 8)
+    monkeypatch.setattr(pages, "make_overlays", overlays)
+    shutil.copytree(runs.photos / "train" / "ant", tmp_path / "photos" / "cat")
+    report = tmp_path / "page.html"
+    assert command("evaluate", runs.first, tmp_path / "photos", "--report", report) == 0
+    assert {image.shape for image in seen} == {(12, 12, 3)}
+
+
+def test_grad_cam_on_a_page_is_of_the_wrong_answer(runs, monkeypatch):
+    seen = []
+
+    def cam(model, weights, images, targets):
+        seen.append(np.asarray(targets))
+        return np.zeros((len(images), 3, 3), np.float32)
+
+    monkeypatch.setattr(pages, "has_attention", lambda model: False)
+    monkeypatch.setattr(pages, "grad_cam", cam)
+    scored = page_room.Scored(
+        ("a", "b"), np.array([0, 1]), np.array([2, 0]), np.array([0.9, 0.8]), np.zeros(2),
+        lambda rows: [np.zeros((12, 12, 3), np.uint8)] * len(rows), {}, np.zeros((3, 3), int),
+        (np.zeros(1),) * 3,
+    )  # fmt: skip
+    assert set(pages.make_overlays(load_run(runs.first), scored)) == {0, 1}
+    assert seen[0][:2].tolist() == [2, 0]

@@ -165,3 +165,10 @@ def test_grey_images_have_one_mean(tmp_path):
     save_file(load_file(tmp_path / "x.safetensors"), tmp_path / "x.safetensors")
     bare = load_pretrained(tmp_path / "x.safetensors", options=HEADS)
     assert bare.preprocessing.mean == (0.5,)
+
+
+@pytest.mark.parametrize("upright", [True, False])
+def test_whether_photos_are_turned_comes_back(tmp_path, upright):
+    path = tmp_path / "x.safetensors"
+    save_pretrained(pretrained()._replace(upright=upright), path, "timm")
+    assert load_pretrained(path).upright is upright

@@ -137,3 +137,11 @@ def test_an_interval_covers_the_truth_as_often_as_it_says():
     assert width == pytest.approx(2 * 1.96 * (2 / 60) ** 0.5, rel=0.15)
     for value, low, high in found:
         assert value == pytest.approx((low + high) / 2)
+
+
+def test_groups_of_an_interval_hold_all_classes():
+    """Samples are of each class in turn, so groups of every tenth would be classes."""
+    a = (np.arange(200.0) % 10)[:, None]
+    found = [with_interval(lambda a, b: float(a.mean()), a, a, seed=seed) for seed in range(40)]
+    width = np.median([high - low for _, low, high in found])
+    assert width == pytest.approx(2 * 1.96 * a.std() / 200**0.5, rel=0.2)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from jaxvit.config import OptimConfig
+from jaxvit.config import OptimConfig, StopConfig
 from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.optim.plateau import plateau_drops, plateau_scale, with_plateau_scale
+from jaxvit.runs.decisions import Decisions
+from jaxvit.training.state import TrainState
 
 
 @pytest.mark.parametrize("rises", [True, False])
@@ -51,3 +53,20 @@ def test_other_schedules_have_no_scale():
     tx, _ = make_optimizer(OptimConfig(), 10)
     state = tx.init({"kernel": jnp.ones(3)})
     assert plateau_scale(state) is None
+
+
+def test_every_option_of_the_plateau_reaches_the_run():
+    params = {"kernel": jnp.ones(3)}
+    whole = {"gamma": 0.5, "patience": 0, "threshold": 0.0, "cooldown": 0}
+    for option, value, expected in (
+        ("gamma", 0.25, 0.25**3), ("patience", 1, 0.5), ("threshold", 0.1, 0.5**4),
+        ("cooldown", 2, 0.5),
+    ):  # fmt: skip
+        config = OptimConfig(schedule="plateau", **whole | {option: value})
+        tx, _ = make_optimizer(config, 10)
+        state = TrainState(jnp.int32(0), params, {}, (tx.init(params),), None)
+        decisions = Decisions(("loss", False), config, StopConfig())
+        for loss in (1.0, 0.95, 0.95, 0.95, 0.95):
+            decisions.add({"val/loss": loss})
+        scale = float(plateau_scale(decisions.with_rate(state).opt_state))
+        assert scale == pytest.approx(expected), option

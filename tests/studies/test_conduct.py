@@ -4,6 +4,7 @@ import re
 import subprocess
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
@@ -169,3 +170,12 @@ def test_a_failure_is_told_by_its_last_line(tmp_path):
     assert last_line(log) == "the disk is full"
     log.write_text("")
     assert last_line(log) == "it said nothing"
+
+
+def test_further_arguments_reach_the_process(runs, monkeypatch):
+    given = []
+    process = SimpleNamespace(returncode=0, poll=lambda: 0)
+    monkeypatch.setattr(subprocess, "Popen", lambda args, **_: given.append(args) or process)
+    with StopSignals() as stop:
+        train(runs[0], ("--overwrite",), stop)
+    assert given[0][2:] == [*runs[0].args, "--overwrite"]

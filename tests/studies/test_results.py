@@ -165,3 +165,18 @@ def test_reliability_is_that_of_the_test_split(uninterrupted):
     assert add_bins([bins, bins])["bin_count"] == (2 * number).tolist()
     with pytest.raises(UserError, match=r"its summary\.json says 0\.9: train it again"):
         score_bins(run, summary | {"test/mean_confidence": 0.9})
+
+
+def test_a_curve_is_of_its_own_runs(study, runs, tmp_path, monkeypatch):
+    for run in runs[:4]:
+        pretend(run)
+
+    def score(run, _):
+        return {name: [1.0 + (run.label == "much"), 0.0] for name in results.BINS}
+
+    monkeypatch.setattr(results, "score_bins", score)
+    monkeypatch.setattr(results, "plot_study", lambda question, labels, panels, curves: curves)
+    asked = study._replace(reliability=True)
+    with StopSignals() as stop:
+        found = gather(asked, "two", 2, (), runs[:4], {}, tmp_path, stop)
+    assert results.draw(found) == {"none": ([2.0, 0.0],) * 3, "much": ([4.0, 0.0],) * 3}

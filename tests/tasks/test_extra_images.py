@@ -3,6 +3,7 @@
 import json
 import shutil
 import zlib
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -150,6 +151,14 @@ def test_cached_samples_are_of_the_weights_and_the_seed(root, tmp_path, monkeypa
     assert first == same
     assert len({first, seeded, place()}) == 3
 
+    def guided(path):
+        saved = load_generator(path)
+        other = replace(saved.config.diffusion, guidance=3.0)
+        return saved._replace(config=replace(saved.config, diffusion=other))
+
+    monkeypatch.setattr(extra_images, "load_generator", guided)
+    assert place() != first
+
 
 def test_images_are_told_apart_by_their_pixels_and_not_by_their_names(root, tmp_path, monkeypatch):
     """cat/0.png of train/ and of test/ are two images; and one photo may have two names."""
@@ -234,3 +243,11 @@ def test_too_few_generated_images_are_one_line(root, tmp_path):
     _, config = parse(["digits", "--data.extra-dir", str(tmp_path / "none")])
     with pytest.raises(UserError, match="is not a directory"):
         load_dataset(config.data, 8, 1)
+
+
+def test_seen_images_are_found_whatever_size_is_stored(root, tmp_path):
+    given = ["digits", "--data.train-per-class", "13", "--data.split-seed", "1",
+             "--data.stored-scale", "1.5", "--data.extra-dir", str(root / "gan"),
+             "--data.cache-dir", str(tmp_path)]  # fmt: skip
+    with pytest.raises(UserError, match="images that validate or test here"):
+        with_sampled(parse(given)[1].data, no_tracking)

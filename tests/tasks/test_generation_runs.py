@@ -24,9 +24,10 @@ from jaxvit.runtime.devices import AXIS, Devices
 from jaxvit.tasks import generation_report
 from jaxvit.tasks.configured import make_task
 from jaxvit.tasks.extra_images import with_sampled
-from jaxvit.tasks.generation import alarm
+from jaxvit.tasks.generation import alarm, make_probe
 from jaxvit.training.state import create_state
 from jaxvit.training.steps import compile_train_step, step_keys
+from jaxvit.training.task import Evaluation, Results
 from tests.tasks.generators import (
     ARGUMENTS,
     SEED,
@@ -401,3 +402,27 @@ def test_loss_that_is_not_finite_stops(root, method, capsys):
     args = [*ARGUMENTS[method], "--out", str(root / f"nan-{method}"), "--optim.lr", "1e20"]
     assert train_jax.main([*args, "--data.cache-dir", str(root / "cache")]) == 3
     assert "lower --optim.lr" in capsys.readouterr().err
+
+
+def test_the_report_shows_training_images_and_samples_under_their_class(monkeypatch):
+    _, config = parse([*ARGUMENTS["gan"]])
+    data, seen = load_dataset(config.data, 8, 1), []
+    monkeypatch.setattr(generation_report, "_copies", lambda *args: seen.append(args))
+    for name in ("plot_curves", "plot_samples"):
+        monkeypatch.setattr(generation_report, name, lambda *args: args)
+    made = data.test.images(np.arange(len(data.test)))
+    results = Results([], 0, data.test, Evaluation({}, {}, {"samples": made}), {}, {})
+    figures = generation_report.draw_generation(results, config, data)
+    assert seen[0][1] is data.train
+    assert seen[0][2] is data.test
+    order = np.argsort(data.test.labels[:64], kind="stable")
+    np.testing.assert_array_equal(figures["samples"][0], made[order])
+    assert figures["samples"][1] == [str(label) for label in data.test.labels[order]]
+
+
+def test_without_classes_all_samples_are_of_one():
+    _, config = parse([*ARGUMENTS["gan"]])
+    test = load_dataset(config.data, 8, 1).test
+    samples = test.images(np.arange(len(test))[::-1])  # the same images beside other labels
+    found = make_probe(conditional=False)(lambda split: {"samples": samples}, test)
+    assert found["diversity"] == pytest.approx(1)

@@ -466,3 +466,9 @@ def test_images_stored_larger_are_scored_at_the_models_size(root):
     np.testing.assert_allclose(
         features, features_of(root, images_of(root, "test")[0], "stored"), atol=1e-4
     )
+
+
+def test_the_chosen_metric_is_monitored():
+    _, config = parse([*ARGUMENTS, "--monitor", "alignment"])
+    task = make_task(config, load_dataset(config.data, 8, 1), 20, None)
+    assert task.monitor[0] == ("alignment", False)

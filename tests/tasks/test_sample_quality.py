@@ -146,3 +146,35 @@ def test_quality_is_that_of_the_features_and_the_classifier(root, capsys):
         predicted = run.probabilities(images).argmax(axis=1)
         assert found[name]["accuracy"] == pytest.approx((predicted == truth).mean())
         assert f"{found[name]['accuracy']:.1%}" in said
+
+
+def test_weights_options_reach_the_features(root, told, monkeypatch):
+    given = []
+
+    def load(name, options):
+        given.append((name, options))
+        return SimpleNamespace(name=name, class_names=())
+
+    monkeypatch.setattr(quality.cli, "load_weights", load)
+    args = ["quality", str(root / "gan"), "--features", "net", "--weights-option", "gelu=tanh"]
+    assert main(args) == 0
+    assert given == [("net", ("gelu=tanh",))]
+
+
+def test_each_value_is_printed_by_its_name():
+    found = Quality(
+        1234, Interval(1.5, 1, 2), Interval(0.25, 0.125, 0.5), Interval(0.7, 0.6, 0.8),
+        Interval(0.4, 0.3, 0.5), Interval(0.9, 0.85, 0.95),
+    )  # fmt: skip
+    assert quality._line("samples", found) == (
+        "samples  1,234: Frechet distance 1.5 (1 to 2), kernel distance 0.25 (0.125 to 0.5), "
+        "precision 70.0% (60.0% to 80.0%), recall 40.0% (30.0% to 50.0%) (of 3 neighbours), "
+        "of their class 90.0% (85.0% to 95.0%)"
+    )
+
+
+def test_samples_are_measured_beside_training_images(root, told, capsys):
+    assert main(["quality", str(root / "gan"), "--features", "net", "--n", "40"]) == 0
+    number = len(json.loads((root / "gan" / "split.json").read_text())["train"])
+    assert f"beside {number:,} training images" in capsys.readouterr().out
+    assert number != len(json.loads((root / "gan" / "split.json").read_text())["test"])
