@@ -3,6 +3,9 @@
 from parity_tests.mutation import listed
 
 OBJECTIVES = listed("jaxvit.objectives", (
+    ("tests/objectives/test_representation.py::test_a_metric_that_is_to_fall_falls", (
+        ("--monitor ece keeps the worst calibrated", "metrics", '"ece": False,', '"ece": True,'),
+    )),
     ("parity_tests/test_certificate.py::test_claim_holds[gradients]", (
         ("smoothing with K - 1", "targets",
          "optax.smooth_labels(jax.nn.one_hot(labels, num_classes), label_smoothing)",

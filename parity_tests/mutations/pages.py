@@ -6,6 +6,10 @@ PAGE = "tests/pages/test_page.py"
 REPORT = "tests/commands/test_report.py"
 
 PAGES = listed("jaxvit", (
+    (f"{PAGE}::test_each_error_is_shown_by_its_own_image", (
+        ("every error shown by the first one's image", "pages.page",
+         "image = scored.images(np.array([row]))[0]", "image = scored.images(worst_rows(scored)[:1])[0]"),
+    )),
     (PAGE, (
         ("names on a page as markup", "pages.templates", "autoescape=True", "autoescape=False"),
         ("the least sure errors first", "pages.page", "scored.confidence, number)", "-scored.confidence, number)"),

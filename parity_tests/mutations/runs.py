@@ -3,6 +3,13 @@
 from parity_tests.mutation import listed
 
 RUNS = listed("jaxvit.runs", (
+    ("tests/runs/test_resume.py::test_everything_that_a_run_leaves_is_taken_for_its_own", (
+        ("a run's page taken for another's", "directory", '    "report.html",\n', ""),
+    )),
+    ("tests/runs/test_progress.py::test_the_time_of_training_left_is_said_once", (
+        ("the time left of batches of one", "recorder", "(self._plan.total_steps - step) * self._plan.batch_size", "(self._plan.total_steps - step)"),
+        ("the time of all steps called left", "recorder", "(self._plan.total_steps - step) * self._plan.batch_size", "self._plan.total_steps * self._plan.batch_size"),
+    )),
     ("tests/optim/test_plateau.py::test_every_option_of_the_plateau_reaches_the_run", (
         ("--optim.cooldown ignored", "decisions", "optim.threshold, optim.cooldown", "optim.threshold, 0"),
         ("--optim.threshold ignored", "decisions", "optim.threshold, optim.cooldown", "1e-4, optim.cooldown"),

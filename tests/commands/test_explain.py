@@ -233,6 +233,12 @@ def test_the_cpu_is_divided_before_anything_is_computed(runs, photo, tmp_path, m
     assert calls == ["cpu"]
 
 
+def test_a_number_after_the_last_class_is_refused():
+    assert find_class("1", ["a", "b"]) == 1
+    with pytest.raises(UserError, match="--target 2 is no class"):
+        find_class("2", ["a", "b"])
+
+
 def test_photos_are_not_turned_where_that_is_asked(runs, photo, tmp_path):
     args = ["explain", runs.first, photo, "--no-upright", "--methods", "saliency"]
     assert command(*args, "--out", tmp_path) == 0

@@ -99,3 +99,12 @@ def test_the_monitor_follows_method_and_labels():
     assert monitor_of("instance_discrimination", "alignment")[0] == ("alignment", False)
     assert "knn_accuracy" not in comparable("instance_discrimination", False)
     assert "knn_accuracy" not in comparable("classification")
+
+
+@pytest.mark.parametrize(
+    "method", ["classification", "instance_discrimination", "gan", "diffusion"]
+)
+def test_a_metric_that_is_to_fall_falls(method):
+    falling = {"loss", "ece", "alignment", "uniformity", "kernel_distance"}
+    for name in comparable(method):
+        assert monitor_of(method, name)[0] == (name, name not in falling)

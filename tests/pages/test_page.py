@@ -357,3 +357,12 @@ def test_its_words_stand_out_from_what_is_behind_them(scored, tmp_path, scheme, 
     assert all(value in background for value in found["background"])
     assert found["words"] > 30
     assert found["poor"] == []
+
+
+def test_each_error_is_shown_by_its_own_image(page, scored):
+    text = page.read_text(encoding="utf-8").partition("Worst errors")[2].partition("<h2>")[0]
+    uris = re.findall(r'<img src="(data:[^"]+)" alt="">', text)
+    for uri, row in zip(uris, pages.worst_rows(scored), strict=True):
+        small = decoded(uri)[2::5, 2::5].astype(float)  # 24 pixels, five times as large
+        # Of another image about 85 apart.
+        assert np.abs(small - scored.images(np.array([row]))[0]).mean() < 50

@@ -3,6 +3,11 @@
 import numpy as np
 
 from jaxvit.pictures.confusion import plot_confusion_matrix
+from jaxvit.pictures.curves import Curve, plot_curves
+from jaxvit.pictures.explanation import ClassMaps, plot_explanation
+from jaxvit.pictures.features import plot_neighbours
+from jaxvit.pictures.overlays import heat_map
+from jaxvit.pictures.reliability import plot_reliability
 
 METRICS = {"accuracy": 0.5, "accuracy_low": 0.1, "accuracy_high": 0.9}
 
@@ -10,3 +15,45 @@ METRICS = {"accuracy": 0.5, "accuracy_low": 0.1, "accuracy_high": 0.9}
 def test_a_cells_colour_is_its_share_of_the_class():
     figure = plot_confusion_matrix(np.array([[3, 1], [0, 4]]), ("a", "b"), METRICS)
     np.testing.assert_allclose(figure.axes[0].images[0].get_array(), [[0.75, 0.25], [0, 1]])
+
+
+def test_each_map_of_an_explanation_has_its_own_place_and_the_scale_its_names():
+    maps = {f"m{number}": (np.ones((4, 4, 3)), True) for number in range(6)}  # two rows of places
+    rows = [ClassMaps("a", maps), ClassMaps("b", maps)]
+    figure = plot_explanation(np.zeros((4, 4, 3)), "t", [("a", 1.0)], rows)
+    images = [len(axis.images) for axis in figure.axes if axis.images]
+    assert images == [1] * (2 + 12)  # the photo and the scale; all maps
+    scale = figure.axes[3]
+    names = [label.get_text() for label in scale.get_xticklabels()]
+    assert names == ["against", "0", "for the class"]
+    ends = np.asarray(scale.images[0].get_array())[0, [0, -1]]
+    np.testing.assert_allclose(ends, heat_map(np.array([[-1.0, 1.0]]))[0], atol=1e-6)
+
+
+def test_accuracy_stands_above_its_bin_of_confidence():
+    figure = plot_reliability(
+        np.array([0, 0, 4, 6]), np.array([0, 0, 2.4, 5.4]), np.array([0, 0, 3, 6]), 0.1
+    )
+    axis = figure.axes[0]
+    bars = [(bar.get_x(), bar.get_height()) for bar in axis.patches]
+    assert bars == [(0.5, 0.75), (0.75, 1.0)]
+    dots = axis.lines[0]
+    np.testing.assert_allclose(dots.get_xdata(), [0.6, 0.9])
+    np.testing.assert_allclose(dots.get_ydata(), [0.75, 1.0])
+
+
+def test_each_neighbour_has_the_name_of_its_own_class():
+    images = np.zeros((3, 4, 4, 1), np.uint8)
+    found = np.array([[1, 0]])
+    figure = plot_neighbours(images[:1], images[None, 1:], np.array([0]), found, ("a", "b"))
+    assert [axis.get_title() for axis in figure.axes] == ["a", "b", "a"]
+    assert [axis.title.get_color() for axis in figure.axes] == ["black", "red", "black"]
+
+
+def test_the_best_epoch_is_named():
+    lines = [
+        {"step": 10 * epoch, "epoch": epoch, "val/loss": value}
+        for epoch, value in ((1, 2.0), (2, 1.0), (3, 3.0))
+    ]
+    axis = plot_curves(lines, [Curve("loss")], 20).axes[0]
+    assert "best: epoch 2" in axis.get_legend_handles_labels()[1]

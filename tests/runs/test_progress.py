@@ -1,11 +1,14 @@
 """What a log says of work that takes long."""
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from jaxvit.runs import progress
+from jaxvit.runs.recorder import Recorder
+from jaxvit.training.fit import Plan
 
 
 @pytest.mark.parametrize(
@@ -29,3 +32,14 @@ def test_a_log_says_once_about_how_long_slow_work_takes(monkeypatch, seconds, sa
             assert text.getvalue().splitlines() == ["features: 100", *said]
         else:
             assert "minutes left" not in text.getvalue()
+
+
+def test_the_time_of_training_left_is_said_once():
+    said = []
+    recorder = SimpleNamespace(
+        _plan=Plan(1000, 10, 60), _estimated=False, _say=said.append, _log=lambda *_: None,
+        _progress=SimpleNamespace(step=lambda *_: None),
+    )  # fmt: skip
+    for step in (3600, 3601):  # of 6,000 steps of 10 images
+        Recorder._on_log(recorder, step, {"images_per_sec": 50.0})
+    assert said == ["about 8 minutes of training left, at 50 images/s"]

@@ -337,11 +337,12 @@ def test_everything_that_a_run_leaves_is_taken_for_its_own(tiny, tmp_path):
     _, config = parse([*tiny, "--out", str(tmp_path / "run")])
     with RunDirectory(config) as directory:
         directory.open({"class_names": []})
-    for name in ("checkpoints", "damaged", "plots"):
+    for name in ("checkpoints", "damaged", "plots", "sketches", "wandb"):
         (tmp_path / "run" / name).mkdir(exist_ok=True)
     names = (
         "metrics.jsonl", ".metrics.jsonl.partial-12", "summary.json.partial", "extended.json",
-        "summary-2-epochs.json", "events.out.tfevents.1.host",
+        "summary-2-epochs.json", "events.out.tfevents.1.host", "report.html", "test_outputs.npz",
+        "weights.txt",
     )  # fmt: skip
     for name in names:
         (tmp_path / "run" / name).touch()
