@@ -379,3 +379,13 @@ def test_cached_features_go_without_any_augmentation(option):
     config = replace(PRESETS["probe"], augment=AugmentConfig(**option))
     with pytest.raises(UserError, match="goes without augmentation"):
         config.check()
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"), [(30, (30, 32)), (550, (20, 32)), (1_000, (11, 64)), (30_000, (5, 64))]
+)
+def test_fine_tuning_follows_the_number_of_training_images(images, expected):
+    config = replace(PRESETS["finetune"], batch_size=None, init=InitConfig("w"))
+    few, many = (complete(config, images, val) for val in (99, 100))
+    assert (few.epochs, few.batch_size) == expected
+    assert (few.select, many.select) == ("last", "best")

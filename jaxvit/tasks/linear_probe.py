@@ -2,6 +2,7 @@
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 
 def linear_predict(queries: np.ndarray, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -18,5 +19,7 @@ def linear_predict(queries: np.ndarray, features: np.ndarray, labels: np.ndarray
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     deviation = np.where(deviation > 0, deviation, 1)
     model = LogisticRegression(max_iter=1000)
-    model.fit((features - mean) / deviation, labels)
-    return model.predict((queries - mean) / deviation)
+    # The products are small, and threads of BLAS that wait for each other keep the cores busy.
+    with threadpool_limits(1, user_api="blas"):
+        model.fit((features - mean) / deviation, labels)
+        return model.predict((queries - mean) / deviation)

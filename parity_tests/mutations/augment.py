@@ -3,6 +3,10 @@
 from parity_tests.mutation import listed
 
 AUGMENT = listed("jaxvit.augment", (
+    ("tests/augment/test_augment.py::test_boxes_are_drawn_for_the_size_that_the_crop_leaves", (
+        ("holes drawn for the stored size", "pipeline", "key_cutout, batch_size, height, width,", "key_cutout, batch_size, *images.shape[1:3],"),
+        ("boxes of CutMix drawn for the stored size", "pipeline", "key_cutmix, batch_size, height, width,", "key_cutmix, batch_size, *images.shape[1:3],"),
+    )),
     ("parity_tests/test_certificate.py::test_claim_holds[augmentation]", (
         ("lam not recomputed after clipping", "boxes",
          '''        top=jnp.clip(top, 0, height),

@@ -3,6 +3,20 @@
 from parity_tests.mutation import listed
 
 DATA = listed("jaxvit.data", (
+    ("tests/data/test_sources.py::test_images_are_resized_cropped_and_filtered_as_asked", (
+        ("crop and filter ignored in decoding", "datasets",
+         "Geometry(img_size, config.resize, config.crop_share, config.interpolation)", "Geometry(img_size, config.resize)"),
+        ("stored images always bilinear", "datasets", '"squash", 1.0, config.interpolation', '"squash", 1.0, "bilinear"'),
+    )),
+    ("tests/data/test_sources.py::test_of_the_same_training_images_another_seed_chooses_others", (
+        ("--data.train-per-class always by seed 0", "datasets", "config.train_per_class, config.split_seed)", "config.train_per_class, 0)"),
+    )),
+    ("tests/data/test_sources.py::test_hidden_files_and_directories_are_ignored", (
+        ("hidden folders are classes", "folder", 'if p.is_dir() and not p.name.startswith(".")', "if p.is_dir()"),
+    )),
+    ("tests/data/test_bad_input.py::test_a_lack_of_memory_says_nothing_about_the_image", (
+        ("a lack of memory taken for a damaged photo", "images", "except MemoryError:", "except RecursionError:"),
+    )),
     ("parity_tests/test_certificate.py::test_claim_holds[pixels]", (
         ("resize without antialias", "preprocessing",
          "image.resize((width, height), FILTERS[self.interpolation])",

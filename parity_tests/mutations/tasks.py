@@ -3,6 +3,14 @@
 from parity_tests.mutation import listed
 
 TASKS = listed("jaxvit.tasks", (
+    ("tests/tasks/test_pretrained_runs.py::test_the_decay_is_chosen_by_training_as_the_run_does", (
+        ("--class-balanced ignored by the sweep", "configured", "total_steps, steps_per_epoch, weights)", "total_steps, steps_per_epoch)"),
+        ("--label-smoothing ignored by the sweep", "head_sweep", "config.label_smoothing, weights", "0.0, weights"),
+        ("the sweep's order ignores the seed", "head_sweep", "config.batch_size, config.seed, with_index", "config.batch_size, 0, with_index"),
+    )),
+    ("tests/tasks/test_pretrained_runs.py::test_a_probe_at_another_size_resizes_the_positions", (
+        ("features at the weights' own size", "features", "load_backbone(config, config.model.img_size)", "load_backbone(config)"),
+    )),
     ("tests/tasks/test_pretrained_runs.py::test_weights_of_384_pixels_and_other_classes_are_trained_at_224_with_a_new_head", (
         ("tensors that were simply loaded left out of a run's weights.txt", "configured",
          "pretrained_table=str(found.report),", 'pretrained_table="\\n".join(found.report.brief()),'),

@@ -229,3 +229,18 @@ def test_augmentation_is_traced_without_a_loop_over_examples():
         jax.make_jaxpr(augment)(jax.random.key(0), *batch(size)).jaxpr.eqns for size in (4, 64)
     )
     assert len(small) == len(large)
+
+
+@pytest.mark.parametrize("name", ["cutout_holes", "cutmix_alpha"])
+def test_boxes_are_drawn_for_the_size_that_the_crop_leaves(name):
+    (images, targets), key = batch(), jax.random.key(1)  # 12 x 20, cut to 8 x 8
+    config = AugmentConfig(crop_scale=(0.3, 1.0), cutout_length=3, cutmix_p=1.0, **{name: 1})
+    plain = make_augment(replace(config, **{name: 0}), MEAN, STD, 8)(key, images, targets)
+    _, _, cutout, _, cutmix, _ = jax.random.split(key, 6)
+    if name == "cutout_holes":
+        expected = apply_cutout(*plain, draw_cutout(cutout, 7, 8, 8, 1, 3))
+    else:
+        expected = apply_cutmix(*plain, draw_cutmix(cutmix, 7, 8, 8, 1.0, 1.0))
+    found = make_augment(config, MEAN, STD, 8)(key, images, targets)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)

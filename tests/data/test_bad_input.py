@@ -372,3 +372,12 @@ def test_a_file_in_two_splits_is_refused(tmp_path, labelled):
     (tmp_path / "test" / "bee" / "again.png").symlink_to(tmp_path / "train" / "bee" / "train.png")
     with pytest.raises(UserError, match="are one file, which could then be trained on and tested"):
         load_folder(tmp_path, labelled=labelled)
+
+
+def test_a_lack_of_memory_says_nothing_about_the_image(monkeypatch):
+    def full(*args):
+        raise MemoryError
+
+    monkeypatch.setattr(images, "prepare_image", full)
+    with pytest.raises(MemoryError):
+        decode_image(PHOTO, Geometry(4), "x")

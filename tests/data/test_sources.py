@@ -176,8 +176,10 @@ def test_hidden_files_and_directories_are_ignored(folder, tmp_path):
     picture(folder / "ant" / ".ipynb_checkpoints" / "0-checkpoint.jpg", 5)
     picture(folder / "ant" / ".0.jpg", 5)
     (folder / "ant" / "album.jpg").mkdir()
+    picture(folder / ".thumbnails" / "0.jpg", 5)
     data = load(folder, tmp_path)
     assert len(data.train) + len(data.val) + len(data.test) == 30
+    assert data.class_names == ("ant", "bee", "cat")
 
 
 def test_a_class_that_training_lacks_is_refused(folder, tmp_path):
@@ -332,3 +334,30 @@ def test_images_of_a_class_are_chosen_by_the_seed_of_the_split():
     assert few[0].tolist() != few[2].tolist()
     turned = keep_per_class(labels[::-1], names[::-1], 3, 0)
     np.testing.assert_array_equal(sorted(39 - turned), few[0])
+
+
+def test_images_are_resized_cropped_and_filtered_as_asked(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (14, 20, 3), np.uint8)
+    image, cubic = Image.fromarray(pixels), Image.Resampling.BICUBIC
+    for name in ("ant", "bee"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(4):
+            image.save(tmp_path / "images" / name / f"{number}.png")
+    data = load(
+        tmp_path / "images", tmp_path, resize="short_side", crop_share=0.5,
+        interpolation="bicubic", stored_scale=2.0,
+    )  # fmt: skip
+    scored = np.asarray(image.resize((22, 16), cubic).crop((7, 4, 15, 12)))
+    np.testing.assert_array_equal(data.val.images(np.array([0]))[0], scored)
+    stored = np.asarray(image.resize((16, 16), cubic))
+    np.testing.assert_array_equal(data.train.images(np.array([0]))[0], stored)
+
+
+def test_of_the_same_training_images_another_seed_chooses_others(folder, tmp_path):
+    for split in ("train", "val", "test"):
+        shutil.copytree(folder, tmp_path / "split" / split)
+    first, same, other = (
+        load(tmp_path / "split", tmp_path, train_per_class=3, split_seed=seed).train.names
+        for seed in (0, 0, 1)
+    )
+    assert first == same != other

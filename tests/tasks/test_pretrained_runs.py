@@ -21,6 +21,7 @@ from jaxvit.errors import UserError
 from jaxvit.interop.saved_run import classify, load_run
 from jaxvit.interop.torch_weights import state_dict_from_params
 from jaxvit.models.transformer import VisionTransformer, init_params
+from jaxvit.tasks import configured
 from jaxvit.tasks.configured import make_task
 from jaxvit.tasks.head_sweep import DECAYS, sweep_decay
 from jaxvit.training.state import create_state
@@ -451,3 +452,29 @@ def test_another_size_of_images_resizes_the_positions(folder):
     task = make_task(config, data, 10, None)
     assert task.pretrained[0]["positional_embedding"].shape == (1, 10, 16)
     assert any("resized from 2 x 2 to 3 x 3" in note for note in task.notes)
+
+
+def test_a_probe_at_another_size_resizes_the_positions(folder):
+    summary, _ = train(folder, "probe", "larger", "--epochs", "1", "--model.img-size", "24")
+    params = load_run(folder / "larger").params
+    images, labels = read_split(folder, "test", 24)
+    model = MODEL.clone(num_classes=3, img_size=24)
+    logits = model.apply({"params": params}, images, deterministic=True)
+    loss = -np.asarray(jax.nn.log_softmax(logits))[np.arange(len(labels)), labels].mean()
+    assert summary["test/loss"] == pytest.approx(loss, rel=1e-4)
+
+
+def test_the_decay_is_chosen_by_training_as_the_run_does(folder, monkeypatch):
+    """Under another seed, with smoothing and balanced classes; validation is balanced anyway."""
+    seen = []
+
+    def sweep(*args):
+        seen.append(sweep_decay(*args))
+        return seen[-1]
+
+    monkeypatch.setattr(configured, "sweep_decay", sweep)
+    more = ("--epochs", "20", "--seed", "3", "--label-smoothing", "0.2", "--class-balanced",
+            "--optim.lr", "0.05", "--overwrite")  # fmt: skip
+    train(folder, "probe", "alike", *more)
+    _, lines = train(folder, "probe", "alike", *more, "--optim.weight-decay", str(DECAYS[-1]))
+    assert seen[0].losses[-1] == pytest.approx(lines[-1]["val/loss"], rel=1e-3)
