@@ -7,9 +7,6 @@ FRONT = listed("", (
         ("fine-tuning as long as training from nothing", "jaxvit.completion", "    if config.init.weights is None:\n", "    if True:\n"),
         ("a tenth of the images seen in fine-tuning", "jaxvit.completion", "round(11_000 / images)", "round(1_100 / images)"),
     )),
-    ("tests/test_config.py::test_every_option_is_described", (
-        ("an option of quality without its help", "jaxvit.commands.quality", "  # Of DDIM: how much noise is added on the way.", ""),
-    )),
     ("tests/runs/test_tracking.py::test_a_package_that_is_missing_is_one_line_before_anything_begins", (
         ("a missing package not noticed", "jaxvit.config.checks",
          "found is not None and found.origin is not None,", "True,"),
