@@ -239,7 +239,7 @@ def draw(runs: Runs) -> None:
             axis.fill_between(seconds / 60, low, high, color=line.get_color(), alpha=0.2)
         probe = statistics.mean(value[-1][1] for value in runs.values("dinov2", "val/accuracy"))
         axis.axhline(probe, color="grey", linestyle=":", label="probe on DINOv2 (all labels)")
-        axis.set(title=titles[labels], xlabel="minutes of training", ylim=(0, 1))
+        axis.set(title=titles[labels], xlabel="minutes of training", ylim=(0, 1.03))
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("accuracy on 119 validation photos")
     axes[0].yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
