@@ -32,6 +32,8 @@ gc.disable()  # modules stay: while they are imported there is no garbage
 # An int is accepted where a float is annotated (PEP 484's numeric tower).
 install_import_hook("jaxvit", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
+SHARED = Path(__file__).resolve().parent.parent / "shared"
+
 
 def pytest_collection_finish():
     """No later collection of garbage visits the modules of PyTorch, TensorFlow and JAX."""
@@ -41,9 +43,6 @@ def pytest_collection_finish():
 
 def pytest_unconfigure():
     gc.unfreeze()  # or nanobind reports them as leaks
-
-
-SHARED = Path(__file__).resolve().parent.parent / "shared"
 
 
 @pytest.fixture(scope="session")
@@ -56,12 +55,17 @@ def pets_root() -> Path:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _without_pages():
-    """Pages take seconds; tests that are about them call what writes them."""
+def _runs_for_tests():
+    """Runs in this process write no pages, and give freed memory back.
+
+    Pages take seconds; tests that are about them call what writes them. Kept memory is one heap for
+    all threads, which would slow the tests that follow.
+    """
     import train_jax
     from jaxvit.commands import evaluate
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train_jax, "try_run_page", lambda path, say: None)
+        patch.setattr(train_jax, "keep_freed_memory", lambda: False)
         patch.setattr(evaluate, "write_evaluation_page", lambda *args: None)
         yield

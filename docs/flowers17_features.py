@@ -182,8 +182,8 @@ def from_nothing(runs: Runs, pool: ThreadPoolExecutor) -> None:
             statistics.median(runs.values(run, "seconds_of_training"))
             for run in ("features", f"tuned-{name}")
         )
-        epochs = round((features + tuned) / tuned * runs.values(f"tuned-{name}", "epochs")[0])
-        epochs = runs.kept_epochs(f"nothing-{name}") or epochs
+        as_long = (features + tuned) / tuned * runs.values(f"tuned-{name}", "epochs")[0]
+        epochs = runs.kept_epochs(f"nothing-{name}") or round(as_long)
         given = (*NOTHING, *MIXED, *LABELS[name], "--epochs", str(epochs))
         given += ("--val-every-epochs", str(epochs // 8))
         submitted += [
@@ -198,25 +198,21 @@ def table(runs: Runs) -> str:
     absent = tuple(f"-{name}" for name in LABELS if name not in runs.options.labels)
     lines = ["| | mean, 95 % interval | each split |", "|---|---|---|"]
     for title, name, metric in ROWS:
-        if name.endswith(absent):
-            continue
-        values = runs.values(name, f"test/{metric}")
-        found = mean_interval(values)
-        each = ", ".join(f"{value:.1%}" for value in values)
-        lines.append(
-            f"| {title} | {found.mean:.1%} ({found.low:.1%} to {found.high:.1%}) | {each} |"
-        )
+        if not name.endswith(absent):
+            lines.append(row(title, runs.values(name, f"test/{metric}"), ".1%"))
     for title, name, other in GAINS:
-        if name.endswith(absent):
-            continue
-        pairs = (runs.values(run, "test/accuracy") for run in (name, other))
-        gains = [100 * (a - b) for a, b in zip(*pairs, strict=True)]
-        found = mean_interval(gains)
-        each = ", ".join(f"{gain:+.1f}" for gain in gains)
-        lines.append(
-            f"| {title} | {found.mean:+.1f} ({found.low:+.1f} to {found.high:+.1f}) | {each} |"
-        )
+        if not name.endswith(absent):
+            pairs = (runs.values(run, "test/accuracy") for run in (name, other))
+            gains = [100 * (a - b) for a, b in zip(*pairs, strict=True)]
+            lines.append(row(title, gains, "+.1f"))
     return "\n".join(lines)
+
+
+def row(title: str, values: list[float], form: str) -> str:
+    """The mean of the values with its interval, and each."""
+    mean, low, high, _ = mean_interval(values)
+    each = ", ".join(format(value, form) for value in values)
+    return f"| {title} | {mean:{form}} ({low:{form}} to {high:{form}}) | {each} |"
 
 
 def draw(runs: Runs) -> None:

@@ -33,9 +33,3 @@ def uninterrupted(_quick_compilation, tmp_path_factory, tiny) -> Path:
     path = tmp_path_factory.mktemp("reference") / "run"
     assert train_jax.main([*tiny, "--out", str(path)]) == 0
     return path
-
-
-@pytest.fixture(scope="session", autouse=True)
-def freed_memory_is_returned():
-    """In this process, which runs other tests: one heap for all threads would slow those down."""
-    train_jax.keep_freed_memory = lambda: False

@@ -8,10 +8,10 @@ COMMAND = "tests/commands/test_explain.py"
 PARTS = "tests/explain/test_parts.py"
 
 EXPLAIN = listed("jaxvit.explain", (
-    ("tests/commands/test_explain.py::test_a_number_after_the_last_class_is_refused", (
+    (f"{COMMAND}::test_a_number_after_the_last_class_is_refused", (
         ("--target K of K classes accepted", "photos", "int(asked) < len(labels)", "int(asked) <= len(labels)"),
     )),
-    ("tests/commands/test_explain.py::test_each_row_of_the_figure_has_its_own_probability", (
+    (f"{COMMAND}::test_each_row_of_the_figure_has_its_own_probability", (
         ("the best class's probability for both", "photos", "{probabilities[index]:.1%}", "{probabilities[best]:.1%}"),
         ("each map drawn with a sign", "photos", "METHODS[m].signed) for m", "True) for m"),
     )),

@@ -2,23 +2,25 @@
 
 from parity_tests.mutation import listed
 
+VALUES = "tests/pictures/test_values.py"
+
 PICTURES = listed("jaxvit.pictures", (
-    ("tests/pictures/test_values.py::test_each_map_of_an_explanation_has_its_own_place_and_the_scale_its_names", (
+    (f"{VALUES}::test_each_map_of_an_explanation_has_its_own_place_and_the_scale_its_names", (
         ("the second class drawn over the first", "explanation", "        line += height\n", "        line += 1\n"),
         ("the scale's ends exchanged", "explanation", '("against", "0", "for the class")', '("for the class", "0", "against")'),
     )),
-    ("tests/pictures/test_values.py::test_accuracy_stands_above_its_bin_of_confidence", (
+    (f"{VALUES}::test_accuracy_stands_above_its_bin_of_confidence", (
         ("accuracy above the first bins", "reliability", "bar(left[filled], share", "bar(left[: len(share)], share"),
         ("confidence and accuracy of a dot exchanged", "reliability", "plot(confidence, share,", "plot(share, confidence,"),
     )),
-    ("tests/pictures/test_values.py::test_each_neighbour_has_the_name_of_its_own_class", (
+    (f"{VALUES}::test_each_neighbour_has_the_name_of_its_own_class", (
         ("a neighbour under the class of the one before", "features", "found_labels[row, column - 1]", "found_labels[row, column - 2]"),
     )),
-    ("tests/pictures/test_values.py::test_the_best_epoch_is_named", (
+    (f"{VALUES}::test_the_best_epoch_is_named", (
         ("the last epoch named as the best", "curves",
          'epoch = next(line["epoch"] for line in val if line["step"] == best_step)', 'epoch = val[-1]["epoch"]'),
     )),
-    ("tests/pictures/test_values.py::test_a_cells_colour_is_its_share_of_the_class", (
+    (f"{VALUES}::test_a_cells_colour_is_its_share_of_the_class", (
         ("cells coloured by the share of the prediction", "confusion", "confusion.sum(axis=1, keepdims=True)", "confusion.sum(axis=0, keepdims=True)"),
     )),
     ("tests/pictures/test_names.py", (

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,6 +60,11 @@ def weights(runs) -> Path:
 def command(*args: str | Path) -> int:
     """python -m jaxvit ARGS, in this process."""
     return program.main(list(map(str, args)))
+
+
+def scored_step(run: Path) -> int:
+    """Of the checkpoint that the run says it scored."""
+    return json.loads((run / "summary.json").read_text())["scored_step"]
 
 
 def true_probabilities(run: Path, step: int, pixels: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import chex
@@ -12,7 +13,7 @@ import pytest
 from jaxvit.interop.saved_run import load_run
 from jaxvit.interop.soup import Candidate, make_soup
 from jaxvit.runs.checkpoint import Checkpoints
-from tests.commands.conftest import command
+from tests.commands.conftest import command, scored_step
 from tests.test_end_to_end import CLASSES, forward, read_item, read_pixels
 
 
@@ -79,7 +80,7 @@ def test_the_best_checkpoints_of_a_run_are_averaged_scored_and_used(runs, tmp_pa
 def test_several_runs_are_averaged_with_their_selected_weights(runs, tmp_path, capsys):
     out, both = tmp_path / "soup", (runs.first, runs.second)
     assert command("average", *both, "--out", out) == 0
-    steps = [json.loads((run / "summary.json").read_text())["scored_step"] for run in both]
+    steps = [scored_step(run) for run in both]
     parts = [read_item(run, step, "params") for run, step in zip(both, steps, strict=True)]
     assert_equal(load_run(out).params, mean(parts))
     summary = json.loads((out / "summary.json").read_text())
@@ -139,16 +140,13 @@ def test_runs_that_do_not_fit_are_refused(runs, tmp_path, capsys):
     def swap(split):
         split["class_names"] = split["class_names"][::-1]
 
-    def leak_of(held_out):
-        def leak(split):
-            split["train"] |= dict([next(iter(split[held_out].items()))])
-
-        return leak
+    def leak(held_out, split):
+        split["train"] |= dict([next(iter(split[held_out].items()))])
 
     cases = (
         ("split.json", swap, "has classes other than"),
-        ("split.json", leak_of("test"), "which is a test image of"),
-        ("split.json", leak_of("val"), "which is a val image of"),
+        ("split.json", partial(leak, "test"), "which is a test image of"),
+        ("split.json", partial(leak, "val"), "which is a val image of"),
         (
             "config.json",
             lambda config: config["model"].update(num_heads=4),

@@ -11,14 +11,14 @@ from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support
 
 from jaxvit.objectives.confusions import frequent_confusions
-from tests.commands.conftest import command, true_probabilities
+from tests.commands.conftest import command, scored_step, true_probabilities
 from tests.test_end_to_end import CLASSES, MEAN, STD, read_pixels
 
 
 def expected(run: Path, paths: list[Path], labels: list[int]) -> dict:
     """All scores, by NumPy, scikit-learn and the equations."""
-    step = json.loads((run / "summary.json").read_text())["scored_step"]
-    p = true_probabilities(run, step, np.stack([read_pixels(path) for path in paths]))
+    pixels = np.stack([read_pixels(path) for path in paths])
+    p = true_probabilities(run, scored_step(run), pixels)
     labels, n, predicted, confidence = np.array(labels), len(paths), p.argmax(-1), p.max(-1)
     right, z = predicted == labels, 1.959964
     share = right.mean()
@@ -293,8 +293,7 @@ def test_photos_are_turned_as_is_asked(runs, tmp_path, option, turned):
     pixels = np.asarray(stored.convert("RGB").resize((12, 12), Image.Resampling.BILINEAR))
     if turned:
         pixels = read_pixels(photo)
-    step = json.loads((runs.first / "summary.json").read_text())["scored_step"]
-    p = true_probabilities(runs.first, step, pixels[None])[0]
+    p = true_probabilities(runs.first, scored_step(runs.first), pixels[None])[0]
     file = tmp_path / "e.json"
     args = ["evaluate", runs.first, tmp_path / "photos", option, "--json", file]
     assert command(*args) == 0

@@ -1,6 +1,5 @@
 """python -m jaxvit explain: attributions recomputed from the run, class, names, errors."""
 
-import json
 from pathlib import Path
 
 import jax
@@ -20,7 +19,7 @@ from jaxvit.models.variables import variables_of
 from jaxvit.pictures import explanation
 from jaxvit.pictures.explanation import scaled
 from jaxvit.pictures.figure import make_figure
-from tests.commands.conftest import command, true_probabilities
+from tests.commands.conftest import command, scored_step, true_probabilities
 from tests.test_end_to_end import CLASSES, MEAN, STD, read_pixels
 
 FEW = ["--methods", "saliency", "integrated_gradients", "attention_rollout"]
@@ -44,8 +43,7 @@ def explained(runs, photo, tmp_path_factory):
     """Every method, of the most probable class and of another."""
     out = tmp_path_factory.mktemp("explained")
     run = load_run(runs.first)
-    step = json.loads((runs.first / "summary.json").read_text())["scored_step"]
-    p = true_probabilities(runs.first, step, read_pixels(photo)[None])[0]
+    p = true_probabilities(runs.first, scored_step(runs.first), read_pixels(photo)[None])[0]
     best, worst = int(p.argmax()), int(p.argmin())
     args = ["explain", runs.first, photo, "--out", out, "--target", CLASSES[worst], "--seed", "5"]
     assert command(*args) == 0
@@ -261,8 +259,7 @@ def test_each_row_of_the_figure_has_its_own_probability(
     monkeypatch.setattr("jaxvit.explain.photos.plot_explanation", plot)
     args = ["explain", runs.first, photo, "--out", tmp_path, "--target", CLASSES[classes[1]]]
     assert command(*args, "--methods", "saliency", "grad_cam", "input_times_gradient") == 0
-    step = json.loads((runs.first / "summary.json").read_text())["scored_step"]
-    p = true_probabilities(runs.first, step, read_pixels(photo)[None])[0]
+    p = true_probabilities(runs.first, scored_step(runs.first), read_pixels(photo)[None])[0]
     assert [row.label for row in seen] == [f"{CLASSES[i]} {p[i]:.1%}" for i in classes]
     assert [signed for _, signed in seen[0].maps.values()] == [
         methods.METHODS[name].signed for name in ("saliency", "grad_cam", "input_times_gradient")

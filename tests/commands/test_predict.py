@@ -20,12 +20,8 @@ from jaxvit.interop.load import load_pretrained, with_head
 from jaxvit.interop.save import save_pretrained
 from jaxvit.interop.saved_run import classify, load_run
 from jaxvit.interop.tables import write_text
-from tests.commands.conftest import command, true_probabilities
+from tests.commands.conftest import command, scored_step, true_probabilities
 from tests.test_end_to_end import CLASSES, read_pixels
-
-
-def scored_step(run: Path) -> int:
-    return json.loads((run / "summary.json").read_text())["scored_step"]
 
 
 def expected(run: Path, paths: list[Path], read=read_pixels) -> np.ndarray:

@@ -24,7 +24,7 @@ from jaxvit.interop.saved_run import load_run
 from jaxvit.models.variables import variables_of
 from jaxvit.pages import page as page_room
 from jaxvit.runtime import interrupt
-from tests.commands.conftest import command, true_probabilities
+from tests.commands.conftest import command, scored_step, true_probabilities
 from tests.test_end_to_end import CLASSES, MEAN, STD, read_pixels
 
 
@@ -43,12 +43,8 @@ def truth(runs) -> tuple[list[Path], np.ndarray, np.ndarray]:
     """Test photos, their labels, and float64 probabilities of the scored checkpoint."""
     files = sorted(path for name in CLASSES for path in (runs.photos / "test" / name).iterdir())
     labels = np.array([CLASSES.index(path.parent.name) for path in files])
-    step = json.loads((runs.first / "summary.json").read_text())["scored_step"]
-    return (
-        files,
-        labels,
-        true_probabilities(runs.first, step, np.stack(list(map(read_pixels, files)))),
-    )
+    pixels = np.stack(list(map(read_pixels, files)))
+    return files, labels, true_probabilities(runs.first, scored_step(runs.first), pixels)
 
 
 def assert_images(found: list, truth) -> None:

@@ -87,6 +87,15 @@ def read_split(folder, split: str, size: int = 16) -> tuple[np.ndarray, np.ndarr
     return np.stack(images).astype(np.float32), np.array(labels)
 
 
+def scores_of(folder, params, size: int = 16) -> tuple[np.ndarray, float, float]:
+    """Logits, accuracy and loss of the test split, from parameters for images of this size."""
+    images, labels = read_split(folder, "test", size)
+    model = MODEL.clone(num_classes=3, img_size=size)
+    logits = model.apply({"params": params}, images, deterministic=True)
+    loss = -np.asarray(jax.nn.log_softmax(logits))[np.arange(len(labels)), labels].mean()
+    return logits, (logits.argmax(-1) == labels).mean(), loss
+
+
 @pytest.fixture(scope="module")
 def probe(folder, _quick_compilation):
     return train(folder, "probe", "probe", "--epochs", "20", "--val-every-epochs", "5")
@@ -103,10 +112,8 @@ def test_a_probe_trains_the_head_alone_on_the_weights_own_features(folder, probe
             assert np.asarray(found[path]).tobytes() == np.asarray(leaf).tobytes(), path
     assert found["head", "kernel"].shape == (16, 3)
     assert np.abs(found["head", "kernel"]).max() > 0.01
-    images, labels = read_split(folder, "test")
-    logits = MODEL.clone(num_classes=3).apply({"params": run.params}, images, deterministic=True)
-    loss = -np.asarray(jax.nn.log_softmax(logits))[np.arange(len(labels)), labels].mean()
-    assert summary["test/accuracy"] == pytest.approx((logits.argmax(-1) == labels).mean())
+    logits, accuracy, loss = scores_of(folder, run.params)
+    assert summary["test/accuracy"] == pytest.approx(accuracy)
     assert summary["test/loss"] == pytest.approx(loss, rel=1e-4)
     first = sorted((folder / "images/test/ant").iterdir())[0]
     assert list(classify(run, first).values())[0] == pytest.approx(
@@ -456,11 +463,7 @@ def test_another_size_of_images_resizes_the_positions(folder):
 
 def test_a_probe_at_another_size_resizes_the_positions(folder):
     summary, _ = train(folder, "probe", "larger", "--epochs", "1", "--model.img-size", "24")
-    params = load_run(folder / "larger").params
-    images, labels = read_split(folder, "test", 24)
-    model = MODEL.clone(num_classes=3, img_size=24)
-    logits = model.apply({"params": params}, images, deterministic=True)
-    loss = -np.asarray(jax.nn.log_softmax(logits))[np.arange(len(labels)), labels].mean()
+    *_, loss = scores_of(folder, load_run(folder / "larger").params, 24)
     assert summary["test/loss"] == pytest.approx(loss, rel=1e-4)
 
 
