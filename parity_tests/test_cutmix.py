@@ -11,6 +11,9 @@ from jaxvit.objectives.targets import smooth_labels
 from parity_tests.comparison import REPLAY, max_difference, to_nchw, to_nhwc
 from torch_ref.cutmix import Cutmix
 
+apply = jax.jit(apply_cutmix)
+draw_boxes = jax.jit(draw_cutmix, static_argnums=(1, 2, 3, 4, 5))
+
 
 def as_jax(draw) -> CutmixDraw:
     """A draw of torch_ref's Cutmix as a draw of jaxvit's."""
@@ -26,7 +29,7 @@ def test_replayed_draws_give_the_same_batch_as_torch(shape):
     draw = cutmix.draw(shape[0], *shape[2:])
     expected_images, a, b, lam = cutmix.apply(images, labels, draw)
     expected_targets = lam[:, None] * F.one_hot(a, 5) + (1 - lam[:, None]) * F.one_hot(b, 5)
-    found_images, found_targets = apply_cutmix(
+    found_images, found_targets = apply(
         to_nhwc(images), smooth_labels(jnp.asarray(labels.int().numpy()), 5), as_jax(draw)
     )
     assert max_difference(to_nchw(found_images), expected_images) == 0
@@ -44,8 +47,8 @@ def test_lam_is_the_fraction_of_pixels_kept_and_boxes_reach_every_column():
     cut_columns = (mixed != images).any(dim=2).any(dim=0).squeeze()
     assert cut_columns[100:].float().mean() > 0.9
 
-    ours, _ = apply_cutmix(
-        to_nhwc(images), jnp.eye(64), draw_cutmix(jax.random.key(0), 64, 100, 200, 1.0, 1.0)
+    ours, _ = apply(
+        to_nhwc(images), jnp.eye(64), draw_boxes(jax.random.key(0), 64, 100, 200, 1.0, 1.0)
     )
     assert (np.asarray(ours)[..., 0] != np.arange(64)[:, None, None]).any((0, 1))[100:].mean() > 0.9
 
@@ -57,7 +60,7 @@ def test_swapping_rows_and_columns_of_the_box_is_detected():
     draw = cutmix.draw(6, 24, 24)
     partner, box = as_jax(draw)
     swapped = CutmixDraw(partner, Box(box.left, box.top, box.right, box.bottom))
-    found, _ = apply_cutmix(to_nhwc(images), jnp.eye(6), swapped)
+    found, _ = apply(to_nhwc(images), jnp.eye(6), swapped)
     expected = cutmix.apply(images, labels, draw)[0]
     assert max_difference(to_nchw(found), expected) > 0.1
 
@@ -85,7 +88,7 @@ def test_torchs_seed_determines_the_result():
 
 def test_draws_have_the_same_distribution_as_torch():
     height, width, p, batch = 40, 60, 0.6, 64
-    ours = jax.vmap(lambda key: draw_cutmix(key, batch, height, width, 1.0, p))(
+    ours = jax.vmap(lambda key: draw_boxes(key, batch, height, width, 1.0, p))(
         jax.random.split(jax.random.key(0), 60)
     )
     torch.manual_seed(0)

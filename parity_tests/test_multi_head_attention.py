@@ -15,9 +15,8 @@ from torch_ref.multi_head_attention import MultiHeadSelfAttention as TorchAttent
 def test_outputs_agree_with_torch(tokens, embed_dim, num_heads):
     torch_module = TorchAttention(embed_dim, num_heads)
     x = torch.randn(2, tokens, embed_dim)
-    out = JaxAttention(embed_dim, num_heads).apply(
-        {"params": as_params(torch_module)}, jnp.asarray(x.numpy())
-    )
+    apply = jax.jit(JaxAttention(embed_dim, num_heads).apply)
+    out = apply({"params": as_params(torch_module)}, jnp.asarray(x.numpy()))
     assert max_difference(out, torch_module(x).detach()) < LOGITS
 
 

@@ -41,10 +41,12 @@ class ResNetWithAttention(nn.Module):
       >>> variables = jax.jit(model.init)(jax.random.key(0), images)
       >>> sorted(variables["params"])
       ['backbone', 'block']
-      >>> logits, updates = model.apply(
-      ...     variables, images, deterministic=False, mutable=["batch_stats"],
-      ...     rngs={"dropout": jax.random.key(1)},
-      ... )
+      >>> @jax.jit
+      ... def in_training(variables, images, key):
+      ...     return model.apply(
+      ...         variables, images, False, rngs={"dropout": key}, mutable=["batch_stats"]
+      ...     )
+      >>> logits, updates = in_training(variables, images, jax.random.key(1))
       >>> logits.shape
       (2, 5)
     """

@@ -93,7 +93,7 @@ def test_grad_cam_of_a_resnet_is_pytorch_grad_cams():
 
 def test_a_class_token_leaves_the_last_layers_patches_without_gradient(vit):
     model = vit.model.clone(pool="cls", num_classes=cases.CLASSES)
-    variables = model.init(jax.random.key(0), vit.images)
+    variables = jax.jit(model.init)(jax.random.key(0), vit.images)
     with pytest.raises(ValueError, match="do not depend on the patches of .*layers_1: choose an"):
         explain.grad_cam(
             model, variables, vit.images, vit.targets, layer="transformer_encoder/layers_1"
@@ -103,7 +103,8 @@ def test_a_class_token_leaves_the_last_layers_patches_without_gradient(vit):
 def test_a_block_behind_a_resnet_has_all_three():
     _, model, variables = whole_twins("graph", False)
     images = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype(np.float32)
-    side = model.apply(variables, images, method="feature_map").shape[1]
+    maps = jax.eval_shape(lambda x: model.apply(variables, x, method="feature_map"), images)
+    side = maps.shape[1]
     assert explain.attention_map(model, variables, images).shape == (2, 1, side, side)
     assert explain.attention_rollout(model, variables, images).shape == (2, side, side)
     assert explain.grad_cam(model, variables, images, [0, 1]).shape == (2, side, side)

@@ -96,7 +96,8 @@ def instance_loss(name: str) -> list[np.ndarray]:
         losses = soft_target_cross_entropy(logits, targets)
         return losses.mean(), losses
 
-    grads, losses = jax.grad(loss, argnums=(0, 1), has_aux=True)(jnp.asarray(z), jnp.asarray(bank))
+    gradients = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
+    grads, losses = gradients(jnp.asarray(z), jnp.asarray(bank))
     return [np.asarray(each) for each in (losses, *grads)]
 
 

@@ -27,10 +27,12 @@ from torch_ref.instance_discrimination import contrastive as twin
 @pytest.mark.parametrize("name", CASES)
 def test_the_contrastive_loss_and_its_gradients_are_as_close_to_float64_as_torch(name):
     (a, b), index, temperature = CASES[name]
-    loss = contrastive_loss(a, b, index, temperature)
-    gradients = jax.grad(
-        lambda a, b: contrastive_loss(a, b, index, temperature).mean(), argnums=(0, 1)
-    )(a, b)
+
+    def mean_loss(a, b):
+        losses = contrastive_loss(a, b, index, temperature)
+        return losses.mean(), losses
+
+    gradients, loss = jax.jit(jax.grad(mean_loss, argnums=(0, 1), has_aux=True))(a, b)
     single, double = (in_torch(name, dtype) for dtype in (torch.float32, torch.float64))
     if name == "one image":  # no negative: nothing to learn
         assert not np.any(loss)

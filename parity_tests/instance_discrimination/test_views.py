@@ -79,7 +79,7 @@ def replayed(monkeypatch, steps, config: AugmentConfig, size: int, number: int =
     for name, draw in ours.items():
         monkeypatch.setattr(pipeline, f"draw_{name}", lambda *_, draw=draw: draw())
     augment = pipeline.make_augment(config, IMAGENET_MEAN, IMAGENET_STD, size)
-    made = make_views(augment, VIEWS)
+    made = jax.jit(make_views(augment, VIEWS))
     found, targets = made(jax.random.key(0), jnp.asarray(pixels), jnp.eye(number))
     assert targets.shape == (number, VIEWS, number)
     assert np.array_equal(targets, np.repeat(np.eye(number)[:, None], VIEWS, axis=1))
@@ -110,7 +110,7 @@ def test_no_two_views_share_a_draw_and_neighbours_are_of_one_image():
     augment = pipeline.make_augment(config, (0.5,) * 3, (0.25,) * 3)
     pixels = np.repeat(photographs(1).train.images(np.array([0])), 4, axis=0)
     pixels[2:] = 0
-    views, _ = make_views(augment, 3)(jax.random.key(1), jnp.asarray(pixels), jnp.eye(4))
+    views, _ = jax.jit(make_views(augment, 3))(jax.random.key(1), jnp.asarray(pixels), jnp.eye(4))
     flat = np.asarray(views[:2]).reshape(6, -1)
     assert len(np.unique(flat.round(4), axis=0)) == 6
     assert np.ptp(np.asarray(views[2:])) < 1e-6  # black stays black: they are of images 2 and 3
@@ -120,7 +120,7 @@ def test_no_two_views_share_a_draw_and_neighbours_are_of_one_image():
 def test_views_of_a_row_depend_on_its_own_key_alone():
     config = AugmentConfig(crop_scale=(0.3, 1.0), brightness=0.4, blur_p=0.5)
     augment = pipeline.make_augment(config, (0.5,) * 3, (0.25,) * 3, 12)
-    views = make_row_views(augment, 2)
+    views = jax.jit(make_row_views(augment, 2))
     pixels = jnp.asarray(photographs(4).train.images(np.arange(4)))
     keys = jax.random.split(jax.random.key(0), 4)
     together = views(keys, pixels)
@@ -133,7 +133,7 @@ def test_views_of_a_row_depend_on_its_own_key_alone():
 def test_cutmix_mixes_all_views_and_its_targets_follow():
     augment = pipeline.make_augment(PAPER.augment, (0.5,) * 3, (0.25,) * 3, SIZE)
     data = photographs(8).train
-    images, targets = make_views(augment, 2)(
+    images, targets = jax.jit(make_views(augment, 2))(
         jax.random.key(0), jnp.asarray(data.images(np.arange(8))), jnp.eye(8)
     )
     assert images.shape == (8, 2, SIZE, SIZE, 3)

@@ -80,7 +80,8 @@ def test_the_fast_form_has_the_values_and_gradients_of_the_naive_one(nodes):
     def naive(x, w_query, w_key):
         return (reference_graph_weights(x, w_query, w_key) * probe).sum()
 
-    found, expected = (jax.value_and_grad(form, (0, 1, 2))(*nodes) for form in (fast, naive))
+    both = (jax.jit(jax.value_and_grad(form, (0, 1, 2))) for form in (fast, naive))
+    found, expected = (compiled(*nodes) for compiled in both)
     for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         assert max_difference(ours, theirs) < GRADIENTS
 
@@ -101,7 +102,7 @@ def test_the_fast_form_never_builds_all_pairs():
 @pytest.mark.parametrize("attention", ["classic", "graph"])
 def test_a_block_is_as_close_to_float64_as_torch(attention):
     model, jax_model, variables = block_twins(attention)
-    drawn = jax_model.init(jax.random.key(0), jnp.zeros((1, 6, 6, 10)))
+    drawn = jax.eval_shape(jax_model.init, jax.random.key(0), jnp.zeros((1, 6, 6, 10)))
     assert jax.tree.map(jnp.shape, drawn) == jax.tree.map(np.shape, variables)
     for row in distances(attention, model, jax_model, variables, random_batch(5, 6, 10)):
         assert row.holds, row
@@ -118,7 +119,7 @@ def test_every_parameter_of_a_block_has_a_gradient_of_the_right_size(attention):
         logits = jax_model.apply({"params": params}, batch[0], deterministic=False)
         return -jax.nn.log_softmax(logits)[jnp.arange(5), batch[1]].mean()
 
-    for path, ours in flatten_dict(jax.grad(loss)(variables["params"])).items():
+    for path, ours in flatten_dict(jax.jit(jax.grad(loss))(variables["params"])).items():
         name = "/".join(("gradient", *path))
         row = distance(name, ours, theirs[name], truth[name])
         assert row.holds, row
@@ -131,9 +132,12 @@ def test_all_four_drops_of_a_block_are_torchs(attention):
     rates = {"attention_dropout": 0.3, "projection_dropout": 0.2, "dropout": 0.25}
     model, jax_model, variables = block_twins(attention, **rates)
     images, _ = random_batch(5, 6, 10)
-    logits, sown = jax_model.apply(
-        variables, images, False, rngs={"dropout": jax.random.key(3)}, mutable=["dropout"]
-    )
+
+    @jax.jit
+    def in_training(variables, images, key):
+        return jax_model.apply(variables, images, False, rngs={"dropout": key}, mutable=["dropout"])
+
+    logits, sown = in_training(variables, images, jax.random.key(3))
     found = flatten_dict(sown["dropout"])
     masks = [kept for path in IN_A_LAYER for kept in found.get(("layer", *path, "kept"), ())]
     assert len(masks) == 4
@@ -254,10 +258,11 @@ def test_the_class_token_reads_every_node_and_knows_its_place():
     """A changed node changes the logits, and so does another order of the same nodes."""
     model, jax_model, variables = block_twins("graph")
     x = random_batch(1, 6, 10)[0]
-    logits = jax_model.apply(variables, x)
+    apply = jax.jit(jax_model.apply)
+    logits = apply(variables, x)
     for row, column in np.ndindex(3, 3):
         changed = copy.deepcopy(x)
         changed[:, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2] += 1
-        assert max_difference(jax_model.apply(variables, changed), logits) > 1e-4
+        assert max_difference(apply(variables, changed), logits) > 1e-4
     turned = np.ascontiguousarray(x.transpose(0, 2, 1, 3))
-    assert max_difference(jax_model.apply(variables, turned), logits) > 1e-3
+    assert max_difference(apply(variables, turned), logits) > 1e-3

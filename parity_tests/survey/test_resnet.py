@@ -94,9 +94,8 @@ def test_the_twin_is_torchvisions(name, stem):
 
 
 def test_resnet18_has_torchvisions_number_of_parameters_and_initial_values():
-    drawn = make_resnet("resnet18", 1000, img_size=64).init(
-        jax.random.key(0), jnp.zeros((1, 64, 64, 3))
-    )["params"]
+    init = jax.jit(make_resnet("resnet18", 1000, img_size=64).init)
+    drawn = init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))["params"]
     assert sum(leaf.size for leaf in jax.tree.leaves(drawn)) == 11_689_512
     theirs = ported(models.resnet18().state_dict())["params"]
     for path, leaf in flatten_dict(theirs).items():
@@ -112,10 +111,11 @@ def test_statistics_after_50_steps_are_torchs():
     rng = np.random.default_rng(0)
     theirs, ours = nn.BatchNorm2d(4), BatchNorm()
     variables = ours.init(jax.random.key(0), jnp.zeros((2, 3, 3, 4)), False)
+    step = jax.jit(lambda variables, x: ours.apply(variables, x, False, mutable=["batch_stats"]))
     for _ in range(50):
         x = rng.normal(rng.normal(), 1 + rng.random(), (2, 3, 3, 4)).astype(np.float32)
         theirs(torch.tensor(x).permute(0, 3, 1, 2))
-        _, new = ours.apply(variables, jnp.asarray(x), False, mutable=["batch_stats"])
+        _, new = step(variables, x)
         variables = variables | new
     stats = variables["batch_stats"]
     np.testing.assert_allclose(stats["mean"], theirs.running_mean.numpy(), rtol=1e-5, atol=1e-6)

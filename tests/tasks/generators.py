@@ -59,12 +59,11 @@ def by_hand(saved, key, label, eta: float = 0.0) -> np.ndarray:
     bar = np.cos((np.arange(41) / 40 + 0.008) / 1.008 * np.pi / 2) ** 2
     bar = np.cumprod(1 - np.minimum(1 - bar[1:] / bar[:-1], 0.999))
     x = np.asarray(jax.random.normal(jax.random.fold_in(key, 0), (8, 8, 1)), np.float64)[None]
+    apply = jax.jit(saved.model.apply)
     for number, (t, to) in enumerate(((30, 20), (20, 10), (10, 0), (0, -1)), start=1):
         both = [
             np.asarray(
-                saved.model.apply(
-                    {"params": saved.weights}, jnp.asarray(x, jnp.float32), jnp.full(1, t), of
-                ),
+                apply({"params": saved.weights}, jnp.asarray(x, jnp.float32), jnp.full(1, t), of),
                 np.float64,
             )
             for of in (label, jnp.full(1, 10))

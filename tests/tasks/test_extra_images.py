@@ -78,7 +78,9 @@ def test_two_runs_make_half_of_the_images_each(root, capsys):
     # What the first run makes from the seed of the split, three of each class in turn.
     saved = load_generator(root / "gan")
     key = jax.random.fold_in(jax.random.key(0), 4)
-    image = saved.model.apply(saved.weights, jax.random.normal(key, (1, 6)), jnp.array([1]))
+    image = jax.jit(saved.model.apply)(
+        saved.weights, jax.random.normal(key, (1, 6)), jnp.array([1])
+    )
     expected = np.round((np.asarray(image)[0, ..., 0] + 1) * 127.5)
     found = [np.asarray(Image.open(place / "1" / "00004.png"), int) for place in made]
     assert min(np.abs(image - expected).max() for image in found) <= 1

@@ -28,6 +28,7 @@ from jaxvit.tasks.generation import alarm, make_probe
 from jaxvit.training.state import create_state
 from jaxvit.training.steps import compile_train_step, step_keys
 from jaxvit.training.task import Evaluation, Results
+from tests.tasks.compiled import compiled
 from tests.tasks.generators import (
     ARGUMENTS,
     SEED,
@@ -77,7 +78,7 @@ def test_samples_of_the_test_are_those_of_the_saved_weights(root, run):
         if run == "gan":
             assert saved.step == json.loads((root / run / "summary.json").read_text())["steps"]
             z = jax.random.normal(key, (1, 6))
-            image = saved.model.apply(saved.weights, z, label)
+            image = jax.jit(saved.model.apply)(saved.weights, z, label)
         else:
             image = by_hand(saved, jax.random.split(key, 3)[2], label)
         found = np.round((np.clip(np.asarray(image), -1, 1) + 1) * 127.5)
@@ -87,7 +88,7 @@ def test_samples_of_the_test_are_those_of_the_saved_weights(root, run):
 def test_training_sees_augmented_images_and_drops(root):
     _, config = parse([*ARGUMENTS["diffusion"], "--model.dropout", "0.5", "--augment.flip-p", "1"])
     data = load_dataset(config.data, 8, 1)
-    task = make_task(config, data, 20, None)
+    task = compiled(make_task(config, data, 20, None))
     batch = data.train.take(np.arange(4), with_index=True)
     inputs = task.prepare(jax.random.key(0), batch)
     expected = batch["image"][:, :, ::-1] / 127.5 - 1
@@ -167,7 +168,8 @@ def test_the_loss_of_diffusion_is_that_of_the_saved_weights(root):
     noise = np.stack([jax.random.normal(key[1], (8, 8, 1)) for key in keys])
     at = bar[t][:, None, None, None]
     noisy = np.sqrt(at) * (pixels / 127.5 - 1) + np.sqrt(1 - at) * noise
-    found = saved.model.apply({"params": saved.weights}, jnp.asarray(noisy, jnp.float32), t, labels)
+    apply = jax.jit(saved.model.apply)
+    found = apply({"params": saved.weights}, jnp.asarray(noisy, jnp.float32), t, labels)
     summary = json.loads((root / "diffusion" / "summary.json").read_text())
     loss = float(np.mean((np.asarray(found) - noise) ** 2))
     assert summary["test/loss"] == pytest.approx(loss, rel=1e-4)
@@ -198,7 +200,7 @@ def test_each_validation_keeps_samples_of_the_same_noise(root, run):
         saved = load_generator(root / run)
         labels = images_of(root, run, "val")[1]
         key = jax.random.fold_in(jax.random.key(SEED), 5)
-        image = saved.model.apply(
+        image = jax.jit(saved.model.apply)(
             saved.weights, jax.random.normal(key, (1, 6)), jnp.asarray(labels[5:6])
         )
         expected = np.round((np.asarray(image)[0] + 1) * 127.5)
@@ -226,7 +228,7 @@ def test_the_chosen_metric_of_diffusion_is_monitored():
 def test_what_the_discriminator_says_of_real_and_of_fake_images_is_reported(root):
     _, config = parse([*ARGUMENTS["gan"]])
     data = load_dataset(config.data, 8, 1)
-    task = make_task(config, data, 20, None)
+    task = compiled(make_task(config, data, 20, None))
     assert task.couples
     params, extra = task.init(jax.random.key(0))
     params = jax.tree.map(lambda x: 20 * x + 0.01, params)
@@ -338,7 +340,7 @@ def test_four_devices_are_as_one(method, mode):
 def test_classes_are_hidden_from_as_many_as_asked():
     _, config = parse([*ARGUMENTS["diffusion"], "--diffusion.hide-class", "0.3"])
     data = load_dataset(config.data, 8, 1)
-    task = make_task(config, data, 20, None)
+    task = compiled(make_task(config, data, 20, None))
     label = np.arange(4000, dtype=np.int32) % 10
     batch = {"image": np.zeros((4000, 8, 8, 1), np.uint8), "label": label}
     inputs = task.prepare(step_keys(0, jnp.int32(0))[0], batch)

@@ -33,6 +33,7 @@ from jaxvit.tasks.instance_discrimination import _make_resize, make_probe
 from jaxvit.training.evaluate import make_score
 from jaxvit.training.state import create_state
 from jaxvit.training.steps import compile_train_step, step_keys
+from tests.tasks.compiled import compiled
 
 MEAN, STD, SEED = 0.305, 0.376, 4
 ARGUMENTS = (
@@ -79,7 +80,7 @@ def features_of(root, images, run: str = "run") -> np.ndarray:
         num_layers=1,
     )  # fmt: skip
     images = jnp.asarray((images / 255 - MEAN) / STD, jnp.float32)
-    return np.asarray(model.apply({"params": weights}, images, deterministic=True))
+    return np.asarray(jax.jit(model.apply)({"params": weights}, images))
 
 
 def unit(features: np.ndarray) -> np.ndarray:
@@ -118,7 +119,7 @@ def test_what_a_run_reports_is_what_its_weights_give(root, run):
 def test_the_two_views_that_are_scored_are_drawn_for_each_image_alone(root):
     pixels, _ = images_of(root, "test")
     config = read_config(root / "run")
-    augment = make_augment(config.augment, (MEAN,), (STD,), 8)
+    augment = jax.jit(make_augment(config.augment, (MEAN,), (STD,), 8))
     with np.load(root / "run" / "test_outputs.npz") as saved:
         views = saved["outputs/view_a"], saved["outputs/view_b"]
     for row in (0, 17, len(pixels) - 1):
@@ -228,7 +229,7 @@ def test_views_that_are_scored_mix_no_images(root):
     for more in ((), ("--augment.cutmix-alpha", "1", "--augment.cutmix-p", "1")):
         _, config = parse([*ARGUMENTS, "--instance.contrastive-weight", "0", *more])
         data = load_dataset(config.data, 8, 1)
-        task = make_task(config, data, 20, None)
+        task = compiled(make_task(config, data, 20, None))
         weights = task.weights(*task.init(jax.random.key(0)))
         batch = data.val.take(np.arange(6), with_index=True) | {"mask": np.ones(6, bool)}
         outputs.append(task.score(weights, jax.random.key(1), batch)[1])
@@ -247,7 +248,7 @@ def test_features_that_are_no_numbers_stop_the_run():
 def test_targets_are_the_images_own_numbers(root):
     _, config = parse([*ARGUMENTS, "--augment.cutmix-alpha", "0"])
     data = load_dataset(config.data, 8, 1)
-    task = make_task(config, data, 20, None)
+    task = compiled(make_task(config, data, 20, None))
     rows = np.array([5, 290, 0, 33])
     inputs = task.prepare(jax.random.key(0), data.train.take(rows, with_index=True))
     for name, views in (("targets", 2), ("small_targets", 1)):
@@ -288,7 +289,7 @@ def test_small_views_of_another_size_see_resized_positions():
         np.testing.assert_allclose(found, expected, atol=1e-6)
     _, config = parse([*ARGUMENTS, "--instance.small-size", "4"])
     data = load_dataset(config.data, 8, 1)
-    task = make_task(config, data, 20, None)
+    task = compiled(make_task(config, data, 20, None))
     inputs = task.prepare(jax.random.key(0), data.train.take(np.arange(8), with_index=True))
     assert inputs["small_images"].shape == (8, 1, 4, 4, 1)
     _, whole = parse([*ARGUMENTS, "--instance.small-size", "4", "--instance.small-scale", "1", "1"])
@@ -378,7 +379,7 @@ def test_a_metric_of_another_method_is_refused(root):
 def test_the_draws_of_a_step_follow_seed_and_step():
     _, config = parse([*ARGUMENTS])
     data = load_dataset(config.data, 8, 1)
-    task = make_task(config, data, 20, None)
+    task = compiled(make_task(config, data, 20, None))
     batch = data.train.take(np.arange(8), with_index=True)
 
     def prepare(seed: int, step: int):
@@ -404,7 +405,7 @@ def test_small_views_are_of_smaller_parts_and_have_draws_of_their_own():
             "2", "--instance.small-scale", "0.1", "0.2"]  # fmt: skip
     _, config = parse([*ARGUMENTS, *more])
     data = load_dataset(config.data, 8, 1)
-    task = make_task(config, data, 20, None)
+    task = compiled(make_task(config, data, 20, None))
     ramp = np.broadcast_to(np.linspace(0, 255, 8).astype(np.uint8)[None, :, None], (8, 8, 1))
     batch = {"image": np.repeat(ramp[None], 16, 0), "index": np.arange(16, dtype=np.int32)}
     inputs = task.prepare(jax.random.key(0), batch)
@@ -415,7 +416,7 @@ def test_small_views_are_of_smaller_parts_and_have_draws_of_their_own():
     assert spread["small_images"] < 0.7 * spread["images"]
     _, config = parse([*ARGUMENTS, "--instance.small-views", "2", "--instance.small-scale", "1",
                        "1", "--augment.crop-scale", "1", "1"])  # fmt: skip
-    task = make_task(config, data, 20, None)
+    task = compiled(make_task(config, data, 20, None))
     batch = data.train.take(np.arange(16), with_index=True)
     inputs = task.prepare(jax.random.key(0), batch)
     difference = np.abs(np.asarray(inputs["images"] - inputs["small_images"]))
@@ -428,7 +429,7 @@ def test_both_passes_have_dropout_of_their_own():
             "--instance.contrastive-weight", "0"]  # fmt: skip
     _, config = parse([*ARGUMENTS, *more])
     data = load_dataset(config.data, 8, 1)
-    task = make_task(config, data, 20, None)
+    task = compiled(make_task(config, data, 20, None))
     params, _ = task.init(jax.random.key(0))
     inputs = task.prepare(jax.random.key(1), data.train.take(np.arange(16), with_index=True))
     assert np.array_equal(inputs["images"], inputs["small_images"])
@@ -439,7 +440,7 @@ def test_both_passes_have_dropout_of_their_own():
     alone = {name: x for name, x in inputs.items() if not name.startswith("small_")}
     _, config = parse([*ARGUMENTS, *more[:-4], "--instance.small-views", "0",
                        "--instance.contrastive-weight", "0"])  # fmt: skip
-    one_pass = make_task(config, data, 20, None)
+    one_pass = compiled(make_task(config, data, 20, None))
     single = one_pass.phases[0].loss(params, {}, jax.random.key(2), alone)[1][1]["loss_instance"]
     assert abs(float(entropy(inputs)) - 2 * float(single)) > 1e-5
 
@@ -448,7 +449,7 @@ def test_both_passes_have_dropout_of_their_own():
 def test_no_part_of_the_network_begins_without_a_gradient():
     _, config = parse([*ARGUMENTS, "--model.init", "vit", "--instance.contrastive-weight", "0"])
     data = load_dataset(config.data, 8, 1)
-    task = make_task(config, data, 20, None)
+    task = compiled(make_task(config, data, 20, None))
     params, _ = task.init(jax.random.key(0))
     inputs = task.prepare(jax.random.key(1), data.train.take(np.arange(16), with_index=True))
     grads = jax.grad(lambda p: task.phases[0].loss(p, {}, jax.random.key(2), inputs)[0])(params)

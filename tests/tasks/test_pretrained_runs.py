@@ -91,7 +91,7 @@ def scores_of(folder, params, size: int = 16) -> tuple[np.ndarray, float, float]
     """Logits, accuracy and loss of the test split, from parameters for images of this size."""
     images, labels = read_split(folder, "test", size)
     model = MODEL.clone(num_classes=3, img_size=size)
-    logits = model.apply({"params": params}, images, deterministic=True)
+    logits = jax.jit(model.apply)({"params": params}, images)
     loss = -np.asarray(jax.nn.log_softmax(logits))[np.arange(len(labels)), labels].mean()
     return logits, (logits.argmax(-1) == labels).mean(), loss
 

@@ -68,7 +68,7 @@ def test_what_a_run_reports_is_what_its_weights_and_running_statistics_give(plac
     weights = load_run(places / run).params
     model = make_resnet("resnet18", 10, stem="cifar", width=4, img_size=8, in_channels=1)
     images = jnp.asarray((pixels / 255 - MEAN) / STD, jnp.float32)
-    logits = np.asarray(model.apply(weights, images, deterministic=True))
+    logits = np.asarray(jax.jit(model.apply)(weights, images))
     losses = -np.asarray(jax.nn.log_softmax(logits))[np.arange(len(labels)), labels]
     summary = json.loads((places / run / "summary.json").read_text())
     assert summary["test/accuracy"] == pytest.approx((logits.argmax(-1) == labels).mean())
@@ -91,7 +91,7 @@ def test_statistics_move_from_where_they_begin_and_are_averaged_with_the_paramet
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_bits(places, monkeypatch):
     """Statistics are part of the checkpoint."""
-    whole = train(places, "whole", "--checkpoint.every-steps", "7")
+    whole = train(places, "whole", "--checkpoint.every-steps", "14")
 
     class Killed(Exception):
         pass
@@ -105,9 +105,9 @@ def test_a_killed_run_resumes_to_the_same_bits(places, monkeypatch):
 
     monkeypatch.setattr(Recorder, "_on_log", dies)
     with pytest.raises(Killed):
-        train(places, "killed", "--checkpoint.every-steps", "7")
+        train(places, "killed", "--checkpoint.every-steps", "14")
     monkeypatch.undo()
-    resumed = train(places, "killed", "--checkpoint.every-steps", "7", "--resume")
+    resumed = train(places, "killed", "--checkpoint.every-steps", "14", "--resume")
     assert resumed["params_sha256"] == whole["params_sha256"]
     found, expected = (load_run(places / run).params for run in ("killed", "whole"))
     for path, leaf in flatten_dict(expected).items():
@@ -176,7 +176,7 @@ def test_averaged_weights_are_scored_and_saved_with_statistics_of_their_own(plac
     pixels, labels = scored_images(places)
     model = make_resnet("resnet18", 10, stem="cifar", width=4, img_size=8, in_channels=1)
     images = jnp.asarray((pixels / 255 - MEAN) / STD, jnp.float32)
-    logits = np.asarray(model.apply(weights, images, deterministic=True))
+    logits = np.asarray(jax.jit(model.apply)(weights, images))
     assert summary["test/accuracy"] == pytest.approx((logits.argmax(-1) == labels).mean())
     # The statistics are those of the training images under the run's own seed, computed anew.
     config = read_config(places / "swa")

@@ -65,7 +65,7 @@ class StepVariants(chex.TestCase):
             inputs = task.prepare(jax.random.key(9), batch)  # nothing is drawn
             return task.phases[0].loss(params, {}, jax.random.key(9), inputs)[0]
 
-        value, grads = jax.value_and_grad(loss)(state.params)
+        value, grads = jax.jit(jax.value_and_grad(loss))(state.params)
         expected = jax.tree.map(lambda p, g: p - 0.5 * g, state.params, grads)
         chex.assert_trees_all_close(after.params, expected, rtol=1e-5, atol=1e-6)
         norm = optax.global_norm(grads)
@@ -186,10 +186,11 @@ def test_every_example_is_scored_once_whatever_the_batch_size(batch_size, count_
 def test_counts_of_parts_add_up_to_the_counts_of_the_whole():
     logits = jax.random.normal(jax.random.key(0), (30, 4)) * 5
     labels = jnp.arange(30) % 4
-    whole = count(logits, labels, jnp.ones(30, bool))
-    parts = count(logits[:0], labels[:0], jnp.ones(0, bool))
+    counted = jax.jit(count)
+    whole = counted(logits, labels, jnp.ones(30, bool))
+    parts = counted(logits[:0], labels[:0], jnp.ones(0, bool))
     for rows in (slice(0, 11), slice(11, 30)):
-        part = count(logits[rows], labels[rows], jnp.ones(rows.stop - rows.start, bool))
+        part = counted(logits[rows], labels[rows], jnp.ones(rows.stop - rows.start, bool))
         parts = jax.tree.map(jnp.add, parts, part)
     chex.assert_trees_all_close(parts, whole, rtol=1e-5)
 
