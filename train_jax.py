@@ -5,9 +5,9 @@ import sys
 
 if __name__ == "__main__":  # before anything slow is imported: Ctrl-C is one line from here on
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # they wait for:
-    from jaxvit.runtime.interrupt import exit_on_signals
+    from jaxvit.runtime.startup import begin, imported
 
-    exit_on_signals()
+    begin()
 
 from functools import partial
 
@@ -76,4 +76,5 @@ def main(args: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    imported()
     leave(main(sys.argv[1:]))

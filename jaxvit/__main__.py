@@ -5,9 +5,9 @@ import sys
 
 if __name__ == "__main__":  # before anything slow is imported
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # they wait for:
-    from jaxvit.runtime.interrupt import exit_on_signals
+    from jaxvit.runtime.startup import begin, imported
 
-    exit_on_signals(
+    begin(
         "stopped: finished runs are kept, and the same command resumes the others"
         if sys.argv[1:2] == ["study"]
         else "stopped: no file was written, and the same command starts again"
@@ -70,4 +70,7 @@ def program(args: list[str]) -> int:
 if __name__ == "__main__":
     from jaxvit.command_line import leave
 
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+        import_module(f"jaxvit.commands.{sys.argv[1]}")
+    imported()
     leave(program(sys.argv[1:]))

@@ -417,10 +417,13 @@ def model_like(**options: Any) -> Pretrained:
     images = options.pop("preprocessing", Preprocessing(Geometry(IMG), (0.5,) * 3, (0.5,) * 3))
     config = ModelConfig(**sizes | options)
     model = make_model(config, classes)
-    params = jax.device_get(init_params(model, jax.random.key(0)))
     rng = np.random.default_rng(0)
-    params = jax.tree.map(
-        lambda leaf: (leaf + 0.1 * rng.normal(size=leaf.shape)).astype(np.float32), params
+    params = jax.tree_util.tree_map_with_path(  # not drawn by the model: that compiles for seconds
+        lambda path, leaf: (
+            (0.1 * rng.normal(size=leaf.shape)).astype(np.float32)
+            + np.float32(path[-1].key == "scale")
+        ),
+        jax.eval_shape(functools.partial(init_params, model), jax.random.key(0)),
     )
     names = tuple(f"class {i}" for i in range(classes)) or None
     return Pretrained(model, params, config, classes, images, names, "lab", Report("", (), ()))

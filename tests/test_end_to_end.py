@@ -251,7 +251,7 @@ def test_the_first_step_is_determined_by_the_seed(photos, run):
     params = jax.jit(model.init)(jax.random.key(seed), jnp.zeros(shape))["params"]
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 0))
     targets = np.eye(3)[labels[rows]] * (1 - SMOOTHING) + SMOOTHING / 3
-    augment = make_augment(config.augment, MEAN, STD)
+    augment = jax.jit(make_augment(config.augment, MEAN, STD))
     images, targets = augment(keys[0], jnp.asarray(pixels[rows]), jnp.asarray(targets, jnp.float32))
 
     def loss(params):
