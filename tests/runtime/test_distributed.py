@@ -112,7 +112,8 @@ def test_statistics_of_batches_are_those_of_all_processes(tiny, tmp_path):
     args = [*tiny[:2], *tiny[8:], "--model.name", "resnet18", "--model.stem", "cifar",
             "--model.width", "4", "--batch-size", "48", "--optim.ema-decay", "0",
             "--optim.name", "sgd", "--optim.lr", "0.01", "--optim.swa-start", "0.5",
-            "--optim.swa-lr", "0.01", "--select", "last"]  # fmt: skip
+            "--optim.swa-lr", "0.01", "--select", "last",
+            "--checkpoint.every-steps", "0"]  # fmt: skip
     assert train_jax.main([*args, "--out", str(tmp_path / "one")]) == 0
     with two_processes([*args, "--out", str(tmp_path / "two")]) as processes:
         codes, printed = finish(processes)
