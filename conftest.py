@@ -37,8 +37,9 @@ SHARED = Path(__file__).resolve().parent.parent / "shared"
 
 def pytest_collection_finish():
     """No later collection of garbage visits the modules of PyTorch, TensorFlow and JAX."""
-    gc.freeze()
-    gc.enable()
+    from jaxvit.runtime.startup import imported
+
+    imported()
 
 
 def pytest_unconfigure():

@@ -5,7 +5,7 @@ import sys
 
 if __name__ == "__main__":  # before anything slow is imported
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # they wait for:
-    from jaxvit.runtime.startup import begin, imported
+    from jaxvit.runtime.startup import begin
 
     begin(
         "stopped: finished runs are kept, and the same command resumes the others"
@@ -16,6 +16,7 @@ if __name__ == "__main__":  # before anything slow is imported
 from importlib import import_module
 
 from jaxvit.runtime.memory import keep_freed_memory
+from jaxvit.runtime.startup import imported
 from jaxvit.runtime.streams import take_any_text
 
 COMMANDS = {
@@ -55,6 +56,7 @@ def main(args: list[str]) -> int:
         if args[0] not in COMMANDS:
             raise UserError(f"unknown command {args[0]!r}: choose one of {', '.join(COMMANDS)}")
         command = import_module(f"jaxvit.commands.{args[0]}")
+        imported()
         return command.run(parse_command(command.Options, args[0], args[1:]))
     except FAILURES as error:
         return fail(error, resumes=False)
@@ -70,7 +72,4 @@ def program(args: list[str]) -> int:
 if __name__ == "__main__":
     from jaxvit.command_line import leave
 
-    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
-        import_module(f"jaxvit.commands.{sys.argv[1]}")
-    imported()
     leave(program(sys.argv[1:]))

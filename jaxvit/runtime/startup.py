@@ -20,6 +20,10 @@ def begin(stopped: str = STOPPED) -> None:
 
 
 def imported() -> None:
-    """After the imports: garbage is sought again, among what is made from here on."""
-    gc.freeze()
-    gc.enable()
+    """After the imports: garbage is sought again, among what is made from here on.
+
+    Does nothing where it is sought already, as in another program that calls ours.
+    """
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
