@@ -126,6 +126,7 @@ def test_the_rising_rates_are_those_of_the_optimiser():
     plain = with_rising_rate(CONFIG).optim
     for others in (
         {"schedule": "cosine", "warmup": 0.3},
+        {"warmup_steps": 50},
         {"swa_start": 0.5, "swa_lr": 0.1},
         {"ema_decay": 0.9},
     ):

@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from jaxvit.errors import UserError
 from jaxvit.speed import __main__ as speed
-from jaxvit.speed import files
+from jaxvit.speed import fast_paths, files, jax_candidate
 from jaxvit.speed.benchmark import CANDIDATES, Result, check_equal_losses, interval, run
 from jaxvit.speed.figure import draw
 from jaxvit.speed.jax_candidate import timed
@@ -88,6 +88,77 @@ def test_programs_that_differ_are_not_compared():
     with pytest.raises(UserError, match="jax and torch-eager are not the same program"):
         check_equal_losses(results, tolerance=1e-3)
     check_equal_losses([results[0], Result("timm", failure="not installed")], tolerance=1e-3)
+
+
+def test_the_benchmark_writes_nothing_of_programs_that_differ(monkeypatch, tmp_path, capsys):
+    results = [Result("jax", first_loss=3.61), Result("torch-eager", first_loss=3.65)]
+    monkeypatch.setattr(speed, "run", lambda *_: results)
+    assert speed.main(["--out", str(tmp_path)]) == 2
+    assert "not the same program" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("task", ["train", "infer"])
+def test_jax_times_the_task_and_the_dropout_that_are_asked_for(task, tmp_path, monkeypatch):
+    trained, stepped = [], []
+    workload = Workload("vit-tiny-test", 16, 2, task, dropout=0.3)
+    workload.write(tmp_path)
+
+    def training(workload, model, params, devices):
+        trained.append(model.dropout)
+        return lambda batch: {}
+
+    def timed(step, batches, seconds):
+        stepped.append((step(batches[0]), seconds))
+        return [1.0]
+
+    monkeypatch.setattr(jax_candidate, "make_training", training)
+    monkeypatch.setattr(jax_candidate, "timed", timed)
+    monkeypatch.setattr(jax_candidate, "matmul_rate", lambda workload: 1.0)
+    told = {"workload": asdict(workload), "inputs": str(tmp_path), "seconds": 7}
+    found = jax_candidate.main(told)
+    assert found["step_ms"] == [1.0]
+    ((result, seconds),) = stepped
+    assert seconds == 7
+    if task == "train":
+        assert (trained, result) == ([0.3], {})
+    else:
+        assert not trained
+        assert result.shape == (2, 37)  # logits
+
+
+def test_first_steps_are_those_of_an_empty_and_of_a_filled_cache():
+    result = Result(
+        "jax", step_ms=[[1.0], [1.0], [1.0]], first_step_sec=[9.0, 2.0, 4.0], peak_bytes=1,
+        matmul_flops_per_sec=[1.0], first_loss=1.0,
+    )  # fmt: skip
+    found = summarise(Workload(), [result])["candidates"]["jax"]
+    assert (found["first_step_sec_cold"], found["first_step_sec_warm"]) == (9.0, 3.0)
+
+
+def test_ratios_of_files_are_jaxs_rate_over_pytorchs(monkeypatch, pets_root):
+    def process(module, task, cache):
+        jax = module == files.FRAMEWORKS["jax"]
+        rates = {f"{what}_per_sec": 200.0 if jax else 100.0 for what in ("decoded", "augmented")}
+        return rates | {"images": 1, "versions": {}, "step_ms": {"held": [1.0], "read": [2.0]}}
+
+    monkeypatch.setattr(files, "run_process", process)
+    found = files.compare(files.parse([str(pets_root), "--processes", "1"]))
+    assert found["decoded_ratio"] == found["augmented_ratio"] == 2
+    assert found["read_over_held"] == 0.5
+
+
+def test_a_fast_path_gains_where_its_reference_takes_longer():
+    found = fast_paths.summarise("x", [(1.0, 2.0), (1.0, 4.0), (1.0, 3.0)])
+    assert (found["ratio"], found["fast_sec"], found["reference_sec"]) == (3.0, 1.0, 3.0)
+    assert found["quartiles"] == [2.5, 3.5]
+    order = []
+    for number in (0, 1):
+        times = fast_paths.one_round(
+            lambda: order.append("fast") or 1.0, lambda: order.append("slow") or 2.0, number
+        )
+        assert times == (1.0, 2.0)
+    assert order == ["fast", "slow", "slow", "fast"]
 
 
 def test_an_interval_contains_the_median_and_widens_with_the_spread_between_processes():

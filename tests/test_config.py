@@ -22,8 +22,11 @@ from jaxvit.config import (
     Config,
     InitConfig,
     ModelConfig,
+    as_json,
     check,
     config_from_dict,
+    flat,
+    may_change,
 )
 from jaxvit.errors import UserError
 from jaxvit.models.configured import make_discriminator, make_generator, make_model
@@ -257,16 +260,35 @@ def test_the_mean_of_a_generator_has_as_many_channels_as_the_images(name, tmp_pa
         assert config.data.mean == config.data.std == (0.5,) * channels
 
 
+def test_a_resumed_run_may_change_nothing_that_its_result_depends_on():
+    changeable = {
+        "checkpoint": {"every_steps", "keep", "keep_best"},
+        "data": {"cache_dir", "decode_threads", "dir", "extra_dir", "prefetch_batches"},
+        "distributed": {"coordinator", "num_processes", "process_id"},
+        "init": {"weights"},
+        "parallel": {"shard_params"},
+        "track": {"wandb", "wandb_project"},
+    }
+    expected = {f"{group}.{name}" for group, names in changeable.items() for name in names}
+    expected |= {"extend", "find_lr", "keep_memory", "keep_programs", "out", "overwrite", "resume"}
+    assert {name for name in flat(as_json(Config())) if may_change(name)} == expected
+
+
 def test_every_model_option_reaches_the_model():
     config = ModelConfig(
         img_size=8, patch_size=4, in_channels=1, embed_dim=6, num_heads=2, num_layers=3,
-        mlp_ratio=2.0, dropout=0.3, dtype="bfloat16", remat=True, init="vit",
+        mlp_ratio=2.0, dropout=0.3, activation_dropout=0.11, attention_dropout=0.12,
+        projection_dropout=0.13, embedding_dropout=0.14, drop_path=0.15, norm_eps=0.16,
+        gelu="tanh", layer_scale=True, register_tokens=2, qkv_bias=False, pool="mean",
+        patch_norm=True, dtype="bfloat16", remat=True, init="vit",
     )  # fmt: skip
+    default = ModelConfig()
     model = make_model(config, num_classes=5)
     assert model.num_classes == 5
     assert model.init_scheme == config.init
     for field in fields(ModelConfig):
         if field.name not in ("name", "init", *OF_RESNET, *OF_DCGAN, *(set(OF_UNET) - {"dropout"})):
+            assert getattr(config, field.name) != getattr(default, field.name), field.name
             assert getattr(model, field.name) == getattr(config, field.name), field.name
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxvit.augment.blur import apply_blur, draw_blur
 from jaxvit.augment.colour import apply_colour_jitter, apply_grey, draw_colour_jitter, draw_grey
 from jaxvit.augment.cutmix import apply_cutmix, draw_cutmix
 from jaxvit.augment.cutout import apply_cutout, draw_cutout
@@ -28,9 +29,10 @@ from jaxvit.config import AugmentConfig
 from jaxvit.objectives.targets import smooth_labels
 
 EVERYTHING = AugmentConfig(
-    crop_scale=(0.3, 1.0), flip_p=0.5, cutout_holes=2, cutout_length=3, mixup_alpha=0.4,
-    cutmix_alpha=1.0,
+    crop_scale=(0.3, 1.0), crop_ratio=(0.4, 0.6), flip_p=0.5, cutout_holes=2, cutout_length=3,
+    mixup_alpha=0.4, cutmix_alpha=0.3, cutmix_p=0.8,
 )  # fmt: skip
+FIXED = {name: getattr(EVERYTHING, name) for name in ("crop_ratio", "cutout_length", "cutmix_p")}
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 
 
@@ -47,7 +49,7 @@ SWITCHES = ("crop_scale", "flip_p", "cutout_holes", "mixup_alpha", "cutmix_alpha
 def test_any_subset_of_augmentations_keeps_shapes_and_targets_that_sum_to_one(names):
     """With rectangular images and an odd batch size: every pair of augmentations, none, and all."""
     images, targets = batch()
-    config = AugmentConfig(cutout_length=3, **{n: getattr(EVERYTHING, n) for n in names})
+    config = AugmentConfig(**FIXED, **{n: getattr(EVERYTHING, n) for n in names})
     out, soft = make_augment(config, MEAN, STD)(jax.random.key(1), images, targets)
     assert out.shape == images.shape
     assert out.dtype == jnp.float32
@@ -70,7 +72,7 @@ def expected_batch(name, key, images, targets):
         "flip_p": (apply_flip, lambda: draw_flip(flip, shape[0], config.flip_p)),
         "cutout_holes": (apply_cutout, lambda: draw_cutout(cutout, *shape, 2, 3)),
         "mixup_alpha": (apply_mixup, lambda: draw_mixup(mixup, shape[0], config.mixup_alpha)),
-        "cutmix_alpha": (apply_cutmix, lambda: draw_cutmix(cutmix, *shape, 1.0, config.cutmix_p)),
+        "cutmix_alpha": (apply_cutmix, lambda: draw_cutmix(cutmix, *shape, 0.3, config.cutmix_p)),
     }[name]
     return apply(images, targets, draw())
 
@@ -78,7 +80,7 @@ def expected_batch(name, key, images, targets):
 @pytest.mark.parametrize("name", SWITCHES)
 def test_each_augmentation_alone_is_its_draw_applied_to_normalised_images(name):
     images, targets = batch()
-    config = AugmentConfig(cutout_length=3, **{name: getattr(EVERYTHING, name)})
+    config = AugmentConfig(**FIXED, **{name: getattr(EVERYTHING, name)})
     found = make_augment(config, MEAN, STD)(jax.random.key(1), images, targets)
     expected = expected_batch(name, jax.random.key(1), normalize(images, MEAN, STD), targets)
     for one, other in zip(found, expected, strict=True):
@@ -94,15 +96,17 @@ ON_PIXELS = {
         "brightness": 0.4, "contrast": 0.3, "saturation": 0.2, "hue": 0.1, "jitter_p": 0.7,
     },
     "grey": {"grey_p": 0.5},
+    "blur": {"blur_p": 0.5, "blur_sigma": (0.5, 1.5), "blur_kernel": 5},
 }  # fmt: skip
 
 
 def changed_pixels(name, key, pixels, targets):
     """Pixels in [0, 1] after one augmentation, drawn with the key that the pipeline gives it."""
     size, black = len(pixels), jnp.zeros(3)
-    key = jax.random.fold_in(
-        key, {"pad": 6, "rotate": 7, "trivial": 8, "rand": 8, "jitter": 9, "grey": 10}[name]
-    )
+    number = {
+        "pad": 6, "rotate": 7, "trivial": 8, "rand": 8, "jitter": 9, "grey": 10, "blur": 11,
+    }  # fmt: skip
+    key = jax.random.fold_in(key, number[name])
     if name in ("trivial", "rand"):
         apply, draw = {
             "trivial": (apply_trivial_augment, lambda: draw_trivial_augment(key, size)),
@@ -116,6 +120,7 @@ def changed_pixels(name, key, pixels, targets):
             apply_colour_jitter, lambda: draw_colour_jitter(key, size, 0.4, 0.3, 0.2, 0.1, 0.7)
         ),
         "grey": (apply_grey, lambda: draw_grey(key, size, 0.5)),
+        "blur": (apply_blur, lambda: draw_blur(key, size, (0.5, 1.5), 0.5), 5),
     }[name]  # fmt: skip
     return apply(pixels, targets, draw(), *more)[0]
 
@@ -132,13 +137,11 @@ def test_each_augmentation_of_pixels_comes_before_normalisation(name):
 
 
 def test_together_they_come_in_the_order_of_torchvisions_recipes():
-    """Crop, shift, flip, rotation, operations, jitter, grey, normalisation, Cutout."""
+    """Crop, shift, flip, rotation, operations, jitter, grey, blur, normalisation, Cutout."""
     images, targets = batch()
-    names = ("pad", "rotate", "trivial", "jitter", "grey")
+    names = ("pad", "rotate", "trivial", "jitter", "grey", "blur")
     options = {k: v for name in names for k, v in ON_PIXELS[name].items()}
-    config = AugmentConfig(
-        crop_scale=(0.3, 1.0), flip_p=0.5, cutout_holes=2, cutout_length=3, **options
-    )
+    config = AugmentConfig(crop_scale=(0.3, 1.0), flip_p=0.5, cutout_holes=2, **FIXED, **options)
     key = jax.random.key(3)
     found, _ = make_augment(config, MEAN, STD)(key, images, targets)
     pixels = expected_batch("crop_scale", key, from_bytes(images), targets)[0]
@@ -153,8 +156,8 @@ def test_together_they_come_in_the_order_of_torchvisions_recipes():
 
 def test_no_augmentation_takes_the_key_of_another():
     key = jax.random.key(5)
-    keys = [*jax.random.split(key, 6), *(jax.random.fold_in(key, n) for n in range(6, 11))]
-    assert len({tuple(jax.random.key_data(each).tolist()) for each in keys}) == 11
+    keys = [*jax.random.split(key, 6), *(jax.random.fold_in(key, n) for n in range(6, 12))]
+    assert len({tuple(jax.random.key_data(each).tolist()) for each in keys}) == 12
 
 
 @pytest.mark.parametrize("name", ["pad", "rotate", "trivial", "rand", "jitter"])

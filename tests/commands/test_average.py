@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import jax
 import numpy as np
 import pytest
 
+from jaxvit.commands import average
+from jaxvit.config import Config, DataConfig
+from jaxvit.errors import UserError
+from jaxvit.interop import soup
 from jaxvit.interop.saved_run import load_run
 from jaxvit.interop.soup import Candidate, make_soup
 from jaxvit.runs.checkpoint import Checkpoints
@@ -55,11 +60,11 @@ def test_the_best_checkpoints_of_a_run_are_averaged_scored_and_used(runs, tmp_pa
     assert len(steps) >= 3
     assert command("average", runs.first, "--best", "2", "--out", out, "--batch-size", "4") == 0
     parts = [read_item(runs.first, step, "params") for step in steps[:2]]
-    soup, summary = mean(parts), json.loads((out / "summary.json").read_text())
-    assert_equal(load_run(out).params, soup)
+    averaged, summary = mean(parts), json.loads((out / "summary.json").read_text())
+    assert_equal(load_run(out).params, averaged)
     assert summary["averaged"] == [{"run": str(runs.first), "step": step} for step in steps[:2]]
     assert_scores(runs.photos, summary["before"], parts[0])
-    assert_scores(runs.photos, summary["after"], soup)
+    assert_scores(runs.photos, summary["after"], averaged)
     assert summary["test/accuracy"] == summary["after"]["test/accuracy"]
     assert summary["best"]["val/loss"] == summary["after"]["val/loss"]
     # It is a run wherever one is asked for.
@@ -67,7 +72,7 @@ def test_the_best_checkpoints_of_a_run_are_averaged_scored_and_used(runs, tmp_pa
     capsys.readouterr()
     assert command("evaluate", out, "test", "--json", report) == 0
     found = json.loads(report.read_text())
-    assert found["accuracy"] == pytest.approx(score(runs.photos, soup, "test")[0])
+    assert found["accuracy"] == pytest.approx(score(runs.photos, averaged, "test")[0])
     assert found["params_sha256"] == summary["params_sha256"]
     assert command("inspect", out) == 0
     shown = capsys.readouterr().out
@@ -104,20 +109,20 @@ def test_a_greedy_soup_is_chosen_by_validation_alone(tmp_path):
 
     values = (-9.0, 1.0, 3.5, 1.5)
     candidates = [Candidate("run", step, np.float64(x)) for step, x in enumerate(values)]
-    soup = make_soup(candidates, True, metrics)
-    assert [each.step for each, _ in soup.candidates] == [3, 1, 2, 0]
+    made = make_soup(candidates, True, metrics)
+    assert [each.step for each, _ in made.candidates] == [3, 1, 2, 0]
     # From 1.5: with 1.0 it is 1.25, which is worse; with 3.5 it is 2.5, which is as good.
-    assert [each.step for each in soup.averaged] == [3, 2]
-    assert float(soup.params) == 2.5
-    assert soup.before["val/loss"] == soup.after["val/loss"] == 0.5
-    assert (soup.before["test/loss"], soup.after["test/loss"]) == (10.5, 11.5)
+    assert [each.step for each in made.averaged] == [3, 2]
+    assert float(made.params) == 2.5
+    assert made.before["val/loss"] == made.after["val/loss"] == 0.5
+    assert (made.before["test/loss"], made.after["test/loss"]) == (10.5, 11.5)
     assert scored.count("test") == 2
     uniform = make_soup(candidates, False, metrics)
     assert float(uniform.params) == pytest.approx(-0.75)
     assert len(uniform.averaged) == 4
 
 
-def test_greedy_is_an_option_of_the_command(runs, tmp_path):
+def test_greedy_is_an_option_of_the_command(runs, tmp_path, capsys):
     out = tmp_path / "soup"
     assert command("average", runs.first, "--greedy", "--out", out) == 0
     summary = json.loads((out / "summary.json").read_text())
@@ -125,6 +130,12 @@ def test_greedy_is_an_option_of_the_command(runs, tmp_path):
     assert len(summary["candidates"]) == 3
     before, after = (summary[name]["val/accuracy"] for name in ("before", "after"))
     assert after >= before
+    printed = capsys.readouterr().out.splitlines()
+    used = {(each["run"], each["step"]) for each in summary["averaged"]}
+    assert 0 < len(used) < 3
+    for each in summary["candidates"]:
+        (line,) = (x for x in printed if x.startswith(f"{each['run']} step {each['step']}: "))
+        assert line.endswith("averaged" if (each["run"], each["step"]) in used else "left out")
 
 
 def copied(run: Path, path: Path, name: str, change) -> Path:
@@ -140,6 +151,9 @@ def test_runs_that_do_not_fit_are_refused(runs, tmp_path, capsys):
     def swap(split):
         split["class_names"] = split["class_names"][::-1]
 
+    def other_model(change, config):
+        config["model"] |= change
+
     def leak(held_out, split):
         split["train"] |= dict([next(iter(split[held_out].items()))])
 
@@ -147,10 +161,9 @@ def test_runs_that_do_not_fit_are_refused(runs, tmp_path, capsys):
         ("split.json", swap, "has classes other than"),
         ("split.json", partial(leak, "test"), "which is a test image of"),
         ("split.json", partial(leak, "val"), "which is a val image of"),
-        (
-            "config.json",
-            lambda config: config["model"].update(num_heads=4),
-            "an architecture other",
+        *(
+            ("config.json", partial(other_model, change), "an architecture other")
+            for change in ({"num_heads": 4}, {"gelu": "tanh"}, {"pool": "mean"}, {"norm_eps": 0.1})
         ),
         ("config.json", lambda config: config["data"].update(mean=[0, 0, 0]), "a preprocessing"),
     )
@@ -191,3 +204,49 @@ def test_an_average_that_cannot_be_written_leaves_nothing(runs, tmp_path, monkey
     monkeypatch.setattr(Checkpoints, "save", fail)
     assert command("average", runs.first, "--out", tmp_path / "soup") == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pixels_of_larger_stored_images_do_not_hide_a_leak(monkeypatch):
+    """Training images that are stored larger have other pixels than when they are scored."""
+    splits = {
+        "first": {"train": {"b": "1"}, "val": {"a": "2"}, "test": {"c": "3"}},
+        "second": {"train": {"a": "9"}, "val": {}, "test": {}},
+    }
+    monkeypatch.setattr(soup, "described", lambda path, split: splits[path.name][split])
+    for scale, refuses in ((1.0, nullcontext()), (8 / 7, pytest.raises(UserError, match="on a,"))):
+        config = Config(data=DataConfig(stored_scale=scale))
+        monkeypatch.setattr(soup, "read_config", lambda path, config=config: config)
+        with refuses:
+            soup._refuse_leaks(["first", "second"])
+
+
+def test_a_soup_goes_by_the_metric_that_the_run_was_told_to_watch(runs, tmp_path, monkeypatch):
+    """Validation loss, by which the order of the checkpoints is turned round."""
+    run = copied(runs.first, tmp_path / "run", "config.json", lambda c: c.update(monitor="loss"))
+    files = [run / "checkpoints" / str(step) / "metrics" / "metrics" for step in ranked_steps(run)]
+    for rank, file in enumerate(files):
+        values = json.loads(file.read_text()) | {"val/loss": 3.0 - rank, "val/accuracy": 0.5}
+        file.write_text(json.dumps(values | {"val/accuracy": 0.9 - 0.1 * rank}))
+    asked = []
+
+    def make(candidates, greedy, score, monitor):
+        asked.append(([each.step for each in candidates], monitor[0]))
+        raise UserError("far enough")
+
+    monkeypatch.setattr(average, "make_soup", make)
+    assert command("average", run, "--best", "2", "--out", tmp_path / "soup") == 2
+    steps = [int(file.parts[-3]) for file in files[::-1][:2]]
+    assert asked == [(steps, ("loss", False))]
+
+
+def test_moved_images_are_read_where_they_are_said_to_be(runs, tmp_path, monkeypatch):
+    asked = []
+
+    def load(run, data_dir, track):
+        asked.append((run, data_dir))
+        raise UserError("far enough")
+
+    monkeypatch.setattr(average, "load_splits", load)
+    out = ["--out", tmp_path / "soup"]
+    assert command("average", runs.first, "--data-dir", tmp_path / "moved", *out) == 2
+    assert asked == [(str(runs.first), str(tmp_path / "moved"))]

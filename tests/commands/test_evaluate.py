@@ -107,6 +107,10 @@ def test_a_folder_without_some_classes_is_scored_as_recomputed(runs, tmp_path, c
         f"accuracy {values['accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%}), "
         f"{round(values['accuracy'] * 39)} of 39 right"
     )
+    assert printed[1] == (
+        "macro precision {precision_macro:.3f}, recall {recall_macro:.3f}, F1 {f1_macro:.3f}; "
+        "loss {loss:.3f}, ece {ece:.3f}, mean confidence {mean_confidence:.3f}"
+    ).format(**values)
     assert "classes (1 without images)  images  accuracy" in printed
     accuracy = values["per_class"]["cat"]["accuracy"]
     assert any(line.split() == ["cat", "26", f"{accuracy:.1%}"] for line in printed)

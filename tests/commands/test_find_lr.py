@@ -7,6 +7,10 @@ import pytest
 from PIL import Image
 
 import train_jax
+from jaxvit.command_line import parse
+from jaxvit.commands import find_lr
+from jaxvit.pictures.lr_finder import plot_finding
+from jaxvit.training.lr_finder import Finding
 
 
 @pytest.mark.slow
@@ -76,3 +80,23 @@ def test_a_place_that_cannot_be_written_is_one_line(tiny, tmp_path, capsys):
     assert train_jax.main([*tiny, "--find-lr", "--out", str(out)]) == 2
     assert "leaves no place for the result" in capsys.readouterr().err
     jax.clear_caches()
+
+
+def test_both_suggestions_are_said_and_marked_by_their_names(tmp_path, monkeypatch):
+    said, marked = [], {}
+
+    def plot(rates, losses, named):
+        marked.update(named)
+        return plot_finding(rates, losses, named)
+
+    monkeypatch.setattr(find_lr, "plot_finding", plot)
+    found = Finding((1e-3, 1e-2), (2.0, 1.0), 1e-3, 1e-2, False)
+    _, config = parse(["digits", "--optim.lr", "0.5", "--out", str(tmp_path / "run")])
+    find_lr.report(found, config, said.append)
+    assert "at 0.001 for each unit" in said[0]
+    assert "at 0.01 for each factor of 10; --optim.lr is 0.5" in said[0]
+    assert marked == {"by unit": 1e-3, "by decade": 1e-2}
+    found = found._replace(suggestion=None, by_decade=None, diverged=True)
+    find_lr.report(found, config, said.append)
+    assert said[2] == "the loss diverged at step 2 of 100, at a rate of 0.01"
+    assert said[3].startswith("2 steps are too few")

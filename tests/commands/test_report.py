@@ -106,6 +106,7 @@ def test_the_overlay_of_an_error_is_the_rollout_of_its_image(runs, page, truth, 
     files, labels, p = truth
     wrong = {i for i in range(len(files)) if p[i].argmax() != labels[i]}
     assert len(seen["overlays"]) == min(len(wrong), page_room.ERRORS)
+    assert_scored(seen["scored"], labels, p)
     run = load_run(runs.first)
     names = [f"{path.parent.name}/{path.name}" for path in files]
     for row, found in list(seen["overlays"].items())[:3]:
@@ -114,6 +115,50 @@ def test_the_overlay_of_an_error_is_the_rollout_of_its_image(runs, page, truth, 
         expected = attention_rollout(run.model, variables_of(run.params), image)[0]
         np.testing.assert_allclose(found, expected, atol=1e-5)
     assert seen["about"].overlay == "attention rollout"
+
+
+def assert_scored(scored, labels: np.ndarray, p: np.ndarray) -> None:
+    """What a page is drawn from, recomputed from float64 probabilities (N, 3)."""
+    predicted, confidence = p.argmax(-1), p.max(-1)
+    matrix = np.zeros((3, 3), int)
+    np.add.at(matrix, (labels, predicted), 1)
+    assert (matrix != matrix.T).any()
+    np.testing.assert_array_equal(scored.confusion, matrix)
+    np.testing.assert_array_equal(scored.predicted, predicted)
+    np.testing.assert_allclose(scored.confidence, confidence, atol=1e-4)
+    np.testing.assert_allclose(scored.label_probability, p[np.arange(len(p)), labels], atol=1e-4)
+    place = np.minimum((15 * confidence).astype(int), 14)
+    for found, weight in zip(scored.bins, (None, confidence, predicted == labels), strict=True):
+        np.testing.assert_allclose(found, np.bincount(place, weight, 15), atol=1e-3)
+
+
+def test_the_page_of_an_evaluation_is_drawn_from_its_scores(runs, tmp_path, monkeypatch):
+    seen = {}
+
+    def render(about, scored, *_):
+        seen.update(about=about, scored=scored)
+        return ""
+
+    monkeypatch.setattr(evaluate, "write_evaluation_page", pages.write_evaluation_page)
+    monkeypatch.setattr(pages, "render_page", render)
+    for name in ("ant", "bee"):
+        shutil.copytree(runs.photos / "train" / name, tmp_path / "photos" / name)
+    shutil.copytree(runs.photos / "train" / "ant", tmp_path / "photos" / "cat")  # errors
+    (tmp_path / "photos" / "ant" / "zzz.png").write_text("no image")
+    args = [runs.first, tmp_path / "photos", "--report", tmp_path / "x.html"]
+    assert command("evaluate", *args, "--on-error", "skip") == 0
+    files = [
+        path
+        for name in CLASSES
+        for path in sorted((tmp_path / "photos" / name).iterdir())
+        if path.name != "zzz.png"
+    ]
+    labels = np.array([CLASSES.index(path.parent.name) for path in files])
+    pixels = np.stack(list(map(read_pixels, files)))
+    p = true_probabilities(runs.first, scored_step(runs.first), pixels)
+    assert_scored(seen["scored"], labels, p)
+    data = dict(seen["about"].facts["Data"])
+    assert data == {"images": f"{len(files):,}", "left out": 1}
 
 
 def test_an_evaluation_ends_in_a_page(runs, truth, tmp_path, monkeypatch, capsys):

@@ -43,6 +43,18 @@ def test_each_size_and_each_source_has_its_own_cache(tmp_path):
     assert len(list(tmp_path.glob("*/pixels.npy"))) == 3
 
 
+def test_each_way_of_resizing_has_its_own_cache(tmp_path):
+    calls = []
+    for geometry in (
+        Geometry(4),
+        Geometry(4, resize="short_side"),
+        Geometry(4, crop_share=0.5),
+        Geometry(4, interpolation="nearest"),
+    ):
+        load_pixels(counting_examples(calls), geometry, 3, tmp_path)
+    assert len(calls) == 20
+
+
 def test_an_error_while_decoding_leaves_no_cache(tmp_path):
     def pixels(index, geometry):
         raise UserError("bad image")

@@ -12,10 +12,11 @@ from sklearn.datasets import load_digits
 
 from jaxvit.command_line import parse
 from jaxvit.config import DataConfig
-from jaxvit.data import datasets
+from jaxvit.data import datasets, oxford_iiit_pet
 from jaxvit.data.datasets import find_source, load_dataset
 from jaxvit.data.decoded import describe
-from jaxvit.data.examples import Examples, check_labels
+from jaxvit.data.examples import Examples, Source, check_labels
+from jaxvit.data.folder import load_folder
 from jaxvit.data.preprocessing import Geometry
 from jaxvit.data.splits import keep_per_class
 from jaxvit.errors import UserError
@@ -269,7 +270,7 @@ def test_describe_lists_every_example_of_every_split(tmp_path):
     assert len(written["train"]) + len(written["val"]) + len(written["test"]) == 1797
 
 
-@pytest.mark.parametrize("name", ["valid", "Val", "TEST"])
+@pytest.mark.parametrize("name", ["valid", "Val", "TEST", "validation", "training", "testing"])
 def test_a_folder_that_looks_like_a_split_is_refused(folder, tmp_path, name):
     root = tmp_path / "split"
     shutil.copytree(folder, root / "train")
@@ -361,3 +362,58 @@ def test_of_the_same_training_images_another_seed_chooses_others(folder, tmp_pat
         for seed in (0, 0, 1)
     )
     assert first == same != other
+
+
+def test_every_format_that_is_promised_is_found(tmp_path):
+    for name in ("ant", "bee"):
+        for suffix in (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".PNG"):
+            picture(tmp_path / name / f"x{suffix}", 9)
+    assert len(load_folder(tmp_path).splits["train"].names) == 14
+
+
+def test_photos_without_labels_are_turned_upright_too(tmp_path):
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[:, :4] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    for upright, expected in ((True, np.rot90(pixels, -1)), (False, pixels)):
+        found = load_folder(tmp_path, upright, labelled=False).splits["train"]
+        np.testing.assert_array_equal(found.pixels(0, Geometry(8)), expected)
+
+
+def test_a_folder_without_a_test_split_holds_out_15_of_100():
+    labels = np.repeat(np.arange(2, dtype=np.int32), 100)
+    examples = Examples(tuple(map(str, range(200))), labels, lambda index, geometry: None, "")
+    config = DataConfig(name="folder", dir="x", val_fraction=0.2)
+    found = datasets.split_source(Source(("a", "b"), {"train": examples}), config)
+    sizes = {name: len(rows) for name, (_, rows) in found.items()}
+    assert sizes == {"train": 136, "val": 34, "test": 30}
+
+
+@pytest.mark.parametrize("name", ["oxford_iiit_pet", "flowers17"])
+def test_exif_reaches_the_source_that_is_configured(name, tmp_path, monkeypatch):
+    given = []
+
+    def load(directory, *more):
+        given.append(more[-1])
+        raise UserError("far enough")
+
+    monkeypatch.setattr(datasets, f"load_{name}", load)
+    for exif in (None, True, False):
+        with pytest.raises(UserError, match="far enough"):
+            find_source(DataConfig(name=name, dir=str(tmp_path), exif=exif))
+    assert given == [False, True, False]
+
+
+def test_exif_reaches_tfds(tmp_path, monkeypatch):
+    given = []
+
+    def load(name, place, upright, **_):
+        given.append(upright)
+        return Source(("a", "b"), {})
+
+    monkeypatch.setattr(oxford_iiit_pet, "load_tfds", load)
+    for upright in (True, False):
+        oxford_iiit_pet.load_oxford_iiit_pet(tmp_path, upright)
+    assert given == [True, False]

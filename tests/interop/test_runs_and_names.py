@@ -10,8 +10,9 @@ from safetensors.numpy import load_file, save_file
 from test_bad_weights import HEADS, pretrained
 
 from jaxvit.config import IMAGENET_MEAN
+from jaxvit.data.decoded import Dataset, Split
 from jaxvit.errors import UserError
-from jaxvit.interop import load
+from jaxvit.interop import labelled, load
 from jaxvit.interop.known_models import lineage_of, values_at
 from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.save import save_pretrained
@@ -134,3 +135,20 @@ def test_known_sizes_have_their_own_number_of_heads(tmp_path):
     assert heads(1280, 32) == 16
     assert heads(768, 12) == 12
     assert heads(1024, 24) == 16
+
+
+def test_the_order_of_images_is_part_of_what_they_are(tmp_path, monkeypatch):
+    now = {"a": "1", "b": "2"}
+    data = Dataset(
+        ("a",), *[Split(np.zeros((1, 1, 1, 1), np.uint8), *[np.zeros(1, int)] * 2, ("a",))] * 3
+    )
+    monkeypatch.setattr(labelled, "describe", lambda dataset: {"test": now})
+    for before, expected in (
+        ({"a": "1", "b": "2"}, None),
+        ({"b": "2", "a": "1"}, "their order"),
+        ({"a": "1"}, "new is b"),
+        ({"a": "1", "b": "3"}, "changed is b"),
+        ({"a": "1", "b": "2", "c": "3"}, "gone is c"),
+    ):
+        monkeypatch.setattr(labelled, "described", lambda run, split, before=before: before)
+        assert labelled.changed(tmp_path, "test", data) == expected

@@ -94,6 +94,8 @@ def test_a_share_has_wilsons_interval():
 def test_the_monitor_follows_method_and_labels():
     assert monitor_of("classification", None)[0] == ("accuracy", True)
     assert monitor_of("classification", "loss") == (("loss", False), ("accuracy", True))
+    assert monitor_of("gan", None) == (("kernel_distance", False),)
+    assert monitor_of("diffusion", None) == (("loss", False), ("kernel_distance", False))
     assert monitor_of("instance_discrimination", None)[0] == ("knn_accuracy", True)
     assert monitor_of("instance_discrimination", None, False)[0] == ("retrieval_accuracy", True)
     assert monitor_of("instance_discrimination", "alignment")[0] == ("alignment", False)

@@ -1,13 +1,15 @@
 """What a picture shows is what it was given."""
 
 import numpy as np
+from matplotlib.colors import to_rgba
 
 from jaxvit.pictures.confusion import plot_confusion_matrix
 from jaxvit.pictures.curves import Curve, plot_curves
 from jaxvit.pictures.explanation import ClassMaps, plot_explanation
-from jaxvit.pictures.features import plot_neighbours
+from jaxvit.pictures.features import plot_feature_map, plot_neighbours
 from jaxvit.pictures.overlays import heat_map
 from jaxvit.pictures.reliability import plot_reliability
+from jaxvit.pictures.samples import plot_copies
 
 METRICS = {"accuracy": 0.5, "accuracy_low": 0.1, "accuracy_high": 0.9}
 
@@ -57,3 +59,34 @@ def test_the_best_epoch_is_named():
     ]
     axis = plot_curves(lines, [Curve("loss")], 20).axes[0]
     assert "best: epoch 2" in axis.get_legend_handles_labels()[1]
+
+
+def test_a_class_has_one_colour_on_the_map_and_beside_it():
+    images, labels = np.zeros((3, 4, 4, 1), np.uint8), np.array([1, 0, 1])
+    axis = plot_feature_map(np.eye(3)[:, :2], images, labels, ("a", "b")).axes[0]
+    named = {
+        handle.get_label(): to_rgba(handle.get_color())
+        for handle in axis.get_legend().legend_handles
+    }
+    drawn = axis.collections[0].get_facecolors()
+    for colour, label in zip(drawn, labels, strict=True):
+        np.testing.assert_allclose(colour, named["ab"[label]])
+    frames = [box.patch.get_edgecolor() for box in axis.artists]
+    np.testing.assert_allclose(frames, drawn)
+
+
+def test_samples_stand_above_the_training_images_and_say_so():
+    samples, nearest = np.zeros((2, 4, 4, 1), np.uint8), np.full((2, 4, 4, 1), 9, np.uint8)
+    figure = plot_copies(samples, nearest, np.array([1.25, 2.5]), 3.75)
+    above, _, below, last = figure.axes
+    assert (above.get_ylabel(), below.get_ylabel()) == ("sample", "nearest")
+    assert above.images[0].get_array().max() == 0
+    assert below.images[0].get_array().min() == 9
+    assert (below.get_xlabel(), last.get_xlabel()) == ("1.25", "2.50")
+    assert "a test image's is at 3.75" in figure.get_suptitle()
+
+
+def test_the_axis_above_has_the_epochs_of_the_steps():
+    lines = [{"step": s, "epoch": e, "val/loss": 1.0} for s, e in ((10, 5), (20, 10), (40, 20))]
+    (above,) = plot_curves(lines, [Curve("loss")], 20).axes[0].child_axes
+    assert [above._functions[0](step) for step in (0, 10, 20, 30, 40)] == [0, 5, 10, 15, 20]

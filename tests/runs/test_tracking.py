@@ -19,6 +19,7 @@ from jaxvit.runs import tracking
 from jaxvit.runs.directory import RunDirectory
 from jaxvit.runs.progress import make_console
 from jaxvit.runs.recorder import Recorder
+from jaxvit.runs.sketches import write_sketch
 from jaxvit.runs.trackers.tensorboard import TensorBoard
 from jaxvit.runs.tracking import Trackers
 from jaxvit.runtime.devices import make_devices
@@ -228,6 +229,15 @@ def test_online_only_rows_that_the_server_lacks_are_sent(server, tmp_path):
 
 
 @needs_wandb
+def test_pictures_of_a_resumed_run_are_sent_again_at_their_step(server, tmp_path):
+    for step in (2, 3):
+        write_sketch(tmp_path, "samples", step, np.zeros((2, 4, 4, 3), np.uint8))
+    _, config = parse(["digits", "--track.wandb", "online", "--out", str(tmp_path)])
+    Trackers(config, tmp_path, print).begin(numbered(1, 2, 3, 4))
+    assert [step for step, row in server[1:] if "val/samples" in row] == [3]
+
+
+@needs_wandb
 def test_online_without_an_account_is_refused_before_training(tmp_path, monkeypatch):
     import wandb
 
@@ -352,6 +362,36 @@ def test_only_the_process_that_writes_has_trackers(main, tmp_path, monkeypatch):
     recorder._checkpoints = SimpleNamespace(save=None)  # of entering it
     recorder.around(lambda **_: (TrainState(0, {}, {}, (), None), 0.0))
     assert begun == [[]] * main
+
+
+def test_processes_compare_their_images_before_they_train(tmp_path, monkeypatch):
+    """And their options, the choices that they made, and whether they resume."""
+    compared = []
+
+    def note(values):
+        compared.append(values)
+        raise UserError("far enough")
+
+    monkeypatch.setattr("jaxvit.runs.recorder.check_same", note)
+    _, config = parse(["digits", "--out", str(tmp_path / "run")])
+    images, labels = np.zeros((1, 1, 1, 1), np.uint8), np.zeros(1, int)
+    one, two = (
+        Split(images, labels, np.zeros(1, np.int32), ("x",), np.full(1, crc, np.uint32))
+        for crc in (1, 2)
+    )
+    task = blank_task(facts=(("chosen", 3),))
+    recorder = Recorder(
+        RunDirectory(config), task, config, Plan(1, 1, 1), Dataset(("a",), one, one, two),
+        make_devices(config), *[lambda *_: None] * 2, make_console(quiet=True),
+    )  # fmt: skip
+    with pytest.raises(UserError, match="far enough"), recorder:
+        pass
+    (values,) = compared
+    assert values["images"]["train"] == {"x": "00000001"}
+    assert values["images"]["test"] == {"x": "00000002"}
+    assert values["choices before training"] == {"chosen": 3}
+    assert values["run directory"] is False
+    assert "lr=0.004" in values["options"][0]
 
 
 def hparams_tab(run):

@@ -3,10 +3,13 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import jax
 import pytest
 
 import train_jax
+from jaxvit.config import Config
 from jaxvit.errors import UserError
 from jaxvit.runtime import program_cache
 
@@ -99,3 +102,29 @@ def test_a_run_caches_its_programs_unless_asked_not_to(args, calls, tmp_path, mo
     assert train_jax.main([*args, *places]) == 2
     assert "far enough" in capsys.readouterr().err
     assert kept == [cache] * calls
+
+
+@pytest.mark.parametrize(("processes", "calls"), [(1, 1), (2, 0)])
+def test_several_processes_cache_nothing(processes, calls, monkeypatch):
+    kept = []
+    monkeypatch.setattr(jax, "process_count", lambda: processes)
+    monkeypatch.setattr(program_cache, "keep_programs", lambda place: kept.append(place) or True)
+    program_cache.cache_programs(Config(), print)
+    assert len(kept) == calls
+
+
+def test_each_instruction_set_has_its_own_programs_and_old_ones_are_evicted(tmp_path, monkeypatch):
+    """A disk may be shared by machines whose processors have one name."""
+    set_to, evicted = [], []
+    config = SimpleNamespace(
+        jax_compilation_cache_dir=None, update=lambda name, value: set_to.append(value)
+    )
+    monkeypatch.setattr(program_cache, "jax", SimpleNamespace(config=config))
+    monkeypatch.setattr(program_cache, "_remove_oldest", evicted.append)
+    for flags in ("avx2", "avx2 avx512f"):
+        monkeypatch.setattr(program_cache, "instructions", lambda flags=flags: flags)
+        assert program_cache.keep_programs(tmp_path)
+    places = sorted((tmp_path / "programs").iterdir())
+    assert len(places) == 2
+    assert sorted(evicted) == places
+    assert {x for x in set_to if isinstance(x, str)} == set(map(str, places))

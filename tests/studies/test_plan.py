@@ -22,6 +22,7 @@ from jaxvit.studies.plan import (
 from jaxvit.studies.smoothing import SMOOTHING
 from jaxvit.studies.study import Metric, Study
 from jaxvit.studies.trial import Estimate
+from jaxvit.studies.vit_resnet import VIT_RESNET
 from tests.studies.conftest import pretend
 
 
@@ -112,6 +113,16 @@ def test_every_study_is_whole(each):
     each.check()
     assert find_study(each.name) is each
     assert each.seeds >= 3
+
+
+def test_a_vit_and_a_resnet_see_the_same_augmentation_and_as_many_images(tmp_path):
+    extra = ("--data.name", "cifar10", "--data.dir", "x")
+    runs = {run.label: run.config for run in plan_runs(VIT_RESNET, 1, tmp_path, extra, parse)}
+    for field in ("augment", "epochs", "batch_size", "label_smoothing", "select"):
+        assert len({getattr(config, field) for config in runs.values()}) == 1, field
+    held_out = {label: config.data.val_fraction for label, config in runs.items()}
+    assert held_out["resnet"] == held_out["vit"] == 0.1
+    assert held_out["resnet-few"] == held_out["vit-few"] == 0.775
 
 
 def test_the_smoothing_study_differs_in_the_smoothing_alone(tmp_path):

@@ -119,6 +119,8 @@ def test_the_csv_holds_means_and_differences(command, tmp_path):
     with (tmp_path / "out" / "two" / "study.csv").open() as file:
         first, second = csv.DictReader(file)
     assert float(first["mean"]) == pytest.approx(0.3)  # .1 .3 .5 and .2 .4 .6
+    assert float(first["low"]) < 0.3 < float(first["high"])
+    assert float(first["low"]) + float(first["high"]) == pytest.approx(0.6)
     assert float(second["mean"]) == pytest.approx(0.4)
     assert first["difference"] == ""
     assert float(second["difference"]) == pytest.approx(0.1)
@@ -180,3 +182,19 @@ def test_a_curve_is_of_its_own_runs(study, runs, tmp_path, monkeypatch):
     with StopSignals() as stop:
         found = gather(asked, "two", 2, (), runs[:4], {}, tmp_path, stop)
     assert results.draw(found) == {"none": ([2.0, 0.0],) * 3, "much": ([4.0, 0.0],) * 3}
+
+
+def test_each_panel_of_a_study_shows_its_own_metric(study, runs, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(results, "plot_study", lambda what, labels, panels, _: shown.extend(panels))
+    for number, run in enumerate(runs):
+        pretend(run, accuracy=0.1 * number, loss=3.0 - number)
+    with StopSignals() as stop:
+        found = gather(study, "two", 3, (), runs, {}, tmp_path, stop)
+    results.draw(found)
+    assert [panel.title for panel in shown] == [metric.title for metric in study.metrics]
+    assert [panel.percent for panel in shown] == [m.form.endswith("%") for m in study.metrics]
+    for metric, panel in zip(study.metrics, shown, strict=True):
+        rows = [row for row in found.rows if row.metric == metric.title]
+        assert panel.means == [tuple(row.mean[:3]) for row in rows]
+        assert panel.values == [[row.values[seed] for seed in range(3)] for row in rows]

@@ -253,3 +253,30 @@ def test_seen_images_are_found_whatever_size_is_stored(root, tmp_path):
              "--data.cache-dir", str(tmp_path)]  # fmt: skip
     with pytest.raises(UserError, match="images that validate or test here"):
         with_sampled(parse(given)[1].data, no_tracking)
+
+
+def test_an_image_is_known_however_the_generator_has_turned_it(root, tmp_path, monkeypatch):
+    """The generator's photos lay as they are stored; those of the classifier stand upright."""
+    rng, exif = np.random.default_rng(0), Image.Exif()
+    exif[0x0112] = 6
+    for split, number in (("train", 4), ("val", 1), ("test", 1)):
+        for name in "ab":
+            for index in range(number):
+                path = tmp_path / "photos" / split / name / f"{index}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(path, exif=exif)
+    stored = np.asarray(Image.open(tmp_path / "photos" / "test" / "a" / "0.png"))
+    seen = {"another name": f"{zlib.crc32(stored.tobytes()):08x}"}
+    saved = load_generator(root / "gan")
+    turned = replace(saved.config, data=replace(saved.config.data, exif=False))
+    monkeypatch.setattr(
+        extra_images,
+        "load_generator",
+        lambda path: saved._replace(config=turned, class_names=("a", "b")),
+    )
+    monkeypatch.setattr(extra_images, "described", lambda path, of: seen)
+    _, config = parse(["folder", "--data.dir", str(tmp_path / "photos"),
+                       "--data.cache-dir", str(tmp_path / "cache"), "--data.exif", "True",
+                       "--data.extra-dir", str(root / "gan")])  # fmt: skip
+    with pytest.raises(UserError, match="was trained on 1 images that validate or test here"):
+        with_sampled(config.data, no_tracking)

@@ -1,5 +1,6 @@
 """The plan of a run, its steps, the averaged parameters, and scoring."""
 
+import itertools
 import subprocess
 import sys
 
@@ -22,6 +23,7 @@ from jaxvit.tasks.classification import make_classification
 from jaxvit.training import evaluate, steps
 from jaxvit.training.evaluate import make_score
 from jaxvit.training.fit import STEPS_AHEAD, Plan, fit
+from jaxvit.training.lr_finder import find_rate
 from jaxvit.training.state import create_state, weights_of
 from jaxvit.training.steps import make_train_step, step_keys
 from tests.tiny_model import MODEL, params, plain_task
@@ -276,3 +278,11 @@ def test_grad_accum_steps_reaches_the_step(tiny, tmp_path, monkeypatch):
     args = [*tiny, "--out", str(tmp_path / "run"), "--epochs", "1", "--grad-accum-steps", "2"]
     assert train_jax.main(args) == 0
     assert set(asked) == {2}
+
+
+def test_the_learning_rate_test_ends_where_the_loss_explodes():
+    losses = itertools.chain([2.0] * 30, itertools.repeat(1e4))
+    state = create_state(plain_task(), 0)
+    found = find_rate(state, lambda state, _: (state, {"loss": next(losses)}), iter([{}] * 200))
+    assert found.diverged
+    assert len(found.losses) == len(found.rates) < 40
