@@ -1,6 +1,7 @@
 """Runs of our own as weights; what names of files and repositories tell."""
 
 import json
+import shutil
 
 import chex
 import jax
@@ -152,3 +153,13 @@ def test_the_order_of_images_is_part_of_what_they_are(tmp_path, monkeypatch):
     ):
         monkeypatch.setattr(labelled, "described", lambda run, split, before=before: before)
         assert labelled.changed(tmp_path, "test", data) == expected
+
+
+def test_a_run_computes_in_the_type_that_it_was_trained_in(uninterrupted, tmp_path):
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    file = tmp_path / "run" / "config.json"
+    values = json.loads(file.read_text())
+    values["model"]["dtype"] = "bfloat16"
+    file.write_text(json.dumps(values))
+    assert load_pretrained(tmp_path / "run").model.dtype == "bfloat16"
+    assert load_pretrained(uninterrupted).model.dtype == "float32"

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from torch.optim.swa_utils import SWALR, AveragedModel, update_bn
 
 from jaxvit.command_line import parse
-from jaxvit.config import Config, DataConfig, OptimConfig
+from jaxvit.config import AugmentConfig, Config, DataConfig, OptimConfig
 from jaxvit.data.decoded import Split
 from jaxvit.data.loader import train_batches
 from jaxvit.errors import UserError
@@ -29,6 +29,7 @@ from jaxvit.runtime.devices import AXIS, Devices
 from jaxvit.tasks.classification import make_classification
 from jaxvit.training.evaluate import make_refresh
 from jaxvit.training.fit import Plan, average_decay
+from jaxvit.training.steps import step_keys
 
 
 @pytest.mark.parametrize("anneal", [0, 1, 3, 10])
@@ -110,6 +111,30 @@ def test_statistics_are_computed_anew_as_by_torchs_update_bn(count):
     np.testing.assert_allclose(statistics["mean"], norm.running_mean, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(statistics["var"], norm.running_var, rtol=1e-5)
     assert found["params"].keys() == params.keys()
+
+
+def test_new_statistics_are_of_draws_from_the_seed():
+    config = Config(
+        augment=AugmentConfig(crop_scale=(0.1, 0.5)),
+        data=DataConfig(mean=(0.5,) * 3, std=(0.2,) * 3),
+    )
+    task = make_classification(Normalised(), optax.sgd(0.1), optax.constant_schedule(0.1), config)
+    params, extra = jax.jit(task.init)(jax.random.key(0))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 4, 4, 3), np.uint8)
+    batches = [{"image": each, "label": np.zeros(8, np.int32)} for each in pixels]
+    weights = joined(params, extra)
+    devices = Devices(Mesh(np.asarray(jax.devices()[:1]), (AXIS,)), "jit", False)
+
+    @jax.jit
+    def mean_of(key, batch):
+        found = task.statistics(weights, task.prepare(key, batch))
+        return found["batch_stats"]["bn"]["mean"]
+
+    for seed in (5, 6):
+        found = make_refresh(task, devices, seed)(weights, map(devices.place_batch, batches))
+        keys = [step_keys(seed, jnp.int32(number))[0] for number in range(2)]
+        expected = np.mean([mean_of(*each) for each in zip(keys, batches, strict=True)], axis=0)
+        np.testing.assert_allclose(found["batch_stats"]["bn"]["mean"], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -366,3 +366,10 @@ def test_each_error_is_shown_by_its_own_image(page, scored):
         small = decoded(uri)[2::5, 2::5].astype(float)  # 24 pixels, five times as large
         # Of another image about 85 apart.
         assert np.abs(small - scored.images(np.array([row]))[0]).mean() < 50
+
+
+def test_a_metric_below_0_is_drawn_at_its_height():
+    lines = [{"step": s, "val/uniformity": v, "val/loss": 3 + v} for s, v in ((1, -2.5), (2, -1.5))]
+    for chart in metric_charts(lines, ("uniformity", "loss")):
+        first, second = chart.lines[0].points
+        assert first.y > second.y  # down is more in a drawing

@@ -466,3 +466,15 @@ def test_each_event_is_on_disk_at_once(tmp_path):
     events = accumulator.EventAccumulator(str(tmp_path)).Reload()
     assert [event.step for event in events.Scalars("train/loss")] == [4]
     tracker.close(finished=False)
+
+
+def test_a_sketch_is_in_tensorboard_at_its_step(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(
+        TensorBoard, "_write", lambda self, step, **what: written.append((step, list(what)))
+    )
+    _, config = parse(["digits", "--out", str(tmp_path)])
+    tracker = TensorBoard(config, tmp_path, [])
+    written.clear()
+    tracker.show(7, {"samples": np.zeros((2, 4, 4, 1), np.uint8)})
+    assert written == [(7, ["summary"])]

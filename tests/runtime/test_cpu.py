@@ -8,6 +8,7 @@ import jax
 import pytest
 
 from jaxvit.runtime import cpu
+from jaxvit.runtime.machine import describe_machine
 
 PROGRAM = """
 from jaxvit.runtime import cpu
@@ -41,3 +42,9 @@ def test_jax_has_the_devices_and_too_late_is_no_error():
         [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, check=True
     )
     assert done.stdout == "3\n"
+
+
+def test_a_report_counts_the_devices_of_all_processes(monkeypatch):
+    monkeypatch.setattr(jax, "local_device_count", lambda: 1)
+    device = describe_machine()["device"]
+    assert device == {"platform": "cpu", "kind": "cpu", "count": 4, "processes": 1}

@@ -207,6 +207,11 @@ def test_a_forecast_says_what_cannot_be_tried_yet(chain, tmp_path, monkeypatch, 
     assert seconds == 20
     assert "unknown until first is finished" in said
     assert "about 20 s without second" in said
+    assert "at most 0 MB of disk" in said
+    monkeypatch.setattr(forecast, "try_run", lambda run, stop: Estimate(10.0, 3_000_000))
+    with StopSignals() as stop:
+        forecast.forecast(runs, tmp_path / "x", make_console(), stop)
+    assert "at most 6 MB of disk" in " ".join(capsys.readouterr().out.split())  # of two runs
 
 
 def test_options_that_follow_the_seed_get_its_number(study, tmp_path):

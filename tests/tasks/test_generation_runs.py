@@ -216,7 +216,12 @@ def test_a_sample_that_copies_is_beside_its_image(root, monkeypatch):
     ((samples, nearest, distance, of_test),) = shown
     np.testing.assert_array_equal(nearest, samples)
     assert np.all(distance < 1e-6)  # the root of what cancels to 1e-14
-    assert of_test > 0.1
+    test, real = (
+        2 * each.images(np.arange(len(each))).reshape(len(each), -1) / 255.0 - 1
+        for each in (data.test, data.train)
+    )
+    nearest = np.linalg.norm(test[:, None] - real[None], axis=-1).min(axis=1)
+    assert np.quantile(nearest, 0.4) < of_test < np.quantile(nearest, 0.6)
 
 
 def test_the_chosen_metric_of_diffusion_is_monitored():
@@ -410,15 +415,20 @@ def test_the_report_shows_training_images_and_samples_under_their_class(monkeypa
     _, config = parse([*ARGUMENTS["gan"]])
     data, seen = load_dataset(config.data, 8, 1), []
     monkeypatch.setattr(generation_report, "_copies", lambda *args: seen.append(args))
-    for name in ("plot_curves", "plot_samples"):
+    for name in ("plot_curves", "plot_samples", "plot_progress"):
         monkeypatch.setattr(generation_report, name, lambda *args: args)
     made = data.test.images(np.arange(len(data.test)))
-    results = Results([], 0, data.test, Evaluation({}, {}, {"samples": made}), {}, {})
+    kept = {"samples": [(step, made[step : step + 20]) for step in (3, 9, 200)]}
+    evaluation = Evaluation({}, {}, {"samples": made})
+    results = Results([], 0, data.test, evaluation, {}, {}, sketches=kept)
     figures = generation_report.draw_generation(results, config, data)
     assert seen[0][1] is data.train
     assert seen[0][2] is data.test
     order = np.argsort(data.test.labels[:64], kind="stable")
     np.testing.assert_array_equal(figures["samples"][0], made[order])
+    steps, images, _ = figures["progress"]
+    assert steps == ["step 3", "step 9", "step 200"]
+    np.testing.assert_array_equal(images[1], made[9:21])
     assert figures["samples"][1] == [str(label) for label in data.test.labels[order]]
 
 

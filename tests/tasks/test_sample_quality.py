@@ -178,3 +178,20 @@ def test_samples_are_measured_beside_training_images(root, told, capsys):
     number = len(json.loads((root / "gan" / "split.json").read_text())["train"])
     assert f"beside {number:,} training images" in capsys.readouterr().out
     assert number != len(json.loads((root / "gan" / "split.json").read_text())["test"])
+
+
+def test_of_many_real_images_some_are_drawn_from_all_classes(root, told, monkeypatch):
+    """A folder comes class by class, so that the first images are of the first classes."""
+    taken = []
+
+    def features(network, images, *_):
+        taken.append(images)
+        return np.zeros((len(images), 2))
+
+    monkeypatch.setattr(quality, "MOST", 40)
+    monkeypatch.setattr(quality, "features_of", features)
+    assert main(["quality", str(root / "gan"), "--features", "net", "--n", "40"]) == 0
+    for images, split in ((taken[0], "train"), (taken[2], "test")):
+        pixels, _ = images_of(root, "gan", split)
+        rows = np.random.default_rng(0).permutation(len(pixels))[:40]
+        np.testing.assert_array_equal(images, pixels[rows])

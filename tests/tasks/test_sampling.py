@@ -175,4 +175,9 @@ def test_the_last_stage_is_the_sample(root):
     expected = jax.jit(make_sampler(saved.model, config))(saved.weights, keys, labels)
     assert stages.shape == (5, 3, 8, 8, 1)
     assert np.all(np.diff(noise) < 0)
+    bar = np.cos((np.arange(41) / 40 + 0.008) / 1.008 * np.pi / 2) ** 2
+    bar = np.cumprod(1 - np.minimum(1 - bar[1:] / bar[:-1], 0.999))
+    left = 1 - bar  # the variance of noise at each of the 40 times
+    assert all(np.abs(left - value).min() < 1e-6 for value in np.asarray(noise)[:-1])
+    assert noise[-1] == 0
     assert np.abs(np.asarray(stages[-1], int) - np.asarray(expected, int)).max() <= 1

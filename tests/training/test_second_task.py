@@ -94,6 +94,26 @@ def test_the_reported_scores_are_those_of_the_saved_weights(runs, tiny):
     assert weights["statistics"]["updates"] == 2 * step
 
 
+def test_pictures_are_of_the_state_that_is_scored(tiny, tmp_path):
+    """The first one, by an error that is to rise."""
+    seen = []
+
+    def make(*args):
+        def draw(results):
+            seen.append(results)
+            return {}
+
+        return make_alternating(*args)._replace(monitor=(("error", True),), draw=draw)
+
+    summary = run(tiny, tmp_path / "run", "one", make)
+    (results,) = seen
+    assert results.best_step == summary["scored_step"] < summary["steps"]
+    assert results.weights["statistics"]["updates"] == 2 * summary["scored_step"]
+    assert {**summary, **results.evaluation.metrics} == {
+        **summary, "error": summary["test/error"], "median_error": summary["test/median_error"]
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "how", ["jit", *(pytest.param(how, marks=pytest.mark.slow) for how in MODES if how != "jit")]
 )
