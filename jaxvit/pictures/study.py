@@ -1,6 +1,7 @@
 """Configurations side by side: each seed, the mean and its interval, and reliability."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from jaxvit.pictures.figure import GREY, TRAIN, VAL, literal, make_figure
 
 COLUMNS = 3
+LETTERS = 42  # of the title, on each column of panels
 
 
 class Panel(NamedTuple):
@@ -35,6 +37,8 @@ def plot_study(
 ):
     """A panel for each metric, and one of reliability curves where there are any.
 
+    A panel leaves out configurations without any value, such as generators among classifiers.
+
     Args:
       question: the title.
       labels: of the configurations, in order.
@@ -52,18 +56,21 @@ def plot_study(
         _plot_reliability(axes.flat[len(panels)], curves)
     for axis in axes.flat[number:]:
         axis.remove()
-    figure.suptitle(literal(question))
+    figure.suptitle(literal(textwrap.fill(question, LETTERS * columns)))
     return figure
 
 
 def _plot_panel(axis, labels: Sequence[str], panel: Panel) -> None:
     from matplotlib.ticker import PercentFormatter
 
+    values = np.asarray(panel.values, float)
+    kept = np.isfinite(values).any(axis=1)
+    labels = [label for label, has in zip(labels, kept, strict=True) if has]
     positions = np.arange(len(labels))
     # Beside the mean, so that its interval stays legible; a line joins the runs of one seed.
     points = {"marker": "o", "ms": 4, "mew": 0, "lw": 0.6, "alpha": 0.5, "color": TRAIN}
-    axis.plot(positions - 0.15, np.asarray(panel.values, float), **points)
-    means = np.asarray(panel.means, float)  # (configurations, 3)
+    axis.plot(positions - 0.15, values[kept], **points)
+    means = np.asarray(panel.means, float)[kept]  # (configurations, 3)
     drawn = np.isfinite(means[:, 0])
     spread = np.nan_to_num(np.abs(means[drawn, 1:] - means[drawn, :1])).T  # none is a point
     style = {"fmt": "D", "ms": 5, "capsize": 4, "color": VAL}
@@ -71,7 +78,7 @@ def _plot_panel(axis, labels: Sequence[str], panel: Panel) -> None:
     axis.set_xticks(
         positions,
         [literal(each) for each in labels],
-        rotation=30 if max(map(len, labels)) > 6 else 0,
+        rotation=30 if max(map(len, labels), default=0) > 6 else 0,
     )
     axis.set(title=panel.title, xlim=(-0.5, len(labels) - 0.5))
     if panel.percent:

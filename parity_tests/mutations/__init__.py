@@ -16,6 +16,7 @@ from parity_tests.mutations.pages import PAGES
 from parity_tests.mutations.pictures import PICTURES
 from parity_tests.mutations.runs import RUNS
 from parity_tests.mutations.runtime import RUNTIME
+from parity_tests.mutations.speed import SPEED
 from parity_tests.mutations.studies import STUDIES
 from parity_tests.mutations.tasks import TASKS
 from parity_tests.mutations.training import TRAINING
@@ -37,6 +38,7 @@ MUTATIONS = (
     + EXPLAIN
     + PAGES
     + STUDIES
+    + SPEED
     + INSTANCE_DISCRIMINATION
     + GENERATION
     + FRONT

@@ -3,6 +3,18 @@
 from parity_tests.mutation import listed
 
 AUGMENT = listed("jaxvit.augment", (
+    ("tests/augment/test_augment.py::test_each_augmentation_alone_is_its_draw_applied_to_normalised_images[crop_scale]", (
+        ("option crop_ratio ignored", "pipeline",
+         "config.crop_scale, config.crop_ratio", "config.crop_scale, (3 / 4, 4 / 3)"),
+    )),
+    ("tests/augment/test_augment.py::test_each_augmentation_of_pixels_comes_before_normalisation[blur]", (
+        ("every image blurred", "pipeline",
+         "config.blur_sigma, config.blur_p", "config.blur_sigma, 1.0"),
+    )),
+    ("tests/augment/test_augment.py::test_each_augmentation_alone_is_its_draw_applied_to_normalised_images[cutmix_alpha]", (
+        ("option cutmix_alpha ignored", "pipeline",
+         "config.cutmix_alpha, config.cutmix_p", "1.0, config.cutmix_p"),
+    )),
     ("tests/augment/test_augment.py::test_boxes_are_drawn_for_the_size_that_the_crop_leaves", (
         ("holes drawn for the stored size", "pipeline", "key_cutout, batch_size, height, width,", "key_cutout, batch_size, *images.shape[1:3],"),
         ("boxes of CutMix drawn for the stored size", "pipeline", "key_cutmix, batch_size, height, width,", "key_cutmix, batch_size, *images.shape[1:3],"),

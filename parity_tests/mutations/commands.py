@@ -3,6 +3,46 @@
 from parity_tests.mutation import listed
 
 COMMANDS = listed("jaxvit.commands", (
+    ("tests/commands/test_report.py::test_the_overlay_of_an_error_is_the_rollout_of_its_image", (
+        ("confusion of a run's page transposed", "pages",
+         'found["counts/confusion"],', 'found["counts/confusion"].T,'),
+        ("confidence and share of right answers of a run's page swapped", "pages",
+         '("count", "confidence", "correct")', '("count", "correct", "confidence")'),
+        ("confidence taken for the class's probability", "pages",
+         'found["outputs/label_probability"],', 'found["outputs/confidence"],'),
+    )),
+    ("tests/commands/test_report.py::test_the_page_of_an_evaluation_is_drawn_from_its_scores", (
+        ("confusion of an evaluation's page transposed", "pages",
+         "evaluated.metrics, counts.confusion,", "evaluated.metrics, counts.confusion.T,"),
+        ("confidence and share of right answers of an evaluation's page swapped", "pages",
+         "(counts.bin_count, counts.bin_confidence, counts.bin_correct)", "(counts.bin_count, counts.bin_correct, counts.bin_confidence)"),
+        ("no photo left out on the page", "pages", "len(evaluated.unreadable)", "0"),
+    )),
+    ("parity_tests/test_lr_finder.py::test_the_rising_rates_are_those_of_the_optimiser", (
+        ("steps of warm-up stay while rates rise", "find_lr",
+         "warmup=0.0, warmup_steps=None,", "warmup=0.0,"),
+    )),
+    ("tests/commands/test_find_lr.py::test_both_suggestions_are_said_and_marked_by_their_names", (
+        ("one suggestion said twice", "find_lr", "{found.by_decade:.2g}", "{found.suggestion:.2g}"),
+        ("suggestions marked by each other's names", "find_lr",
+         '{"by unit": found.suggestion, "by decade": found.by_decade}', '{"by decade": found.suggestion, "by unit": found.by_decade}'),
+    )),
+    ("tests/commands/test_average.py::test_a_soup_goes_by_the_metric_that_the_run_was_told_to_watch", (
+        ("candidates of a soup ranked by accuracy whatever is monitored", "average",
+         "monitor_of(run.config.method, run.config.monitor)", "monitor_of(run.config.method, None)"),
+    )),
+    ("tests/commands/test_average.py::test_greedy_is_an_option_of_the_command", (
+        ("averaged and left out exchanged", "average",
+         '"averaged" if each[:2] in averaged else "left out"', '"left out" if each[:2] in averaged else "averaged"'),
+    )),
+    ("tests/commands/test_average.py::test_moved_images_are_read_where_they_are_said_to_be", (
+        ("option data-dir of a soup ignored", "average",
+         "load_splits(first, options.data_dir,", "load_splits(first, None,"),
+    )),
+    ("tests/tasks/test_sample_quality.py::test_of_many_real_images_some_are_drawn_from_all_classes", (
+        ("real images of the first classes alone", "quality",
+         "np.random.default_rng(0).permutation(len(split.labels))", "np.arange(len(split.labels))"),
+    )),
     ("tests/commands/test_evaluate.py::test_photos_are_turned_as_is_asked", (
         ("--no-upright ignored by evaluate", "evaluate", "make_classifier(found, cli.turned(options))", "make_classifier(found)"),
     )),

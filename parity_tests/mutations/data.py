@@ -3,6 +3,35 @@
 from parity_tests.mutation import listed
 
 DATA = listed("jaxvit.data", (
+    ("tests/data/test_cache.py::test_each_way_of_resizing_has_its_own_cache", (
+        ("one cache for all ways of resizing", "cache", "{tuple(geometry)}", "{geometry.size}"),
+    )),
+    ("tests/data/test_sources.py::test_every_format_that_is_promised_is_found", (
+        ("a promised format left out", "folder", '".webp", ', ""),
+    )),
+    ("tests/data/test_sources.py::test_a_folder_that_looks_like_a_split_is_refused[validation]", (
+        ("a folder called validation is no split", "folder", '"validation", ', ""),
+    )),
+    ("tests/data/test_sources.py::test_photos_without_labels_are_turned_upright_too", (
+        ("photos without labels as they are stored", "folder",
+         '(".",), upright,', '(".",), False,'),
+    )),
+    ("tests/data/test_sources.py::test_a_folder_without_a_test_split_holds_out_15_of_100", (
+        ("a fifth held out for the test", "datasets",
+         "TEST_FRACTION = 0.15", "TEST_FRACTION = 0.2"),
+    )),
+    ("tests/data/test_sources.py::test_exif_reaches_the_source_that_is_configured[oxford_iiit_pet]", (
+        ("option exif ignored for Pets", "datasets",
+         "load_oxford_iiit_pet(directory, bool(config.exif))", "load_oxford_iiit_pet(directory, False)"),
+    )),
+    ("tests/data/test_sources.py::test_exif_reaches_the_source_that_is_configured[flowers17]", (
+        ("option exif ignored for Flowers-17", "datasets",
+         "config.split_seed, bool(config.exif)", "config.split_seed, False"),
+    )),
+    ("tests/data/test_sources.py::test_exif_reaches_tfds", (
+        ("option exif ignored for TFDS", "oxford_iiit_pet",
+         "load_tfds(TFDS_NAME, directory, upright,", "load_tfds(TFDS_NAME, directory, False,"),
+    )),
     ("tests/data/test_sources.py::test_images_are_resized_cropped_and_filtered_as_asked", (
         ("crop and filter ignored in decoding", "datasets",
          "Geometry(img_size, config.resize, config.crop_share, config.interpolation)", "Geometry(img_size, config.resize)"),

@@ -8,6 +8,10 @@ COMMAND = "tests/commands/test_explain.py"
 PARTS = "tests/explain/test_parts.py"
 
 EXPLAIN = listed("jaxvit.explain", (
+    ("tests/explain/test_settings.py", (
+        ("occlusion's window twice as large", "methods",
+         "self.image.shape[1] / 14", "self.image.shape[1] / 7"),
+    )),
     (f"{COMMAND}::test_a_number_after_the_last_class_is_refused", (
         ("--target K of K classes accepted", "photos", "int(asked) < len(labels)", "int(asked) <= len(labels)"),
     )),

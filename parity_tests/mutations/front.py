@@ -3,6 +3,20 @@
 from parity_tests.mutation import listed
 
 FRONT = listed("", (
+    ("tests/test_config.py::test_the_presets_have_the_values_that_their_results_were_measured_with", (
+        ("the head's rate that of the others", "jaxvit.presets.pretrained",
+         "head_lr=10.0", "head_lr=1.0"),
+        ("finetune without clipping", "jaxvit.presets.pretrained",
+         '            clip_norm=1.0,\n            decay="matrices",\n            layer_decay', '            decay="matrices",\n            layer_decay'),
+    )),
+    ("tests/test_config.py::test_a_resumed_run_may_change_nothing_that_its_result_depends_on", (
+        ("another batch size on resuming", "jaxvit.config.run",
+         "option(32, count(1, 2**20))", "option(32, count(1, 2**20), may_change=True)"),
+    )),
+    ("tests/test_config.py::test_what_the_folder_preset_leaves_open_follows_the_number_of_images", (
+        ("decay of the folder preset exchanged", "jaxvit.completion",
+         '"decay": "matrices" if small else "all"', '"decay": "all" if small else "matrices"'),
+    )),
     ("tests/test_config.py::test_fine_tuning_follows_the_number_of_training_images", (
         ("fine-tuning as long as training from nothing", "jaxvit.completion", "    if config.init.weights is None:\n", "    if True:\n"),
         ("a tenth of the images seen in fine-tuning", "jaxvit.completion", "round(11_000 / images)", "round(1_100 / images)"),

@@ -3,6 +3,32 @@
 from parity_tests.mutation import listed
 
 INTEROP_USE = listed("jaxvit.interop", (
+    ("tests/commands/test_average.py::test_pixels_of_larger_stored_images_do_not_hide_a_leak", (
+        ("a leak hidden by larger stored images", "soup",
+         "larger = any(read_config(Path(run)).data.stored_scale != 1 for run in runs)", "larger = False"),
+    )),
+    ("tests/commands/test_average.py::test_runs_that_do_not_fit_are_refused", (
+        ("models of different GELU averaged", "soup",
+         "model.norm_eps, model.gelu, model.pool", "model.norm_eps, model.pool"),
+        ("models of different pooling averaged", "soup",
+         "model.gelu, model.pool, model.patch_size", "model.gelu, model.patch_size"),
+    )),
+    ("tests/commands/test_average.py::test_a_soup_goes_by_the_metric_that_the_run_was_told_to_watch", (
+        ("the best checkpoints by accuracy whatever is monitored", "soup",
+         '    monitor = monitor_of(config.method, config.monitor)\n    found', '    monitor = monitor_of(config.method, None)\n    found'),
+    )),
+    ("tests/commands/test_evaluate.py::test_a_folder_without_some_classes_is_scored_as_recomputed", (
+        ("precision and recall exchanged in what is printed", "evaluation_report",
+         "macro precision {precision_macro:.3f}, recall {recall_macro:.3f}", "macro precision {recall_macro:.3f}, recall {precision_macro:.3f}"),
+    )),
+    ("tests/interop/test_runs_and_names.py::test_the_order_of_images_is_part_of_what_they_are", (
+        ("another order of the images unnoticed", "labelled",
+         "list(now.items()) == list(before.items())", "now == before"),
+    )),
+    ("tests/interop/test_runs_and_names.py::test_a_run_computes_in_the_type_that_it_was_trained_in", (
+        ("a run of bfloat16 used in float32", "load",
+         "dtype=run.config.model.dtype", 'dtype="float32"'),
+    )),
     ("tests/commands/test_predict.py::test_the_weights_are_the_best_by_the_runs_own_metric", (
         ("the run's own --monitor ignored", "saved_run",
          "monitor_of(config.method, config.monitor, config.data.labels)", "monitor_of(config.method, None, config.data.labels)"),

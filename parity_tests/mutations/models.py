@@ -3,6 +3,12 @@
 from parity_tests.mutation import listed
 
 MODELS = listed("jaxvit.models", (
+    ("tests/test_config.py::test_every_model_option_reaches_the_model", (
+        ("option drop_path ignored", "configured",
+         '"embedding_dropout", "drop_path", "norm_eps"', '"embedding_dropout", "norm_eps"'),
+        ("option activation_dropout ignored", "configured",
+         '"num_layers", "activation_dropout", ', '"num_layers", '),
+    )),
     ("parity_tests/test_certificate.py::test_claim_holds[forward]", (
         ("Flax's LayerNorm eps", "layer_norm", "EPSILON = 1e-5", "EPSILON = 1e-6"),
         ("norm before attention missing", "transformer",

@@ -3,6 +3,10 @@
 from parity_tests.mutation import listed
 
 OBJECTIVES = listed("jaxvit.objectives", (
+    ("tests/objectives/test_representation.py", (
+        ("the worst state of a GAN taken for its best", "generation",
+         'GAN = (("kernel_distance", False),)', 'GAN = (("kernel_distance", True),)'),
+    )),
     ("tests/objectives/test_representation.py::test_a_metric_that_is_to_fall_falls", (
         ("--monitor ece keeps the worst calibrated", "metrics", '"ece": False,', '"ece": True,'),
     )),

@@ -6,6 +6,14 @@ PAGE = "tests/pages/test_page.py"
 REPORT = "tests/commands/test_report.py"
 
 PAGES = listed("jaxvit", (
+    ("tests/pages/test_features_page.py", (
+        ("views retrieved called the linear probe", "pages.features",
+         '"linear_accuracy": "linear probe", "retrieval_accuracy": "views retrieved"', '"linear_accuracy": "views retrieved", "retrieval_accuracy": "linear probe"'),
+    )),
+    ("tests/pages/test_page.py::test_a_metric_below_0_is_drawn_at_its_height", (
+        ("uniformity drawn from 0", "pages.charts",
+         'SIGNED = ("uniformity", "kernel_distance")', 'SIGNED = ("kernel_distance",)'),
+    )),
     (f"{PAGE}::test_each_error_is_shown_by_its_own_image", (
         ("every error shown by the first one's image", "pages.page",
          "image = scored.images(np.array([row]))[0]", "image = scored.images(worst_rows(scored)[:1])[0]"),

@@ -5,6 +5,18 @@ from parity_tests.mutation import listed
 VALUES = "tests/pictures/test_values.py"
 
 PICTURES = listed("jaxvit.pictures", (
+    ("tests/pictures/test_values.py::test_a_class_has_one_colour_on_the_map_and_beside_it", (
+        ("classes of the map under each other's colours", "features",
+         "zip(colours, class_names, strict=True)", "zip(colours[::-1], class_names, strict=True)"),
+    )),
+    ("tests/pictures/test_values.py::test_samples_stand_above_the_training_images_and_say_so", (
+        ("samples called the training images", "samples",
+         '("sample", "nearest")', '("nearest", "sample")'),
+    )),
+    ("tests/pictures/test_values.py::test_the_axis_above_has_the_epochs_of_the_steps", (
+        ("the axis of epochs counts validations", "curves",
+         '*(line["epoch"] for line in validated)', "*range(1, len(validated) + 1)"),
+    )),
     (f"{VALUES}::test_each_map_of_an_explanation_has_its_own_place_and_the_scale_its_names", (
         ("the second class drawn over the first", "explanation", "        line += height\n", "        line += 1\n"),
         ("the scale's ends exchanged", "explanation", '("against", "0", "for the class")', '("for the class", "0", "against")'),

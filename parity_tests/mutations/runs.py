@@ -3,6 +3,28 @@
 from parity_tests.mutation import listed
 
 RUNS = listed("jaxvit.runs", (
+    ("tests/runs/test_comparison.py", (
+        ("changed test images unnoticed on resuming", "comparison",
+         '("train", "val", "test")', '("train", "val")'),
+        ("an option that an older run lacks taken as it is now", "comparison",
+         "before[name] = default", "before[name] = now[name]"),
+    )),
+    ("tests/runs/test_tracking.py::test_processes_compare_their_images_before_they_train", (
+        ("processes do not compare their images", "recorder",
+         '                "images": described,\n', ""),
+    )),
+    ("tests/runs/test_tracking.py::test_pictures_of_a_resumed_run_are_sent_again_at_their_step", (
+        ("pictures of a resumed run not sent again", "trackers.wandb",
+         'self.show(line["step"], shown.pop(line["step"]))', 'shown.pop(line["step"])'),
+    )),
+    ("tests/runs/test_tracking.py::test_a_sketch_is_in_tensorboard_at_its_step", (
+        ("every sketch at step 0 of TensorBoard", "trackers.tensorboard",
+         "self._write(step, summary=shown)", "self._write(0, summary=shown)"),
+    )),
+    ("tests/training/test_second_task.py::test_pictures_are_of_the_state_that_is_scored", (
+        ("pictures of the last state", "recorder",
+         "to_host(scored_weights)", "to_host(weights_of(task, state))"),
+    )),
     ("tests/runs/test_resume.py::test_everything_that_a_run_leaves_is_taken_for_its_own", (
         ("a run's page taken for another's", "directory", '    "report.html",\n', ""),
     )),

@@ -3,6 +3,19 @@
 from parity_tests.mutation import listed
 
 RUNTIME = listed("jaxvit.runtime", (
+    ("tests/runtime/test_program_cache.py::test_several_processes_cache_nothing[2-0]", (
+        ("programs cached by several processes", "program_cache",
+         "alone = jax.process_count() == 1", "alone = True"),
+    )),
+    ("tests/runtime/test_program_cache.py::test_each_instruction_set_has_its_own_programs_and_old_ones_are_evicted", (
+        ("one cache for all instruction sets", "program_cache",
+         "{processor()} {instructions()} {threads}", "{processor()} {threads}"),
+        ("old programs never evicted", "program_cache",
+         '        _remove_oldest(place)\n    except', '        pass\n    except'),
+    )),
+    ("tests/runtime/test_cpu.py::test_a_report_counts_the_devices_of_all_processes", (
+        ("devices of one process counted", "machine", "len(devices)", "jax.local_device_count()"),
+    )),
     ("tests/runtime/test_cpu.py", (
         ("JAX_NUM_CPU_DEVICES ignored", "cpu", 'if "JAX_NUM_CPU_DEVICES" not in os.environ:', "if True:"),
         ("a device for each of many cores", "cpu", "min(cores(), MOST)", "cores()"),

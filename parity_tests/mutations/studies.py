@@ -3,6 +3,22 @@
 from parity_tests.mutation import listed
 
 STUDIES = listed("jaxvit.studies", (
+    ("tests/studies/test_results.py::test_each_panel_of_a_study_shows_its_own_metric", (
+        ("every panel shows the first metric", "results",
+         'if row.metric == metric.title]\n        panels', 'if row.metric == results.study.metrics[0].title]\n        panels'),
+    )),
+    ("tests/studies/test_results.py::test_the_csv_holds_means_and_differences", (
+        ("ends of the mean's interval exchanged in the CSV", "results",
+         "*mean[:3], *other[:3]", "mean.mean, mean.high, mean.low, *other[:3]"),
+    )),
+    ("tests/studies/test_plan.py::test_a_vit_and_a_resnet_see_the_same_augmentation_and_as_many_images", (
+        ("the ViT alone trains with Mixup and CutMix", "vit_resnet",
+         '    "--augment.mixup-alpha", "0", "--augment.cutmix-alpha", "0",\n', ""),
+    )),
+    ("tests/studies/test_plan.py::test_a_forecast_says_what_cannot_be_tried_yet", (
+        ("the disk of one run for all", "forecast",
+         "left * (each.bytes or 0)", "(each.bytes or 0)"),
+    )),
     ("tests/studies/test_conduct.py::test_further_arguments_reach_the_process", (
         ("--overwrite not handed to the run", "launch", "started((*run.args, *more), run.log)", "started(run.args, run.log)"),
     )),

@@ -3,6 +3,30 @@
 from parity_tests.mutation import listed
 
 TASKS = listed("jaxvit.tasks", (
+    ("tests/tasks/test_extra_images.py::test_an_image_is_known_however_the_generator_has_turned_it", (
+        ("scored images unknown where they are turned", "extra_images",
+         "find_source(replace(config, exif=run.data.exif))", "find_source(config)"),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_the_picture_of_neighbours_has_the_nearest_other_test_images", (
+        ("training images shown as neighbours", "representation_report",
+         "np.stack([test.images(row) for row in rows])", "np.stack([data.train.images(row) for row in rows])"),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_the_accuracy_of_training_is_that_of_the_large_views", (
+        ("accuracy of the small views", "instance_discrimination",
+         "_, added, _ = of_views(", "_, added, right = of_views("),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_a_sample_that_copies_is_beside_its_image", (
+        ("mean distance of test images to all training images", "generation_report",
+         "side), real).min(axis=1)", "side), real).mean(axis=1)"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_the_report_shows_training_images_and_samples_under_their_class", (
+        ("sketches named by their number", "generation_report",
+         "{kept[moment][0]:,}", "{moment:,}"),
+    )),
+    ("tests/tasks/test_sampling.py::test_the_last_stage_is_the_sample", (
+        ("a deviation called a variance", "sampling",
+         "[jumps.times[taken]] ** 2, 0.0)", "[jumps.times[taken]], 0.0)"),
+    )),
     ("tests/tasks/test_pretrained_runs.py::test_the_decay_is_chosen_by_training_as_the_run_does", (
         ("--class-balanced ignored by the sweep", "configured", "total_steps, steps_per_epoch, weights)", "total_steps, steps_per_epoch)"),
         ("--label-smoothing ignored by the sweep", "head_sweep", "config.label_smoothing, weights", "0.0, weights"),

@@ -3,6 +3,17 @@
 from parity_tests.mutation import listed
 
 TRAINING = listed("jaxvit.training", (
+    ("tests/training/test_training.py::test_the_learning_rate_test_ends_where_the_loss_explodes", (
+        ("the learning rate test goes on after the explosion", "lr_finder",
+         "if diverged:", "if False:"),
+    )),
+    ("tests/training/test_training.py::test_no_more_steps_are_in_flight_than_did_not_hang", (
+        ("32 steps in flight", "fit", "STEPS_AHEAD = 8", "STEPS_AHEAD = 32"),
+    )),
+    ("tests/optim/test_swa.py::test_new_statistics_are_of_draws_from_the_seed", (
+        ("statistics anew from the draws of seed 0", "evaluate",
+         "step_keys(seed, number)", "step_keys(0, number)"),
+    )),
     ("parity_tests/test_certificate.py::test_claim_holds[training_run]", (
         ("the same draws at every step", "steps",
          "jax.random.fold_in(jax.random.key(seed), step)", "jax.random.key(seed)"),

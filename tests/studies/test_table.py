@@ -105,3 +105,16 @@ def test_a_metric_that_other_methods_lack_may_be_optional(study, summaries):
     needed = study._replace(metrics=(metric._replace(optional=False),))
     with pytest.raises(UserError, match="has no number 'test/knn_accuracy'"):
         tabulate(needed, some)
+
+
+def test_a_configuration_without_a_value_has_no_place_and_a_long_title_two_lines():
+    panel = Panel(
+        "accuracy", [[np.nan, np.nan], [0.5, 0.7], [0.6, np.nan]],
+        [(np.nan,) * 3, (0.6, 0.5, 0.7), (0.6, np.nan, np.nan)],
+    )  # fmt: skip
+    figure = plot_study("Do images help a classifier of few? " * 2, ["made", "a", "b"], [panel], {})
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["a", "b"]
+    np.testing.assert_array_equal(axis.lines[0].get_ydata(), [0.5, 0.6])
+    assert figure.get_suptitle().count("\n") == 1
+

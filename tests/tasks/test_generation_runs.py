@@ -217,7 +217,7 @@ def test_a_sample_that_copies_is_beside_its_image(root, monkeypatch):
     np.testing.assert_array_equal(nearest, samples)
     assert np.all(distance < 1e-6)  # the root of what cancels to 1e-14
     test, real = (
-        2 * each.images(np.arange(len(each))).reshape(len(each), -1) / 255.0 - 1
+        each.images(np.arange(len(each))).reshape(len(each), -1) / 127.5 - 1
         for each in (data.test, data.train)
     )
     nearest = np.linalg.norm(test[:, None] - real[None], axis=-1).min(axis=1)
