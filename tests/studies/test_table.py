@@ -117,4 +117,3 @@ def test_a_configuration_without_a_value_has_no_place_and_a_long_title_two_lines
     assert [label.get_text() for label in axis.get_xticklabels()] == ["a", "b"]
     np.testing.assert_array_equal(axis.lines[0].get_ydata(), [0.5, 0.6])
     assert figure.get_suptitle().count("\n") == 1
-
