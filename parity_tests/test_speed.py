@@ -136,14 +136,15 @@ def test_first_steps_are_those_of_an_empty_and_of_a_filled_cache():
     assert (found["first_step_sec_cold"], found["first_step_sec_warm"]) == (9.0, 3.0)
 
 
-def test_ratios_of_files_are_jaxs_rate_over_pytorchs(monkeypatch, pets_root):
+def test_ratios_of_files_are_jaxs_rate_over_pytorchs(monkeypatch, tmp_path):
     def process(module, task, cache):
         jax = module == files.FRAMEWORKS["jax"]
         rates = {f"{what}_per_sec": 200.0 if jax else 100.0 for what in ("decoded", "augmented")}
         return rates | {"images": 1, "versions": {}, "step_ms": {"held": [1.0], "read": [2.0]}}
 
     monkeypatch.setattr(files, "run_process", process)
-    found = files.compare(files.parse([str(pets_root), "--processes", "1"]))
+    (tmp_path / "oxford-iiit-pet").mkdir()
+    found = files.compare(files.parse([str(tmp_path), "--processes", "1"]))
     assert found["decoded_ratio"] == found["augmented_ratio"] == 2
     assert found["read_over_held"] == 0.5
 

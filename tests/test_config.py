@@ -4,7 +4,6 @@ import json
 import re
 from dataclasses import asdict, fields, is_dataclass, replace
 from importlib import import_module
-from pathlib import Path
 
 import jax
 import pytest
@@ -12,7 +11,7 @@ import tyro
 
 from jaxvit.__main__ import COMMANDS
 from jaxvit.command_line import COMMON, fail, parse
-from jaxvit.completion import by_number_of_images, complete
+from jaxvit.completion import complete
 from jaxvit.config import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -261,42 +260,6 @@ def test_the_mean_of_a_generator_has_as_many_channels_as_the_images(name, tmp_pa
         assert config.data.mean == config.data.std == (0.5,) * channels
 
 
-PRESET_VALUES = Path(__file__).with_name("presets.json")
-
-
-def test_the_presets_have_the_values_that_their_results_were_measured_with():
-    """What is changed on purpose is written down: python -m tests.test_config"""
-    assert values_of_presets() == json.loads(PRESET_VALUES.read_text())
-
-
-def values_of_presets() -> dict:
-    """Of each preset, what differs from Config()."""
-    plain = flat(json.loads(json.dumps(as_json(Config()))))
-    return {
-        name: {
-            option: value
-            for option, value in flat(json.loads(json.dumps(as_json(config)))).items()
-            if value != plain[option]
-        }
-        for name, config in PRESETS.items()
-    }
-
-
-def test_what_the_folder_preset_leaves_open_follows_the_number_of_images():
-    for images, val, expected in (
-        (35, 4, (286, 32, "last", 96, 3, "vit", "matrices")),
-        (300, 100, (93, 32, "best", 96, 3, "vit", "matrices")),
-        (2000, 99, (40, 64, "last", 128, 4, "torch", "all")),
-        (20_000, 999, (15, 64, "best", 128, 4, "torch", "all")),
-    ):
-        found = by_number_of_images(images, val)
-        model, optim = found["model"], found["optim"]
-        assert (
-            found["epochs"], found["batch_size"], found["select"], model["embed_dim"],
-            model["num_heads"], model["init"], optim["decay"],
-        ) == expected  # fmt: skip
-
-
 def test_a_resumed_run_may_change_nothing_that_its_result_depends_on():
     changeable = {
         "checkpoint": {"every_steps", "keep", "keep_best"},
@@ -448,7 +411,3 @@ def test_fine_tuning_follows_the_number_of_training_images(images, expected):
     few, many = (complete(config, images, val) for val in (99, 100))
     assert (few.epochs, few.batch_size) == expected
     assert (few.select, many.select) == ("last", "best")
-
-
-if __name__ == "__main__":
-    PRESET_VALUES.write_text(json.dumps(values_of_presets(), indent=1) + "\n")

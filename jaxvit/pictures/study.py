@@ -65,6 +65,8 @@ def _plot_panel(axis, labels: Sequence[str], panel: Panel) -> None:
 
     values = np.asarray(panel.values, float)
     kept = np.isfinite(values).any(axis=1)
+    if not kept.any():
+        kept[:] = True
     labels = [label for label, has in zip(labels, kept, strict=True) if has]
     positions = np.arange(len(labels))
     # Beside the mean, so that its interval stays legible; a line joins the runs of one seed.
@@ -78,7 +80,7 @@ def _plot_panel(axis, labels: Sequence[str], panel: Panel) -> None:
     axis.set_xticks(
         positions,
         [literal(each) for each in labels],
-        rotation=30 if max(map(len, labels), default=0) > 6 else 0,
+        rotation=30 if max(map(len, labels)) > 6 else 0,
     )
     axis.set(title=panel.title, xlim=(-0.5, len(labels) - 0.5))
     if panel.percent:

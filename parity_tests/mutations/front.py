@@ -3,7 +3,7 @@
 from parity_tests.mutation import listed
 
 FRONT = listed("", (
-    ("tests/test_config.py::test_the_presets_have_the_values_that_their_results_were_measured_with", (
+    ("tests/test_presets.py::test_the_presets_have_the_values_that_their_results_were_measured_with", (
         ("the head's rate that of the others", "jaxvit.presets.pretrained",
          "head_lr=10.0", "head_lr=1.0"),
         ("finetune without clipping", "jaxvit.presets.pretrained",
@@ -13,7 +13,7 @@ FRONT = listed("", (
         ("another batch size on resuming", "jaxvit.config.run",
          "option(32, count(1, 2**20))", "option(32, count(1, 2**20), may_change=True)"),
     )),
-    ("tests/test_config.py::test_what_the_folder_preset_leaves_open_follows_the_number_of_images", (
+    ("tests/test_presets.py::test_what_the_folder_preset_leaves_open_follows_the_number_of_images", (
         ("decay of the folder preset exchanged", "jaxvit.completion",
          '"decay": "matrices" if small else "all"', '"decay": "all" if small else "matrices"'),
     )),

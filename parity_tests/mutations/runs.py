@@ -9,7 +9,7 @@ RUNS = listed("jaxvit.runs", (
         ("an option that an older run lacks taken as it is now", "comparison",
          "before[name] = default", "before[name] = now[name]"),
     )),
-    ("tests/runs/test_tracking.py::test_processes_compare_their_images_before_they_train", (
+    ("tests/runs/test_comparison.py::test_processes_compare_their_images_before_they_train", (
         ("processes do not compare their images", "recorder",
          '                "images": described,\n', ""),
     )),

@@ -7,7 +7,7 @@ TASKS = listed("jaxvit.tasks", (
         ("scored images unknown where they are turned", "extra_images",
          "find_source(replace(config, exif=run.data.exif))", "find_source(config)"),
     )),
-    ("tests/tasks/test_instance_runs.py::test_the_picture_of_neighbours_has_the_nearest_other_test_images", (
+    ("tests/tasks/test_representation_report.py::test_the_picture_of_neighbours_has_the_nearest_other_test_images", (
         ("training images shown as neighbours", "representation_report",
          "np.stack([test.images(row) for row in rows])", "np.stack([data.train.images(row) for row in rows])"),
     )),

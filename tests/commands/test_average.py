@@ -225,8 +225,7 @@ def test_a_soup_goes_by_the_metric_that_the_run_was_told_to_watch(runs, tmp_path
     run = copied(runs.first, tmp_path / "run", "config.json", lambda c: c.update(monitor="loss"))
     files = [run / "checkpoints" / str(step) / "metrics" / "metrics" for step in ranked_steps(run)]
     for rank, file in enumerate(files):
-        values = json.loads(file.read_text()) | {"val/loss": 3.0 - rank, "val/accuracy": 0.5}
-        file.write_text(json.dumps(values | {"val/accuracy": 0.9 - 0.1 * rank}))
+        file.write_text(json.dumps({"val/loss": 3.0 - rank, "val/accuracy": 0.9 - 0.1 * rank}))
     asked = []
 
     def make(candidates, greedy, score, monitor):

@@ -107,13 +107,19 @@ def test_a_file_edited_without_a_change_of_size_is_decoded_again(folder, tmp_pat
     assert describe(load(folder, tmp_path)) != describe(before)
 
 
-def test_exif_rotates_photos_of_a_folder_by_default_and_those_of_pets_on_request(
-    tmp_path, pets_like
-):
+def half_white() -> tuple[np.ndarray, Image.Exif]:
+    """An image whose left half is white, and EXIF by which that half is shown on top."""
     pixels = np.zeros((8, 8, 3), np.uint8)
     pixels[:, :4] = 255
     exif = Image.Exif()
-    exif[0x0112] = 6  # shown rotated clockwise by 90 degrees: the left half is on top
+    exif[0x0112] = 6  # shown rotated clockwise by 90 degrees
+    return pixels, exif
+
+
+def test_exif_rotates_photos_of_a_folder_by_default_and_those_of_pets_on_request(
+    tmp_path, pets_like
+):
+    pixels, exif = half_white()
     for name in ("ant", "bee"):
         for number in range(4):
             path = tmp_path / "images" / name / f"{number}.png"
@@ -138,10 +144,7 @@ def test_exif_rotates_photos_of_a_folder_by_default_and_those_of_pets_on_request
 def pets_like(tmp_path) -> Path:
     """The original layout with one image that is stored rotated."""
     root = make_pets(tmp_path / "pets")
-    pixels = np.zeros((8, 8, 3), np.uint8)
-    pixels[:, :4] = 255
-    exif = Image.Exif()
-    exif[0x0112] = 6
+    pixels, exif = half_white()
     Image.fromarray(pixels).save(root / "images" / "Abyssinian_0.jpg", exif=exif, quality=100)
     return root
 
@@ -372,10 +375,7 @@ def test_every_format_that_is_promised_is_found(tmp_path):
 
 
 def test_photos_without_labels_are_turned_upright_too(tmp_path):
-    pixels = np.zeros((8, 8, 3), np.uint8)
-    pixels[:, :4] = 255
-    exif = Image.Exif()
-    exif[0x0112] = 6
+    pixels, exif = half_white()
     Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
     for upright, expected in ((True, np.rot90(pixels, -1)), (False, pixels)):
         found = load_folder(tmp_path, upright, labelled=False).splits["train"]

@@ -364,36 +364,6 @@ def test_only_the_process_that_writes_has_trackers(main, tmp_path, monkeypatch):
     assert begun == [[]] * main
 
 
-def test_processes_compare_their_images_before_they_train(tmp_path, monkeypatch):
-    """And their options, the choices that they made, and whether they resume."""
-    compared = []
-
-    def note(values):
-        compared.append(values)
-        raise UserError("far enough")
-
-    monkeypatch.setattr("jaxvit.runs.recorder.check_same", note)
-    _, config = parse(["digits", "--out", str(tmp_path / "run")])
-    images, labels = np.zeros((1, 1, 1, 1), np.uint8), np.zeros(1, int)
-    one, two = (
-        Split(images, labels, np.zeros(1, np.int32), ("x",), np.full(1, crc, np.uint32))
-        for crc in (1, 2)
-    )
-    task = blank_task(facts=(("chosen", 3),))
-    recorder = Recorder(
-        RunDirectory(config), task, config, Plan(1, 1, 1), Dataset(("a",), one, one, two),
-        make_devices(config), *[lambda *_: None] * 2, make_console(quiet=True),
-    )  # fmt: skip
-    with pytest.raises(UserError, match="far enough"), recorder:
-        pass
-    (values,) = compared
-    assert values["images"]["train"] == {"x": "00000001"}
-    assert values["images"]["test"] == {"x": "00000002"}
-    assert values["choices before training"] == {"chosen": 3}
-    assert values["run directory"] is False
-    assert "lr=0.004" in values["options"][0]
-
-
 def hparams_tab(run):
     """What TensorBoard's HParams tab shows: each option, each metric, and the session's status."""
     pytest.importorskip("tensorboard")

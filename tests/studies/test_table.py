@@ -117,3 +117,6 @@ def test_a_configuration_without_a_value_has_no_place_and_a_long_title_two_lines
     assert [label.get_text() for label in axis.get_xticklabels()] == ["a", "b"]
     np.testing.assert_array_equal(axis.lines[0].get_ydata(), [0.5, 0.6])
     assert figure.get_suptitle().count("\n") == 1
+    nothing = Panel("loss", [[np.nan]] * 3, [(np.nan,) * 3] * 3)
+    (axis,) = plot_study("?", ["made", "a", "b"], [nothing], {}).axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["made", "a", "b"]

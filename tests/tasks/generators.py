@@ -54,10 +54,15 @@ def sample(root, run: str, out: str, *more: str) -> int:
     return main(["sample", str(root / run), "--out", str(root / out), *more])
 
 
+def cosine_bar() -> np.ndarray:
+    """abar of the 40 times of a cosine schedule."""
+    bar = np.cos((np.arange(41) / 40 + 0.008) / 1.008 * np.pi / 2) ** 2
+    return np.cumprod(1 - np.minimum(1 - bar[1:] / bar[:-1], 0.999))
+
+
 def by_hand(saved, key, label, eta: float = 0.0) -> np.ndarray:
     """DDIM of 4 jumps over 40 times of a cosine schedule, guided by 1.5, in float64."""
-    bar = np.cos((np.arange(41) / 40 + 0.008) / 1.008 * np.pi / 2) ** 2
-    bar = np.cumprod(1 - np.minimum(1 - bar[1:] / bar[:-1], 0.999))
+    bar = cosine_bar()
     x = np.asarray(jax.random.normal(jax.random.fold_in(key, 0), (8, 8, 1)), np.float64)[None]
     apply = jax.jit(saved.model.apply)
     for number, (t, to) in enumerate(((30, 20), (20, 10), (10, 0), (0, -1)), start=1):

@@ -16,7 +16,7 @@ from jaxvit.objectives.diffusion import make_schedule
 from jaxvit.objectives.samplers import ancestral_sample
 from jaxvit.tasks.samples import make_samples, sampling_of, save_images
 from jaxvit.tasks.sampling import Sampling, make_guided, make_sampler, make_stages
-from tests.tasks.generators import ARGUMENTS, by_hand, sample
+from tests.tasks.generators import ARGUMENTS, by_hand, cosine_bar, sample
 
 pytestmark = pytest.mark.slow  # a DCGAN and a DDPM are trained for them
 
@@ -175,9 +175,6 @@ def test_the_last_stage_is_the_sample(root):
     expected = jax.jit(make_sampler(saved.model, config))(saved.weights, keys, labels)
     assert stages.shape == (5, 3, 8, 8, 1)
     assert np.all(np.diff(noise) < 0)
-    bar = np.cos((np.arange(41) / 40 + 0.008) / 1.008 * np.pi / 2) ** 2
-    bar = np.cumprod(1 - np.minimum(1 - bar[1:] / bar[:-1], 0.999))
-    left = 1 - bar  # the variance of noise at each of the 40 times
-    assert all(np.abs(left - value).min() < 1e-6 for value in np.asarray(noise)[:-1])
+    np.testing.assert_allclose(noise[:-1], 1 - cosine_bar()[[30, 20, 10, 0]], atol=1e-6)
     assert noise[-1] == 0
     assert np.abs(np.asarray(stages[-1], int) - np.asarray(expected, int)).max() <= 1
