@@ -59,6 +59,11 @@ FRONT = listed("", (
          "with removed_on_exit(partial):", "with contextlib.nullcontext():"),
         ("a file written in place", "jaxvit.cleanup", 'path.with_name(f".{path.name}.partial-{os.getpid()}")', "path"),
     )),
+    ("tests/runtime/test_memory.py::test_a_freed_block_is_reused_with_a_tenth_of_the_page_faults", (
+        ("a heap for the thread of signals", "jaxvit.runtime.startup", "    use_one_heap()\n", ""),
+        ("one heap after the thread of signals", "jaxvit.runtime.startup",
+         "    use_one_heap()\n    exit_on_signals(stopped)\n", "    exit_on_signals(stopped)\n    use_one_heap()\n"),
+    )),
     ("tests/runtime/test_memory.py::test_commands_with_large_batches_keep_freed_memory", (
         ("commands keep no memory", "jaxvit.__main__", "        keep_freed_memory()\n", "        pass\n"),
     )),
