@@ -22,6 +22,7 @@ from jaxvit.runs.progress import announce, make_console, say_on, track
 from jaxvit.runs.recorder import Recorder
 from jaxvit.runtime.devices import Devices, make_devices
 from jaxvit.runtime.distributed import connect, is_main
+from jaxvit.runtime.interrupt import watch_for_signals
 from jaxvit.runtime.memory import keep_freed_memory
 from jaxvit.runtime.program_cache import cache_programs
 from jaxvit.tasks.configured import make_task
@@ -61,6 +62,7 @@ def main(args: list[str]) -> int:
         name, config = parse(args)
         if config.keep_memory:
             keep_freed_memory()
+        watch_for_signals()
         connect(config.distributed, say=partial(print, file=sys.stderr, flush=True))
         devices = make_devices(config)
         console = make_console(quiet=not is_main())

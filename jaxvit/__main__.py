@@ -15,6 +15,7 @@ if __name__ == "__main__":  # before anything slow is imported
 
 from importlib import import_module
 
+from jaxvit.runtime.interrupt import watch_for_signals
 from jaxvit.runtime.memory import keep_freed_memory
 from jaxvit.runtime.startup import imported
 from jaxvit.runtime.streams import take_any_text
@@ -66,6 +67,7 @@ def program(args: list[str]) -> int:
     """main in a process of its own, which may keep the memory that XLA frees after every batch."""
     if args[:1] and args[0] in LARGE_BATCHES:
         keep_freed_memory()
+    watch_for_signals()
     return main(args)
 
 

@@ -1,11 +1,12 @@
 """SIGINT and SIGTERM: at start-up the process exits at once, in training after the current step.
 
-Python runs a signal handler only between two bytecodes of the main thread, and one call of XLA's
-compiler may take a minute. An exception that unwinds through a library while it is being imported
-can crash the process. Therefore the signal wakes a thread (signal.set_wakeup_fd), which ends the
-process without unwinding the stack. This module imports nothing slow, because it is used before
-anything else is imported. A program may block both signals in its first line: they wait until
-exit_on_signals unblocks them.
+An exception that unwinds through a library while it is being imported can crash the process.
+Therefore a handler ends it without unwinding the stack. Python runs a handler only between two
+bytecodes of the main thread, and one call of XLA's compiler may take a minute, so from
+watch_for_signals on a signal wakes a thread (signal.set_wakeup_fd) that does the same. No thread
+may be there before memory is kept (see jaxvit.runtime.memory). This module imports nothing slow,
+because it is used before anything else is imported. A program may block both signals in its first
+line: they wait until exit_on_signals unblocks them.
 """
 
 import os
@@ -23,6 +24,7 @@ STOPPED = (
     "none"
 )
 
+_handling = False
 _watching = False
 _last_line = STOPPED
 _exiting = False
@@ -32,7 +34,8 @@ _training: "StopSignals | None" = None  # receives signals once its first step i
 def exit_on_signals(line: str = STOPPED) -> None:
     """Makes SIGINT and SIGTERM print one line and exit with 130 or 143, at any moment.
 
-    Those that were blocked do so now.
+    Those that were blocked do so now. Until watch_for_signals is called, it is the moment at which
+    the main thread runs Python again.
 
     While a StopSignals is entered and its should_stop has been called, it handles the first signal
     instead.
@@ -40,17 +43,30 @@ def exit_on_signals(line: str = STOPPED) -> None:
     Args:
       line: that is printed.
     """
-    global _watching, _last_line
-    if _watching:
+    global _handling, _last_line
+    if _handling:
         return
-    _watching, _last_line = True, line
+    _handling, _last_line = True, line
+    for number in SIGNALS:
+        signal.signal(number, lambda number, _: _receive(number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def watch_for_signals() -> None:
+    """From here on a thread receives the signals, whatever the main thread does.
+
+    It does nothing unless exit_on_signals was called.
+    """
+    global _watching
+    if _watching or not _handling:
+        return
+    _watching = True
     read, write = os.pipe()
     os.set_blocking(write, False)
-    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(read,), name="signals", daemon=True).start()
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     for number in SIGNALS:
         signal.signal(number, lambda *_: None)  # the wake-up needs a handler in Python
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def say_when_stopped(line: str) -> None:
@@ -62,9 +78,14 @@ def say_when_stopped(line: str) -> None:
 def _watch(read: int) -> None:
     while True:
         for number in os.read(read, 64):
-            training = _training  # which another thread may set to None
-            if number in SIGNALS and not (training and training.receive(number)):
-                exit_at_once(number)
+            if number in SIGNALS:
+                _receive(number)
+
+
+def _receive(number: int) -> None:
+    training = _training  # which another thread may set to None
+    if not (training and training.receive(number)):
+        exit_at_once(number)
 
 
 def exit_at_once(number: int) -> NoReturn:
@@ -133,7 +154,7 @@ class StopSignals:
     def __enter__(self) -> "StopSignals":
         global _training
         _training = self
-        if not _watching:  # called from another program, whose handlers are restored at the end
+        if not _handling:  # called from another program, whose handlers are restored at the end
             self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
         return self
 

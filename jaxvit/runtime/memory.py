@@ -8,6 +8,8 @@ faults for ViT-S/16 at batch 8, a tenth of the step's time.
 import ctypes
 import os
 import platform
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 
 # Parameters of mallopt, from <malloc.h>, and of madvise, from <sys/mman.h>.
@@ -16,33 +18,22 @@ MADV_HUGEPAGE = 14
 ALIGNMENT = 1 << 21  # size of a huge page, in bytes
 
 
-def use_one_heap() -> None:
-    """Makes glibc give threads that start from now on no heaps of their own; elsewhere nothing.
-
-    A heap of a thread has at most 64 MiB, and a larger block of a thread that has one is returned
-    to the kernel whatever keep_freed_memory says. Heaps that exist are shared out to new threads,
-    so call it before the first thread starts.
-    """
-    if _glibc():
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
-
-
 def keep_freed_memory() -> bool:
     """Makes glibc keep freed memory, and asks the kernel for huge pages.
 
-    Call it before threads are started, or use_one_heap before the first of them. It reserves address space of half the machine's memory; physical memory is used only once it is
+    Call it before threads are started: glibc gives them separate heaps of at most 64 MiB, and
+    heaps that exist are shared out to later threads. It reserves address space of half the machine's memory; physical memory is used only once it is
     written. It imports neither JAX nor PyTorch, so that it can be called before either.
 
     Returns:
       Whether freed memory is kept: False without Linux and glibc, and where JAX may use an
       accelerator, whose temporaries are in device memory.
     """
-    if not _glibc() or _accelerated():
+    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc" or _accelerated():
         return False
-    use_one_heap()
     libc = ctypes.CDLL(None)
-    # -1: never return memory; 0: no block outside the heap.
-    for parameter, value in ((M_TRIM_THRESHOLD, -1), (M_MMAP_MAX, 0)):
+    # -1: never return memory; 0: no block outside the heap; 1: one heap for all threads.
+    for parameter, value in ((M_TRIM_THRESHOLD, -1), (M_MMAP_MAX, 0), (M_ARENA_MAX, 1)):
         libc.mallopt(parameter, value)
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     libc.free.argtypes = [ctypes.c_void_p]
@@ -57,10 +48,6 @@ def keep_freed_memory() -> bool:
     return True
 
 
-def _glibc() -> bool:
-    return platform.system() == "Linux" and platform.libc_ver()[0] == "glibc"
-
-
 def _strict() -> bool:
     """Whether the kernel counts reserved address space as used memory (overcommit_memory 2)."""
     try:
@@ -71,9 +58,6 @@ def _strict() -> bool:
 
 def _accelerated() -> bool:
     """Whether JAX may use an accelerator, determined without importing JAX."""
-    from importlib.metadata import entry_points
-    from importlib.util import find_spec
-
     if platforms := os.environ.get("JAX_PLATFORMS"):
         return platforms != "cpu"
     return bool(entry_points(group="jax_plugins")) or any(map(find_spec, ("jax_plugins", "libtpu")))

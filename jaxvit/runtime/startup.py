@@ -7,18 +7,14 @@ and each full one later, would visit all of them and find none. This module impo
 import gc
 
 from jaxvit.runtime.interrupt import STOPPED, exit_on_signals
-from jaxvit.runtime.memory import use_one_heap
 
 
 def begin(stopped: str = STOPPED) -> None:
     """Before the imports: signals end the process (see exit_on_signals), and no garbage is sought.
 
-    The first thread is the one that waits for signals, so one heap is set before it.
-
     Args:
       stopped: the line that is printed after a signal.
     """
-    use_one_heap()
     exit_on_signals(stopped)
     gc.disable()
 

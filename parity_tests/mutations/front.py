@@ -60,12 +60,22 @@ FRONT = listed("", (
         ("a file written in place", "jaxvit.cleanup", 'path.with_name(f".{path.name}.partial-{os.getpid()}")', "path"),
     )),
     ("tests/runtime/test_memory.py::test_a_freed_block_is_reused_with_a_tenth_of_the_page_faults", (
-        ("a heap for the thread of signals", "jaxvit.runtime.startup", "    use_one_heap()\n", ""),
-        ("one heap after the thread of signals", "jaxvit.runtime.startup",
-         "    use_one_heap()\n    exit_on_signals(stopped)\n", "    exit_on_signals(stopped)\n    use_one_heap()\n"),
+        ("a thread of signals from the start", "jaxvit.runtime.startup",
+         "    exit_on_signals(stopped)\n", "    exit_on_signals(stopped)\n    __import__('jaxvit.runtime.interrupt').runtime.interrupt.watch_for_signals()\n"),
+    )),
+    ("tests/runtime/test_signals.py::test_a_signal_ends_a_process_that_waits_in_a_library", (
+        ("signals handled by the main thread alone", "jaxvit.runtime.interrupt",
+         "    if _watching or not _handling:", "    if True:"),
+    )),
+    ("tests/runtime/test_memory.py::test_a_run_keeps_freed_memory_where_it_is_asked_to", (
+        ("no thread of signals in training", "train_jax", "        watch_for_signals()\n", ""),
+        ("a thread of signals before memory is kept", "train_jax",
+         "        if config.keep_memory:\n            keep_freed_memory()\n        watch_for_signals()\n",
+         "        watch_for_signals()\n        if config.keep_memory:\n            keep_freed_memory()\n"),
     )),
     ("tests/runtime/test_memory.py::test_commands_with_large_batches_keep_freed_memory", (
         ("commands keep no memory", "jaxvit.__main__", "        keep_freed_memory()\n", "        pass\n"),
+        ("no thread of signals in commands", "jaxvit.__main__", "    watch_for_signals()\n", ""),
     )),
     ("tests/commands/test_bad_places.py", (
         ("a pipe replaced by a file", "jaxvit.cleanup",

@@ -17,10 +17,12 @@ from jaxvit.presets import PRESETS
 PROGRAM = """
 import resource, sys, threading
 from jaxvit.runtime.memory import keep_freed_memory
+from jaxvit.runtime.interrupt import watch_for_signals
 from jaxvit.runtime.startup import begin
 if "begin" in sys.argv:
     begin()
 kept = sys.argv[1] == "keep" and keep_freed_memory()
+watch_for_signals()
 import numpy as np
 
 def faults():
@@ -60,7 +62,7 @@ def pages_made(*args: str, **environment: str) -> tuple[bool, int]:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc's allocator")
 @pytest.mark.parametrize("more", [(), ("begin",)])
 def test_a_freed_block_is_reused_with_a_tenth_of_the_page_faults(more):
-    """In each thread, also where a program has begun with the thread that waits for signals."""
+    """In each thread, also where a program has begun with its handlers of signals."""
     kept, made = pages_made("keep", *more, JAX_PLATFORMS="cpu")
     assert kept
     assert made < pages_made("leave")[1] / 10
@@ -71,15 +73,17 @@ def test_memory_is_not_kept_where_jax_may_use_an_accelerator():
 
 
 def test_commands_with_large_batches_keep_freed_memory(monkeypatch):
-    kept = []
-    monkeypatch.setattr(program, "keep_freed_memory", lambda: kept.append(True))
+    called = []
+    monkeypatch.setattr(program, "keep_freed_memory", lambda: called.append("keep"))
+    monkeypatch.setattr(program, "watch_for_signals", lambda: called.append("watch"))
     monkeypatch.setattr(program, "main", len)
     for name in ("predict", "evaluate", "explain", "quality"):
         assert program.program([name, "x"]) == 2
-    assert len(kept) == 4
+    assert called == 4 * ["keep", "watch"]
+    called.clear()
     for args in ([], ["sample"], ["--help", "predict"]):
         assert program.program(args) == len(args)
-    assert len(kept) == 4
+    assert called == 3 * ["watch"]
 
 
 @pytest.mark.parametrize("name", ["probe", "finetune", "pets-lab"])
@@ -87,14 +91,40 @@ def test_presets_with_large_steps_keep_freed_memory(name):
     assert PRESETS[name].keep_memory
 
 
-@pytest.mark.parametrize(("args", "calls"), [([], 0), (["--keep-memory"], 1)])
-def test_a_run_keeps_freed_memory_where_it_is_asked_to(args, calls, monkeypatch):
-    kept = []
+@pytest.mark.parametrize(
+    ("args", "wanted"), [([], ["watch"]), (["--keep-memory"], ["keep", "watch"])]
+)
+def test_a_run_keeps_freed_memory_where_it_is_asked_to(args, wanted, monkeypatch):
+    """Before the thread that waits for signals starts, which would have a heap of its own."""
+    called = []
 
     def stop(*args, **options):
         raise UserError("far enough")
 
-    monkeypatch.setattr(train_jax, "keep_freed_memory", lambda: kept.append(True))
+    monkeypatch.setattr(train_jax, "keep_freed_memory", lambda: called.append("keep"))
+    monkeypatch.setattr(train_jax, "watch_for_signals", lambda: called.append("watch"))
     monkeypatch.setattr(train_jax, "connect", stop)
     assert train_jax.main(args) == 2
-    assert len(kept) == calls
+    assert called == wanted
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc's allocator")
+@pytest.mark.parametrize("module", ["train_jax", "jaxvit.__main__"])
+def test_a_program_that_was_imported_has_one_heap(module):
+    """No import may start a thread that allocates: XLA's threads would share its heap."""
+    script = f"""
+from jaxvit.runtime.startup import begin
+begin()
+import ctypes, tempfile, {module}
+from jaxvit.command_line import parse
+parse(["digits"])
+libc, place = ctypes.CDLL(None), tempfile.mktemp()
+libc.fopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(libc.fopen(place.encode(), b"w"))
+libc.malloc_info(0, file), libc.fclose(file)
+print(open(place).read().count("<heap nr"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["1"]

@@ -106,6 +106,31 @@ def test_a_signal_before_there_are_handlers_is_one_line(program, number, tmp_pat
     assert line.startswith("stopped")
 
 
+def test_a_signal_ends_a_process_that_waits_in_a_library():
+    """There the main thread runs no Python: it waits for a lock of C for ever."""
+    script = (
+        "import ctypes\n"
+        "from jaxvit.runtime import interrupt, startup\n"
+        "startup.begin('stopped there')\n"
+        "interrupt.watch_for_signals()\n"
+        "lock, libc = ctypes.create_string_buffer(64), ctypes.CDLL(None)\n"
+        "libc.pthread_mutex_lock(lock)\n"
+        "print('waits', flush=True)\n"
+        "libc.pthread_mutex_lock(lock)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "waits\n"
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    try:
+        error = process.communicate(timeout=20)[1]
+    finally:
+        process.kill()
+    assert (process.returncode, error) == (143, "stopped there\n")
+
+
 @pytest.mark.slow
 def test_a_second_signal_in_training_exits_at_once(tmp_path):
     """The first signal waits for the end of its step, which does not end here."""
