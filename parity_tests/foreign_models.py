@@ -28,7 +28,7 @@ from jaxvit.interop.reading import recognise
 from jaxvit.interop.report import Report
 from jaxvit.models.configured import make_model
 from jaxvit.models.transformer import init_params
-from parity_tests.claims.forward import traced_outputs
+from parity_tests.claims.forward import jax_logits, traced_outputs
 from parity_tests.comparison import GRADIENTS, LOGITS, max_difference, to_nchw, to_nhwc
 
 IMG, PATCH, WIDTH, HEADS, LAYERS, HIDDEN, CLASSES = 35, 7, 30, 5, 3, 75, 6
@@ -342,7 +342,8 @@ def jax_results(loaded: Pretrained, draws: list[torch.Tensor]) -> list[dict[str,
         outputs = jax.device_get(outputs_of(loaded.params, images))
         found = {f"layer {i}": outputs[f"transformer_encoder.layers.{i}"] for i in range(layers)}
         by_params, by_images = jax.device_get(gradients(loaded.params, images))
-        found |= {"logits": outputs["logits"], "gradient of the image": to_nchw(by_images)}
+        logits = jax_logits(model, loaded.params, images)
+        found |= {"logits": logits, "gradient of the image": to_nchw(by_images)}
         flat = flatten_dict(by_params, sep="/")
         results.append(found | {f"gradient: {name}": np.asarray(v) for name, v in flat.items()})
     return results
@@ -440,5 +441,4 @@ def differing(a: Any, b: Any) -> int:
 
 
 def our_logits(loaded: Pretrained, images: torch.Tensor) -> np.ndarray:
-    apply = jax.jit(lambda params, x: loaded.model.apply({"params": params}, x, deterministic=True))
-    return np.asarray(apply(loaded.params, to_nhwc(images)))
+    return jax_logits(loaded.model, loaded.params, to_nhwc(images))

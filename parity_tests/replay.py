@@ -20,7 +20,8 @@ def make_mask_recorder(model: nn.Module) -> Callable[..., list[jax.Array]]:
     """Returns record(params, images, key), which gives the dropout masks of one training pass.
 
     The masks are bool, in the order of the calls; True marks a unit that is kept. Modules whose
-    rate is 0 draw none.
+    rate is 0 draw none. In a last layer that computes the class token alone they are of one token,
+    and PyTorch, which computes all tokens, gives all of them that mask: only one is read.
     """
 
     @jax.jit

@@ -19,7 +19,7 @@ from jaxvit.models.layer_norm import LayerNorm
 from jaxvit.models.layer_options import LayerOptions
 from jaxvit.models.linear import Dense
 from jaxvit.models.patch_embedding import PatchEmbedding
-from jaxvit.models.transformer import TransformerEncoderLayer
+from jaxvit.models.transformer import TransformerEncoderLayer, tokens_read
 from jaxvit.shapes import Array, Float
 
 SLOPE = 0.2  # of LeakyReLU below zero, as in GAT
@@ -49,8 +49,7 @@ class GraphAttention(nn.Module):
       attention_dropout, projection_dropout: rates in [0, 1) of the two drops, on the attention
         weights and on the output.
 
-    The attention weights, float32 (B, h, N, N) with rows that sum to 1, are sown as
-    "attention_weights", as those of MultiHeadSelfAttention.
+    `queries` and the attention weights that are sown are as in MultiHeadSelfAttention.
 
     Raises:
       ValueError: embed_dim is not divisible by num_heads.
@@ -90,25 +89,25 @@ class GraphAttention(nn.Module):
         self.proj_drop = Dropout(self.projection_dropout)
 
     def __call__(
-        self, x: Float[Array, "B N D"], deterministic: bool = True
-    ) -> Float[Array, "B N D"]:
+        self, x: Float[Array, "B N D"], deterministic: bool = True, queries: int | None = None
+    ) -> Float[Array, "B Q D"]:
         batch, tokens, _ = x.shape
         v = self.value(x).reshape(batch, tokens, self.num_heads, -1).astype(self.dtype)
-        weights = graph_weights(self.query(x), self.key(x))
+        weights = graph_weights(self.query(x[:, :queries]), self.key(x))
         self.sow("intermediates", "attention_weights", weights)
         kept = self.attn_drop(weights, deterministic).astype(self.dtype)
-        out = jnp.einsum("bhij,bjhk->bihk", kept, v).reshape(batch, tokens, self.embed_dim)
+        out = jnp.einsum("bhij,bjhk->bihk", kept, v).reshape(batch, -1, self.embed_dim)
         return self.proj_drop(self.fc_out(out), deterministic)
 
 
-def graph_weights(q: Float[Array, "B N h"], k: Float[Array, "B N h"]) -> Float[Array, "B h N N"]:
+def graph_weights(q: Float[Array, "B Q h"], k: Float[Array, "B N h"]) -> Float[Array, "B h Q N"]:
     """A_ij = softmax_j(LeakyReLU(q_i + k_j)).
 
     A fast path beside reference_graph_weights: two numbers for each node in place of 2 D for each
     pair of nodes. Memory and time of both are in docs/attention_blocks.md.
     """
     q, k = q.swapaxes(1, 2), k.swapaxes(1, 2)  # (B, h, N)
-    scores = q[:, :, :, None] + k[:, :, None, :]  # (B, h, N, N): i, then j
+    scores = q[:, :, :, None] + k[:, :, None, :]  # (B, h, Q, N): i, then j
     return jax.nn.softmax(nn.leaky_relu(scores, SLOPE), axis=-1)
 
 
@@ -213,4 +212,4 @@ class AttentionBlock(LayerOptions):
         x = self.patch_embedding(x)  # (B, N - 1, D)
         cls_token = jnp.broadcast_to(self.cls_token, (x.shape[0], 1, self.embed_dim))
         x = jnp.concatenate([cls_token, x], axis=1) + self.positional_embedding  # (B, N, D)
-        return self.norm(self.layer(x, deterministic)[:, 0])
+        return self.norm(self.layer(x, deterministic, tokens_read(self, "cls"))[:, 0])

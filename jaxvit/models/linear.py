@@ -17,6 +17,8 @@ class Dense(nn.Module):
 
     Parameters: `kernel` W (D, F) and `bias` b (F,). The output is float32 whatever `dtype` is.
 
+    Called with `columns`, a slice, it gives these columns of y alone, and computes no others.
+
     Attributes:
       features: width F of the output.
       kernel_init, bias_init: see jaxvit.models.initializers; without a bias_init there is no b.
@@ -31,11 +33,14 @@ class Dense(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B F"]:
-        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
+    def __call__(
+        self, x: Float[Array, "*B D"], columns: slice = slice(None)
+    ) -> Float[Array, "*B F"]:
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))[:, columns]
         if self.bias_init is None:
             return _affine(x, kernel, None, self.dtype)
-        return _affine(x, kernel, self.param("bias", self.bias_init, (self.features,)), self.dtype)
+        bias = self.param("bias", self.bias_init, (self.features,))[columns]
+        return _affine(x, kernel, bias, self.dtype)
 
 
 class PatchProjection(nn.Module):

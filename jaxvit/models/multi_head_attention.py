@@ -17,7 +17,8 @@ class MultiHeadSelfAttention(nn.Module):
 
     out = drop(concat_h(drop(softmax(q_h k_h^T / sqrt(head_dim))) v_h) W_out + b_out), with
     head_dim = embed_dim / num_heads. The columns of `qkv` are ordered by q, k, v, then by head,
-    then by channel within the head. There is no mask.
+    then by channel within the head. There is no mask. Called with `queries`, a number, it gives the
+    output of so many tokens, the first ones, which attend to all.
 
     Attributes:
       embed_dim: width D of a token.
@@ -28,7 +29,7 @@ class MultiHeadSelfAttention(nn.Module):
       attention_dropout, projection_dropout: rates in [0, 1) of the two drops, on the attention
         weights and on the output.
 
-    The attention weights, float32 (B, h, N, N) with rows that sum to 1, are sown as
+    The attention weights, float32 (B, h, Q, N) with rows that sum to 1, are sown as
     "attention_weights": read them with `model.apply(..., mutable=["intermediates"])`.
 
     Raises:
@@ -67,29 +68,34 @@ class MultiHeadSelfAttention(nn.Module):
         self.proj_drop = Dropout(self.projection_dropout)
 
     def __call__(
-        self, x: Float[Array, "B N D"], deterministic: bool = True
-    ) -> Float[Array, "B N D"]:
+        self, x: Float[Array, "B N D"], deterministic: bool = True, queries: int | None = None
+    ) -> Float[Array, "B Q D"]:
         chex.assert_shape(x, (None, None, self.embed_dim))
-        batch, tokens, _ = x.shape
         head_dim = self.embed_dim // self.num_heads
 
         def heads(z: Array) -> Array:
-            return z.reshape(batch, tokens, self.num_heads, head_dim).swapaxes(1, 2)
+            return z.reshape(*z.shape[:2], self.num_heads, head_dim).swapaxes(1, 2)
 
-        qkv = self.qkv(x).astype(self.dtype)
-        q, k, v = map(heads, jnp.split(qkv, 3, axis=-1))  # each (B, h, N, k)
+        if queries is None:
+            parts = jnp.split(self.qkv(x), 3, axis=-1)
+        else:
+            first, others = slice(self.embed_dim), slice(self.embed_dim, None)
+            parts = [self.qkv(x[:, :queries], first)]
+            parts += jnp.split(self.qkv(x, others), 2, axis=-1)
+        q, k, v = (heads(part.astype(self.dtype)) for part in parts)  # (B, h, Q or N, k)
         out, weights = attend(q, k, v)
         self.sow("intermediates", "attention_weights", weights)
         if self.attention_dropout > 0 and not deterministic:
             kept = self.attn_drop(weights, deterministic).astype(v.dtype)
             out = jnp.einsum("bhqn,bhnk->bhqk", kept, v)
-        out = self.fc_out(out.swapaxes(1, 2).reshape(batch, tokens, self.embed_dim))
+        out = out.swapaxes(1, 2)  # (B, Q, h, k)
+        out = self.fc_out(out.reshape(*out.shape[:2], self.embed_dim))
         return self.proj_drop(out, deterministic)
 
 
 def attend(
-    q: Float[Array, "B h N k"], k: Float[Array, "B h N k"], v: Float[Array, "B h N k"]
-) -> tuple[Float[Array, "B h N k"], Float[Array, "B h N N"]]:
+    q: Float[Array, "B h Q k"], k: Float[Array, "B h N k"], v: Float[Array, "B h N k"]
+) -> tuple[Float[Array, "B h Q k"], Float[Array, "B h Q N"]]:
     """softmax(q k^T / sqrt(head_dim)) v, and the softmax itself.
 
     A fast path beside reference_attend: it divides the output, instead of the weights, by the sums

@@ -26,7 +26,8 @@ class TransformerEncoderLayer(LayerOptions):
     x = x + drop_path(ls1(attn(norm1(x)))); x = x + drop_path(ls2(mlp(norm2(x)))), with mlp =
     Linear, GELU, Dropout, Linear, Dropout. ls1 and ls2 are LayerScale where layer_scale is not 0,
     and nothing otherwise. The members of `mlp` are named by their indices in PyTorch's Sequential:
-    `mlp_0` and `mlp_3` are the two Linear layers.
+    `mlp_0` and `mlp_3` are the two Linear layers. Called with `read`, a number, it gives so many
+    tokens, the first ones, and of the others computes their keys and values alone.
 
     Attributes:
       see LayerOptions; drop_path is this layer's own rate.
@@ -73,11 +74,11 @@ class TransformerEncoderLayer(LayerOptions):
         )
 
     def __call__(
-        self, x: Float[Array, "B N D"], deterministic: bool = True
-    ) -> Float[Array, "B N D"]:
-        branch = self.attn(self.norm1(x), deterministic)
+        self, x: Float[Array, "B N D"], deterministic: bool = True, read: int | None = None
+    ) -> Float[Array, "B M D"]:
+        branch = self.attn(self.norm1(x), deterministic, read)
         branch = self.ls1(branch) if self.layer_scale != 0 else branch
-        x = x + self.drop_path1(branch, deterministic)
+        x = x[:, :read] + self.drop_path1(branch, deterministic)
         branch = self.mlp(self.norm2(x), deterministic)
         branch = self.ls2(branch) if self.layer_scale != 0 else branch
         return x + self.drop_path2(branch, deterministic)
@@ -90,6 +91,8 @@ class TransformerEncoderLayer(LayerOptions):
 
 class TransformerEncoder(LayerOptions):
     """A stack of encoder layers, `layers_0` to `layers_{num_layers - 1}`.
+
+    Called with `read`, a number, the last layer gives so many tokens, the first ones.
 
     Attributes:
       num_layers: number of layers.
@@ -105,22 +108,22 @@ class TransformerEncoder(LayerOptions):
     def setup(self):
         layer = TransformerEncoderLayer
         if self.remat:
-            layer = nn.remat(layer, static_argnums=(2,))
+            layer = nn.remat(layer, static_argnums=(2, 3))
         layer = traced_once(layer)
         rates = [drop_path_rate(self.drop_path, i, self.num_layers) for i in range(self.num_layers)]
         self.layers = [layer(**self.layer_options() | {"drop_path": rate}) for rate in rates]
 
     def __call__(
-        self, x: Float[Array, "B N D"], deterministic: bool = True
-    ) -> Float[Array, "B N D"]:
-        for layer in self.layers:
-            x = layer(x, deterministic)
-        return x
+        self, x: Float[Array, "B N D"], deterministic: bool = True, read: int | None = None
+    ) -> Float[Array, "B M D"]:
+        for layer in self.layers[:-1]:
+            x = layer(x, deterministic, None)
+        return self.layers[-1](x, deterministic, read)
 
 
 def traced_once(layer: type[nn.Module]) -> type[nn.Module]:
     """The layer under nn.jit, so that layers of one configuration are traced only once."""
-    return nn.jit(layer, static_argnums=(2,))
+    return nn.jit(layer, static_argnums=(2, 3))
 
 
 class VisionTransformer(LayerOptions):
@@ -235,12 +238,32 @@ class VisionTransformer(LayerOptions):
             shape = (x.shape[0], self.register_tokens, self.embed_dim)
             registers = jnp.broadcast_to(self.registers, shape)
             x = jnp.concatenate([x[:, :1], registers, x[:, 1:]], axis=1)  # (B, N + R, D)
-        x = self.transformer_encoder(x, deterministic)
+        x = self.transformer_encoder(x, deterministic, tokens_read(self, self.pool))
         if self.pool == "cls":
             return self.norm(x[:, 0])
         x = self.norm(x)
         mean = x[:, 1 + self.register_tokens :].mean(axis=1)
         return mean if self.pool == "mean" else jnp.concatenate([x[:, 0], mean], axis=-1)
+
+
+def tokens_read(model: nn.Module, pool: str) -> int | None:
+    """How many tokens, the first ones, the head reads of the last layer; None for all.
+
+    A fast path beside reference_tokens_read: where the head reads the class token alone, the last
+    layer needs the keys and values of all tokens, and all else of the class token only. That saves
+    five sixths of its matmuls and more, in both directions. Whoever reads what modules sow as
+    "intermediates", attention weights for example, gets those of all tokens.
+
+    Args:
+      model: bound to variables, of which it says what is sown.
+      pool: see VisionTransformer.
+    """
+    return 1 if pool == "cls" and not model.is_mutable_collection("intermediates") else None
+
+
+def reference_tokens_read(model: nn.Module, pool: str) -> int | None:
+    """All of them, whatever is read."""
+    return None
 
 
 def init_params(model: nn.Module, key: jax.Array) -> dict:

@@ -22,8 +22,9 @@ def keep_freed_memory() -> bool:
     """Makes glibc keep freed memory, and asks the kernel for huge pages.
 
     Call it before threads are started: glibc gives them separate heaps of at most 64 MiB, and
-    heaps that exist are shared out to later threads. It reserves address space of half the machine's memory; physical memory is used only once it is
-    written. It imports neither JAX nor PyTorch, so that it can be called before either.
+    heaps that exist are shared out to later threads. It reserves address space of half the
+    machine's memory; physical memory is used only once it is written. It imports neither JAX nor
+    PyTorch, so that it can be called before either.
 
     Returns:
       Whether freed memory is kept: False without Linux and glibc, and where JAX may use an

@@ -21,7 +21,7 @@ import numpy as np
 
 from jaxvit.completion import complete
 from jaxvit.config import Config, DataConfig, OptimConfig
-from jaxvit.models import dropout, layer_norm, multi_head_attention
+from jaxvit.models import dropout, layer_norm, multi_head_attention, transformer
 from jaxvit.models.transformer import VisionTransformer
 from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.presets.variants import VARIANTS
@@ -36,6 +36,7 @@ PATHS: dict[str, tuple[object, str, object]] = {
     "LayerNorm": (layer_norm, "standardize", layer_norm.reference_standardize),
     "dropout": (dropout, "draw_kept", dropout.reference_draw_kept),
     "attention": (multi_head_attention, "attend", multi_head_attention.reference_attend),
+    "last layer": (transformer, "tokens_read", transformer.reference_tokens_read),
 }
 
 KEPT_MEMORY = "kept memory"  # measured in processes of its own

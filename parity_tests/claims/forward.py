@@ -4,6 +4,7 @@ import contextlib
 import copy
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import jax
 import numpy as np
@@ -76,7 +77,7 @@ def jax_outputs(model, params, images) -> dict[str, np.ndarray]:
 
 
 def traced_outputs(model, params, images) -> dict[str, jax.Array]:
-    """The same, to be compiled."""
+    """The same, to be compiled; of all tokens, as wherever intermediate values are asked for."""
     found = {}
 
     def record(next_call, args, kwargs, context):
@@ -93,8 +94,13 @@ def traced_outputs(model, params, images) -> dict[str, jax.Array]:
         return out
 
     with intercepting(record):
-        model.apply({"params": params}, images, deterministic=True)
+        model.apply({"params": params}, images, deterministic=True, mutable=["intermediates"])
     return found
+
+
+def jax_logits(model, params, images) -> np.ndarray:
+    """As anyone computes them: the last layer gives the tokens that the head reads, no others."""
+    return np.asarray(jax.jit(partial(model.apply, deterministic=True))({"params": params}, images))
 
 
 def torch_outputs(model: torch.nn.Module, images: torch.Tensor) -> dict[str, np.ndarray]:
@@ -139,4 +145,6 @@ def measure(quick: bool) -> Evidence:
         if ours.keys() != theirs.keys():
             raise AssertionError(f"modules differ: {sorted(ours.keys() ^ theirs.keys())}")
         rows += [distance(f"{shape}: {n}", ours[n], theirs[n], truth[n]) for n in truth]
+        alone = jax_logits(jax_model, params, to_nhwc(images))
+        rows.append(distance(f"{shape}: logits alone", alone, theirs["logits"], truth["logits"]))
     return Evidence(rows)
