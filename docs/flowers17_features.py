@@ -35,7 +35,7 @@ MIXED = (
     "--augment.cutmix-alpha", "1",
 )  # fmt: skip
 TUNED = (
-    "finetune", *SIDE, *MIXED, "--epochs", "40", "--val-every-epochs", "10", "--optim.lr", "1e-3",
+    "finetune", *SIDE, *MIXED, "--epochs", "40", "--val-every-epochs", "10", "--optim.lr", "3e-4",
     "--optim.layer-decay", "1", "--optim.head-lr", "1",
 )  # fmt: skip
 # The features have seen all training images, unlabelled.

@@ -32,9 +32,9 @@ CLASSES, SIZE, PATCH, WIDTH, HEADS, BATCH, EPOCHS = ("ant", "bee", "cat"), 12, 4
 COUNTS = {"train": 13, "val": 9, "test": 7}  # images of each class
 MEAN, STD = (0.4, 0.5, 0.6), (0.3, 0.2, 0.25)
 LR, WARMUP, DECAY, SMOOTHING = 0.03, 4, 0.9, 0.2
-SEEDS = (1, 5)
-SELECT = {1: "best", 5: "last"}  # which state each run scores and uses
-VALIDATED = {1: range(1, EPOCHS + 1), 5: (2, 4, 6, 8)}  # epochs
+SEEDS = (1, 3)
+SELECT = {1: "best", 3: "last"}  # which state each run scores and uses
+VALIDATED = {1: range(1, EPOCHS + 1), 3: (2, 4, 6, 8)}  # epochs
 
 
 def make_images(root: Path) -> None:

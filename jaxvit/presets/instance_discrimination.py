@@ -21,9 +21,9 @@ FEATURES: dict[str, Config] = {
     "flowers17-idmm": Config(
         method="instance_discrimination",
         out="runs/flowers17-idmm",
-        epochs=60,
+        epochs=200,
         batch_size=64,
-        val_every_epochs=20,
+        val_every_epochs=40,
         label_smoothing=0.0,
         select="last",
         keep_memory=True,
