@@ -66,7 +66,10 @@ class Workload:
 
     @property
     def matmuls(self) -> list[Matmul]:
-        """The matmuls of one forward pass."""
+        """The matmuls of one forward pass, of all tokens in every layer.
+
+        Ours computes only the class token in most of the last layer, and is given these FLOPs too.
+        """
         embed_dim, num_heads, num_layers, patch = MODELS[self.model]
         patches = (self.img_size // patch) ** 2
         tokens = patches + 1

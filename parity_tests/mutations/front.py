@@ -59,11 +59,18 @@ FRONT = listed("", (
          "with removed_on_exit(partial):", "with contextlib.nullcontext():"),
         ("a file written in place", "jaxvit.cleanup", 'path.with_name(f".{path.name}.partial-{os.getpid()}")', "path"),
     )),
-    ("tests/runtime/test_memory.py::test_a_freed_block_is_reused_with_a_tenth_of_the_page_faults", (
+    ("tests/runtime/test_signals.py::test_a_program_begins_without_a_thread", (
         ("a thread of signals from the start", "jaxvit.runtime.startup",
          "    exit_on_signals(stopped)\n", "    exit_on_signals(stopped)\n    __import__('jaxvit.runtime.interrupt').runtime.interrupt.watch_for_signals()\n"),
+        ("another line at a signal", "jaxvit.runtime.startup", "exit_on_signals(stopped)", "exit_on_signals()"),
+        ("blocked signals that stay blocked", "jaxvit.runtime.interrupt",
+         "    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)\n", ""),
     )),
-    ("tests/runtime/test_signals.py::test_a_signal_ends_a_process_that_waits_in_a_library", (
+    ("tests/runtime/test_signals.py::test_a_thread_waits_for_signals_from_then_on", (
+        ("a thread of signals in another program", "jaxvit.runtime.interrupt",
+         "    if _watching or not _handling:", "    if _watching:"),
+        ("a thread of signals at every call", "jaxvit.runtime.interrupt",
+         "    if _watching or not _handling:", "    if not _handling:"),
         ("signals handled by the main thread alone", "jaxvit.runtime.interrupt",
          "    if _watching or not _handling:", "    if True:"),
     )),

@@ -15,12 +15,13 @@ from jaxvit.presets import PRESETS
 # Allocates, writes and frees 256 MiB four times, as XLA does with its temporaries, in each of three
 # threads that live at a time; first of all it may begin as a program does.
 PROGRAM = """
-import resource, sys, threading
+import resource, sys, threading, time
 from jaxvit.runtime.memory import keep_freed_memory
 from jaxvit.runtime.interrupt import watch_for_signals
 from jaxvit.runtime.startup import begin
 if "begin" in sys.argv:
     begin()
+    time.sleep(0.1)  # a thread would have its heap by then, as it has after a program's imports
 kept = sys.argv[1] == "keep" and keep_freed_memory()
 watch_for_signals()
 import numpy as np

@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM at any moment of start-up: one line, exit code 130 or 143, nothing lost."""
 
+import gc
 import json
 import os
 import signal
@@ -7,10 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import train_jax
+from jaxvit.runtime import interrupt, startup
 
 PROGRAM = str(Path(train_jax.__file__))
 OPTIONS = [
@@ -104,6 +107,43 @@ def test_a_signal_before_there_are_handlers_is_one_line(program, number, tmp_pat
     assert done.returncode == 128 + number, done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith("stopped")
+
+
+@pytest.fixture
+def called(monkeypatch) -> list[str]:
+    """What of signals and threads is called, without effect on this process."""
+    names = []
+
+    def note(name: str):
+        return lambda *_, **options: names.append(name) or SimpleNamespace(start=lambda: None)
+
+    for name in ("signal", "pthread_sigmask", "set_wakeup_fd"):
+        monkeypatch.setattr(interrupt.signal, name, note(name))
+    monkeypatch.setattr(interrupt, "threading", SimpleNamespace(Thread=note("thread")))
+    for name, value in (("_handling", False), ("_watching", False), ("_last_line", "")):
+        monkeypatch.setattr(interrupt, name, value)
+    return names
+
+
+def test_a_program_begins_without_a_thread(called):
+    """Its heap would be shared with XLA's threads: see jaxvit.runtime.memory."""
+    try:
+        startup.begin("stopped here")
+    finally:
+        gc.enable()
+    assert called == ["signal", "signal", "pthread_sigmask"]
+    assert interrupt._last_line == "stopped here"
+
+
+def test_a_thread_waits_for_signals_from_then_on(called):
+    interrupt.watch_for_signals()
+    assert called == []  # in another program, whose handlers stay
+    interrupt.exit_on_signals()
+    called.clear()
+    interrupt.watch_for_signals()
+    assert called == ["thread", "set_wakeup_fd", "signal", "signal"]
+    interrupt.watch_for_signals()
+    assert len(called) == 4
 
 
 def test_a_signal_ends_a_process_that_waits_in_a_library():
