@@ -329,20 +329,19 @@ def jax_results(loaded: Pretrained, draws: list[torch.Tensor]) -> list[dict[str,
 
     @jax.jit
     def gradients(params: Any, images: jax.Array) -> Any:
-        def total(params: Any, images: jax.Array) -> Any:
+        def total(params: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
             logits = model.apply({"params": params}, images, deterministic=True)
             factors = jnp.asarray(weighting(logits.shape, torch.float64).numpy(), logits.dtype)
-            return (logits * factors).sum()
+            return (logits * factors).sum(), logits
 
-        return jax.grad(total, argnums=(0, 1))(params, images)
+        return jax.grad(total, argnums=(0, 1), has_aux=True)(params, images)
 
     outputs_of = jax.jit(lambda params, images: traced_outputs(model, params, images))
     results = []
     for images in map(to_nhwc, draws):
         outputs = jax.device_get(outputs_of(loaded.params, images))
         found = {f"layer {i}": outputs[f"transformer_encoder.layers.{i}"] for i in range(layers)}
-        by_params, by_images = jax.device_get(gradients(loaded.params, images))
-        logits = jax_logits(model, loaded.params, images)
+        (by_params, by_images), logits = jax.device_get(gradients(loaded.params, images))
         found |= {"logits": logits, "gradient of the image": to_nchw(by_images)}
         flat = flatten_dict(by_params, sep="/")
         results.append(found | {f"gradient: {name}": np.asarray(v) for name, v in flat.items()})

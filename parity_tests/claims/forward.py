@@ -100,7 +100,12 @@ def traced_outputs(model, params, images) -> dict[str, jax.Array]:
 
 def jax_logits(model, params, images) -> np.ndarray:
     """As anyone computes them: the last layer gives the tokens that the head reads, no others."""
-    return np.asarray(jax.jit(partial(model.apply, deterministic=True))({"params": params}, images))
+    return np.asarray(_applied(model, params, images))
+
+
+@partial(jax.jit, static_argnums=0)
+def _applied(model, params, images) -> jax.Array:
+    return model.apply({"params": params}, images, deterministic=True)
 
 
 def torch_outputs(model: torch.nn.Module, images: torch.Tensor) -> dict[str, np.ndarray]:

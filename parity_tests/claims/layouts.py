@@ -4,7 +4,6 @@ import tempfile
 import warnings
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from jaxvit.interop.load import load_pretrained
 from jaxvit.interop.pretrained import Pretrained
 from jaxvit.interop.reading import NAMES
 from jaxvit.interop.save import layout_for, save_pretrained
+from parity_tests.claims.forward import jax_logits
 from parity_tests.comparison import SHARED, max_difference
 from parity_tests.evidence import Evidence, Row, at_most, distance, equal
 from parity_tests.foreign_models import (
@@ -171,9 +171,9 @@ def pixels(loaded: Pretrained, files: list[Path]) -> np.ndarray:
 
 
 def outputs(loaded: Pretrained, images: np.ndarray) -> np.ndarray:
-    apply = jax.jit(lambda params, x: loaded.model.apply({"params": params}, x, deterministic=True))
-    parts = [apply(loaded.params, images[i : i + 10]) for i in range(0, len(images), 10)]
-    return np.concatenate(jax.device_get(parts))
+    starts = range(0, len(images), 10)
+    parts = [jax_logits(loaded.model, loaded.params, images[i : i + 10]) for i in starts]
+    return np.concatenate(parts)
 
 
 def torch_outputs(model: torch.nn.Module, images: np.ndarray, dtype: torch.dtype) -> np.ndarray:

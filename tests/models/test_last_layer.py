@@ -42,7 +42,7 @@ def images_of(batch: int = 2) -> jax.Array:
 
 def tokens_of_layers(model, sown: dict, monkeypatch) -> list[int]:
     """How many tokens each layer gives as the model is traced."""
-    found = []
+    variables, found = variables_of(model), []
     call = transformer.TransformerEncoderLayer.__call__
 
     def noted(self, x, deterministic=True, read=None):
@@ -52,8 +52,6 @@ def tokens_of_layers(model, sown: dict, monkeypatch) -> list[int]:
 
     monkeypatch.setattr(transformer.TransformerEncoderLayer, "__call__", noted)
     monkeypatch.setattr(transformer, "traced_once", lambda layer: layer)
-    variables = variables_of(model)
-    found.clear()
     model.apply(variables, images_of(), True, **sown)
     return found
 
