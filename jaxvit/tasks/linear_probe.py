@@ -1,8 +1,6 @@
 """A linear classifier on features, without training the network further."""
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits
 
 
 def linear_predict(queries: np.ndarray, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -15,6 +13,9 @@ def linear_predict(queries: np.ndarray, features: np.ndarray, labels: np.ndarray
       features: (N, D), of labelled images.
       labels: (N,).
     """
+    from sklearn.linear_model import LogisticRegression  # .6 s of each start
+    from threadpoolctl import threadpool_limits
+
     features, queries = (np.asarray(each, np.float64) for each in (features, queries))
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     deviation = np.where(deviation > 0, deviation, 1)
