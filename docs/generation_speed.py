@@ -36,6 +36,7 @@ def with_jax(name: str) -> dict[str, float]:
 
     from jaxvit.command_line import parse
     from jaxvit.data.decoded import Dataset, Split
+    from jaxvit.runtime.compiler import compiler_options
     from jaxvit.runtime.devices import make_devices
     from jaxvit.runtime.memory import keep_freed_memory
     from jaxvit.tasks.configured import make_task
@@ -66,7 +67,10 @@ def with_jax(name: str) -> dict[str, float]:
     from jaxvit.models.configured import make_generator
 
     generator = make_generator(config.model, CLASSES, config.diffusion.steps)
-    sampler = jax.jit(make_sampler(generator, config, Sampling(STEPS, 0.0, GUIDANCE)))
+    sampler = jax.jit(
+        make_sampler(generator, config, Sampling(STEPS, 0.0, GUIDANCE)),
+        compiler_options=compiler_options(config.model.convolves),
+    )
     keys = row_keys(jax.random.key(0), np.arange(samples))
     of = (np.arange(samples) % CLASSES).astype(np.int32)
     weights = jax.device_put(weights)

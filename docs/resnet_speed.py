@@ -12,6 +12,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from side_by_side import ROOT, in_turn, middle
@@ -47,6 +48,7 @@ def with_jax(size: int, number: int, stem: str, sharded: bool) -> dict[str, list
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
     from jaxvit.models.resnet import make_resnet
+    from jaxvit.runtime.compiler import compiler_options
 
     jax.config.update("jax_num_cpu_devices", CORES if sharded else 1)
     mesh = Mesh(jax.devices(), ("data",))
@@ -56,7 +58,9 @@ def with_jax(size: int, number: int, stem: str, sharded: bool) -> dict[str, list
     variables = jax.device_put(model.init(jax.random.key(0), images[:1]), whole)
     tx = optax.sgd(LR, MOMENTUM)
 
-    @jax.jit
+    options = compiler_options(convolves=True)
+
+    @partial(jax.jit, compiler_options=options)
     def train(params, statistics, state):
         def loss(params):
             logits, updates = model.apply(
@@ -70,7 +74,7 @@ def with_jax(size: int, number: int, stem: str, sharded: bool) -> dict[str, list
         updates, state = tx.update(grads, state)
         return optax.apply_updates(params, updates), statistics, state
 
-    infer = jax.jit(lambda variables: model.apply(variables, images))
+    infer = jax.jit(lambda variables: model.apply(variables, images), compiler_options=options)
     state = [variables["params"], variables["batch_stats"], tx.init(variables["params"])]
 
     def step() -> None:

@@ -100,6 +100,11 @@ class ModelConfig:
         return self.name in ("dcgan", "unet")
 
     @property
+    def convolves(self) -> bool:
+        """Whether most of its time goes to convolutions; a DCGAN's are matmuls here."""
+        return not self.is_vit and self.name != "dcgan"
+
+    @property
     def drops(self) -> bool:
         """Whether something is drawn at random in training."""
         return any(

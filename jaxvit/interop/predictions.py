@@ -11,12 +11,14 @@ import numpy as np
 from flax import linen as nn
 
 from jaxvit.augment.normalize import normalize
+from jaxvit.config import ModelConfig
 from jaxvit.data.cache import Track, no_tracking
 from jaxvit.data.photos import decode_photos
 from jaxvit.data.preprocessing import Geometry, Preprocessing
 from jaxvit.errors import UnreadableImage, UserError
 from jaxvit.models.variables import variables_of
 from jaxvit.paths import legible, one_line
+from jaxvit.runtime.compiler import compiler_options
 from jaxvit.shapes import Array
 
 IN_FLIGHT = 2  # batches that are being computed while the next one is decoded
@@ -27,6 +29,7 @@ class Usable(Protocol):
     """What a SavedRun and a Pretrained have in common; see there."""
 
     model: nn.Module
+    model_config: ModelConfig
     params: Any
     preprocessing: Preprocessing
     class_names: tuple[str, ...] | None
@@ -75,7 +78,8 @@ def make_classifier(source: Usable, upright: bool | None = None) -> Classifier:
             "(grey): choose other weights"
         )
     preprocessing = source.preprocessing
-    compiled = _compiled(source.model, tuple(preprocessing.mean), tuple(preprocessing.std))
+    mean, std = tuple(preprocessing.mean), tuple(preprocessing.std)
+    compiled = _compiled(source.model, mean, std, source.model_config.convolves)
     params = jax.device_put(source.params)
     return Classifier(
         lambda images: compiled(params, images),
@@ -87,12 +91,14 @@ def make_classifier(source: Usable, upright: bool | None = None) -> Classifier:
 
 
 @lru_cache(maxsize=8)
-def _compiled(model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]):
+def _compiled(
+    model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], convolves: bool = False
+):
     def logits(weights: Any, images: Array) -> Array:
         batch = normalize(images, mean, std)
         return model.apply(variables_of(weights), batch, deterministic=True)
 
-    return jax.jit(logits)
+    return jax.jit(logits, compiler_options=compiler_options(convolves))
 
 
 def labels_of(class_names: Sequence[str] | None, num_classes: int) -> tuple[str, ...]:

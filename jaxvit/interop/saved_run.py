@@ -14,7 +14,7 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict
 from PIL import Image
 
-from jaxvit.config import Config, config_from_dict
+from jaxvit.config import Config, ModelConfig, config_from_dict
 from jaxvit.data.datasets import scoring_geometry
 from jaxvit.data.images import prepare_image
 from jaxvit.data.photos import read_photo
@@ -58,6 +58,11 @@ class SavedRun(NamedTuple):
     model: nn.Module
     params: Any
     step: int
+
+    @property
+    def model_config(self) -> ModelConfig:
+        """The configuration of the model."""
+        return self.config.model
 
     @property
     def num_classes(self) -> int:

@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 
 from jaxvit.models.convolution import Conv
 from jaxvit.models.dropout import Dropout
+from jaxvit.models.group_norm import GroupNorm
 from jaxvit.models.linear import Dense
 from jaxvit.shapes import Array, Float, Int
 
@@ -34,11 +35,6 @@ def sinusoids(times: int, width: int) -> np.ndarray:
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
 
 
-def norm(groups: int) -> nn.Module:
-    """GroupNorm with PyTorch's epsilon, whose variance is E[(x - mean)^2]."""
-    return nn.GroupNorm(groups, epsilon=1e-5, use_fast_variance=False)
-
-
 class Attention(nn.Module):
     """x + out(softmax(q k^T / sqrt(C)) v) between the positions of norm(x), with one head."""
 
@@ -47,7 +43,7 @@ class Attention(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     def setup(self):
-        self.norm = norm(self.groups)
+        self.norm = GroupNorm(self.groups)
         self.query, self.key, self.value = (
             Dense(self.channels, xavier, zeros, self.dtype) for _ in range(3)
         )
@@ -84,7 +80,7 @@ class ResidualBlock(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     def setup(self):
-        self.norm1, self.norm2 = norm(self.groups), norm(self.groups)
+        self.norm1, self.norm2 = GroupNorm(self.groups), GroupNorm(self.groups)
         self.conv1 = Conv(self.outputs, 3, 1, self.dtype, xavier, zeros)
         self.conv2 = Conv(self.outputs, 3, 1, self.dtype, zeros, zeros)
         self.time = Dense(self.outputs, xavier, zeros, self.dtype)
@@ -170,7 +166,7 @@ class UNet(nn.Module):
             if level:
                 grow.append(conv(now))
         self.down, self.shrink, self.up, self.grow = down, shrink, up, grow
-        self.norm = norm(groups)
+        self.norm = GroupNorm(groups)
         self.to_noise = Conv(self.in_channels, 3, 1, self.dtype, zeros, zeros)
 
     def example_inputs(self) -> tuple[Array | None, ...]:

@@ -19,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxvit.config import Config, nearest_multiple
 from jaxvit.errors import UserError
+from jaxvit.runtime.compiler import compiler_options
 
 AXIS = "data"
 Hook = Callable[[Any], Any]
@@ -58,11 +59,13 @@ class Devices:
       mesh: all devices of all processes, with those of one process adjacent.
       mode: "jit" or "pmap".
       shard_params: shard the state over the devices instead of copying it to each.
+      convolves: whether most of the work is convolutions.
     """
 
     mesh: Mesh
     mode: str
     shard_params: bool = False
+    convolves: bool = False
 
     @property
     def count(self) -> int:
@@ -158,7 +161,9 @@ class Devices:
             where = jax.tree.map(self.sharding_of, state)
             return jax.lax.with_sharding_constraint((state, metrics), (where, self.replicated))
 
-        return jax.jit(placed_step, donate_argnums=0)
+        return jax.jit(
+            placed_step, donate_argnums=0, compiler_options=compiler_options(self.convolves)
+        )
 
     def compile_score(self, step: Callable) -> Callable:
         """(weights, counts, batch) -> (counts, outputs) under jit, in either mode.
@@ -169,7 +174,12 @@ class Devices:
         def gathered(weights, counts, batch):
             return step(jax.lax.with_sharding_constraint(weights, self.replicated), counts, batch)
 
-        return jax.jit(gathered, donate_argnums=1, out_shardings=self.replicated)
+        return jax.jit(
+            gathered,
+            donate_argnums=1,
+            out_shardings=self.replicated,
+            compiler_options=compiler_options(self.convolves),
+        )
 
     def _pmap(self, step: Callable) -> Callable:
         # in_axes None: the state has no axis of devices, so it has the same shapes as under jit.
@@ -252,5 +262,5 @@ def make_devices(config: Config) -> Devices:
             f"--batch-size {config.batch_size} does not divide{parts} over {len(devices)} devices: "
             f"choose a multiple of {multiple}, such as {nearest}"
         )
-    shard_params = config.parallel.shard_params
-    return Devices(Mesh(np.asarray(devices), (AXIS,)), config.parallel.mode, shard_params)
+    mesh, parallel = Mesh(np.asarray(devices), (AXIS,)), config.parallel
+    return Devices(mesh, parallel.mode, parallel.shard_params, config.model.convolves)

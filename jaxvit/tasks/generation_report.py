@@ -12,6 +12,7 @@ from jaxvit.models.configured import make_generator
 from jaxvit.objectives.generation import SIDE, distances, pixel_features
 from jaxvit.pictures.curves import Curve, plot_curves
 from jaxvit.pictures.samples import plot_copies, plot_progress, plot_samples
+from jaxvit.runtime.compiler import compiler_options
 from jaxvit.tasks.generation import GRID
 from jaxvit.tasks.sampling import make_stages
 from jaxvit.training.task import Results
@@ -44,7 +45,10 @@ def draw_generation(results: Results, config: Config, data: Dataset) -> dict[str
         number = min(SHOWN, len(test))
         unet = make_generator(config.model, len(data.class_names), config.diffusion.steps)
         keys = jax.random.split(jax.random.key(config.seed), number)
-        stages = jax.jit(make_stages(unet, config, MOMENTS))
+        stages = jax.jit(
+            make_stages(unet, config, MOMENTS),
+            compiler_options=compiler_options(config.model.convolves),
+        )
         noise, images = stages(results.weights, keys, jnp.asarray(test.labels[:number]))
         shares = [f"{share:.0%} noise" for share in np.asarray(noise)]
         title = "the way back from noise, with the variance of noise that is left"

@@ -1,6 +1,7 @@
 """Generated images measured beside real ones: on features of a network, and by a classifier."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -20,6 +21,7 @@ from jaxvit.objectives.generation import (
     with_interval,
 )
 from jaxvit.objectives.metrics import wilson
+from jaxvit.runtime.compiler import compiler_options
 
 BATCH = 64  # images whose features are computed together
 
@@ -59,7 +61,7 @@ def features_of(
     mean, std = source.preprocessing.mean, source.preprocessing.std
     weights = jax.device_put(variables_of(source.params))
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=compiler_options(source.model_config.convolves))
     def features(weights, pixels):
         return source.model.apply(weights, normalize(pixels, mean, std), True, method="features")
 

@@ -1,6 +1,7 @@
 """Images that a saved generator makes, and the files that they are kept in."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -11,6 +12,7 @@ from PIL import Image
 from jaxvit.config import Config, require
 from jaxvit.data.cache import Track, no_tracking
 from jaxvit.interop.saved_generator import SavedGenerator
+from jaxvit.runtime.compiler import compiler_options
 from jaxvit.tasks.generation import row_keys
 from jaxvit.tasks.sampling import Sampling, make_sampler
 
@@ -90,7 +92,7 @@ def make_samples(
     key, number = jax.random.key(seed), len(labels)
     size = min(batch_size, number)
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=compiler_options(saved.config.model.convolves))
     def batch(weights, rows: jax.Array, of: jax.Array) -> jax.Array:
         return sampler(weights, row_keys(key, rows), of)
 

@@ -91,7 +91,7 @@ INTEROP_USE = listed("jaxvit.interop", (
         ("the resize of the weights ignored by predict", "predictions",
          "        preprocessing.geometry,", '        preprocessing.geometry._replace(resize="squash"),'),
         ("mean and std of the weights ignored", "predictions",
-         "tuple(preprocessing.mean), tuple(preprocessing.std))", "(0.5,) * 3, (0.5,) * 3)"),
+         "tuple(preprocessing.mean), tuple(preprocessing.std)", "(0.5,) * 3, (0.5,) * 3"),
         ("an unreadable file shifts the others", "predictions",
          "for row, image in enumerate(images):",
          "for row, image in enumerate(x for x in images if not isinstance(x, UnreadableImage)):"),

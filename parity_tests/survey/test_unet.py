@@ -10,7 +10,8 @@ import pytest
 import torch
 from diffusers import UNet2DModel
 
-from jaxvit.models.unet import UNet, norm, sinusoids
+from jaxvit.models.group_norm import GroupNorm
+from jaxvit.models.unet import UNet, sinusoids
 from parity_tests.comparison import max_difference, to_nchw, to_nhwc
 from parity_tests.evidence import distance
 from parity_tests.survey.generators import (
@@ -158,7 +159,7 @@ def test_the_norm_of_maps_far_from_zero_is_as_close_to_float64_as_torch():
     torch.manual_seed(0)
     x = 300 + torch.randn(3, 8, 5, 5)
     theirs = torch.nn.GroupNorm(2, 8)
-    ours = norm(2).apply({"params": {"scale": jnp.ones(8), "bias": jnp.zeros(8)}}, to_nhwc(x))
+    ours = GroupNorm(2).apply({"params": {"scale": jnp.ones(8), "bias": jnp.zeros(8)}}, to_nhwc(x))
     truth = theirs.double()(x.double()).detach()
     row = distance("norm", to_nchw(ours), theirs.float()(x).detach(), truth)
     assert row.holds, row

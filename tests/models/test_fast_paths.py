@@ -13,6 +13,7 @@ from jaxvit.models.attention_blocks import graph_weights, reference_graph_weight
 from jaxvit.models.batch_norm import reference_standardize_batch, standardize_batch
 from jaxvit.models.convolution import convolve, reference_convolve
 from jaxvit.models.dropout import draw_kept, reference_draw_kept
+from jaxvit.models.group_norm import reference_standardize_groups, standardize_groups
 from jaxvit.models.layer_norm import reference_standardize, standardize
 from jaxvit.models.multi_head_attention import attend, reference_attend
 from jaxvit.models.resampling import double, halve, reference_double, reference_halve
@@ -47,6 +48,11 @@ PATHS = {
         lambda x: flat(standardize_batch(x)),
         lambda x: flat(reference_standardize_batch(x)),
         (normal(5, 3, 4, 6) + 3,),
+    ),
+    "group norm": (
+        partial(standardize_groups, groups=2),
+        partial(reference_standardize_groups, groups=2),
+        (normal(3, 3, 4, 6) + 3,),
     ),
     "attention": (lambda *qkv: attend(*qkv)[0], lambda *qkv: reference_attend(*qkv)[0], QKV),
     "graph weights": (
