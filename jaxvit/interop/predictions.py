@@ -91,9 +91,7 @@ def make_classifier(source: Usable, upright: bool | None = None) -> Classifier:
 
 
 @lru_cache(maxsize=8)
-def _compiled(
-    model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], convolves: bool = False
-):
+def _compiled(model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], convolves: bool):
     def logits(weights: Any, images: Array) -> Array:
         batch = normalize(images, mean, std)
         return model.apply(variables_of(weights), batch, deterministic=True)

@@ -192,7 +192,8 @@ def test_one_program_serves_every_batch_of_the_size_that_is_asked_for(runs, tmp_
     args = [runs.photos / "test", "--batch-size", "4", "--csv", tmp_path / "p.csv"]
     assert command("predict", runs.first, *args) == 0
     found = load_pretrained(runs.first)
-    program = predictions._compiled(found.model, *map(tuple, found.preprocessing[1:]))
+    values = map(tuple, found.preprocessing[1:])
+    program = predictions._compiled(found.model, *values, found.model_config.convolves)
     assert program._cache_size() == 1
     assert sizes == [4] * 6  # of 21 photos
 
