@@ -101,7 +101,7 @@ class ModelConfig:
 
     @property
     def convolves(self) -> bool:
-        """Whether most of its time goes to convolutions; a DCGAN's are matmuls here."""
+        """Whether its layers are convolutions; a DCGAN's are computed as matmuls."""
         return not self.is_vit and self.name != "dcgan"
 
     @property

@@ -41,7 +41,8 @@ class Classifier(NamedTuple):
     """What turns images into logits.
 
     Attributes:
-      logits: uint8 (B, S, S, C) -> float32 (B, K), compiled once for each B.
+      logits: uint8 (B, S, S, C) -> float32 (B, K), compiled once for each B. To be called
+        directly: under jax.jit a ResNet's cannot have its compiler options.
       geometry: of the images; S is its size.
       channels: C.
       labels: K different names in the order of the logits: the classes' names, or their indices

@@ -11,10 +11,10 @@ EPSILON = 1e-5  # PyTorch's default
 
 
 class GroupNorm(nn.Module):
-    """y = (x - mean) / sqrt(var + eps) * scale + bias, for each image.
+    """y = (x - mean) / sqrt(var + eps) * scale + bias, for each image; x is float32.
 
-    mean and var are those of all positions of a group of neighbouring channels, var with the
-    divisor n.
+    mean and var are those of all positions of a group of neighbouring channels. var is
+    E[(x - mean)^2]; flax's E[x^2] - E[x]^2, unless told otherwise, cancels.
 
     Parameters: `scale` and `bias` (C,).
 

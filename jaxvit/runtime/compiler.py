@@ -5,25 +5,30 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 
+EIGEN = ("xla_cpu_experimental_ynn_fusion_type", "LIBRARY_FUSION_TYPE_REDUCE")
+
 
 def compiler_options(convolves: bool) -> dict[str, str] | None:
-    """compiler_options of jax.jit.
+    """compiler_options of jax.jit, which JAX takes for outermost programs only.
 
     On a CPU, XLA gives convolutions to YNNPACK, which computes those to 64 channels or fewer on one
-    core. Programs of convolutions leave it reductions alone, and Eigen uses all cores; others are
-    faster as they are (docs/speed.md).
+    core. With these options YNNPACK computes reductions only, and Eigen, which uses all cores, the
+    rest. A Vision Transformer is slower with them. Measured in docs/speed.md.
 
     Args:
-      convolves: whether most of the program's time goes to convolutions.
+      convolves: whether the layers of the program's model are convolutions.
+
+    Returns:
+      None for XLA's defaults: for other models, on other devices, or where XLA has no such option.
     """
     if not convolves or jax.default_backend() != "cpu":
         return None
-    return _eigen()
+    return _known(*EIGEN)
 
 
 @cache
-def _eigen() -> dict[str, str] | None:
-    options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+def _known(name: str, value: str) -> dict[str, str] | None:
+    options = {name: value}
     try:
         jax.jit(jnp.negative, compiler_options=options).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:  # another version of XLA, without the option

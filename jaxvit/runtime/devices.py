@@ -59,7 +59,7 @@ class Devices:
       mesh: all devices of all processes, with those of one process adjacent.
       mode: "jit" or "pmap".
       shard_params: shard the state over the devices instead of copying it to each.
-      convolves: whether most of the work is convolutions.
+      convolves: whether the model's layers are convolutions; see compiler_options.
     """
 
     mesh: Mesh
@@ -152,7 +152,10 @@ class Devices:
         )
 
     def compile_step(self, step: Callable) -> Callable:
-        """(state, batch) -> (state, metrics), compiled at its first call; the state is donated."""
+        """(state, batch) -> (state, metrics), compiled at its first call; the state is donated.
+
+        jax.pmap takes no options of the compiler, so under it there are none.
+        """
         if self.mode == "pmap":
             return self._pmap(step)
 

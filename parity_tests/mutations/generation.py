@@ -68,10 +68,15 @@ GENERATION = listed("jaxvit", (
         ("skips in another order", "models.unet", "[x, skipped.pop()]", "[skipped.pop(), x]"),
         ("no attention in the levels", "models.unet", "return self.attention(h) if self.attends else h", "return h"),
     )),
+    ("tests/runtime/test_compiler.py", (
+        ("a ResNet's predictions compiled as a Vision Transformer's", "interop.predictions", "std, source.model_config.convolves", "std, False"),
+        ("samples compiled as a Vision Transformer's", "tasks.samples", "saved.config.model.convolves", "False"),
+        ("features of a ResNet compiled as a Vision Transformer's", "tasks.sample_quality", "source.model_config.convolves", "False"),
+    )),
     ("parity_tests/survey/test_unet.py::test_the_norm_of_maps_far_from_zero_is_as_close_to_float64_as_torch", (
         ("variance as E[x^2] - E[x]^2", "models.group_norm", "mean(centred**2) + eps", "mean(x**2) - mean(x) ** 2 + eps"),
         ("groups of every second channel", "models.group_norm", "np.kron(np.eye(groups), np.full((within, within), 1 / within))", "np.kron(np.full((within, within), 1 / within), np.eye(groups))"),
-        ("GroupNorm with LayerNorm's epsilon", "models.group_norm", "EPSILON = 1e-5", "EPSILON = 1e-3"),
+        ("GroupNorm with an epsilon of 1e-3", "models.group_norm", "EPSILON = 1e-5", "EPSILON = 1e-3"),
     )),
     ("parity_tests/survey/test_unet.py::test_it_begins_by_predicting_no_noise", (
         ("a last layer that does not begin with zeros", "models.unet", "Conv(self.in_channels, 3, 1, self.dtype, zeros, zeros)", "Conv(self.in_channels, 3, 1, self.dtype, xavier, zeros)"),

@@ -43,6 +43,9 @@ RUNTIME = listed("jaxvit.runtime", (
         ("options for every program", "compiler", "not convolves or ", ""),
         ("steps compiled as those of a Vision Transformer", "devices",
          "donate_argnums=0, compiler_options=compiler_options(self.convolves)", "donate_argnums=0, compiler_options=None"),
+        ("scores compiled as those of a Vision Transformer", "devices",
+         "            compiler_options=compiler_options(self.convolves),\n        )", "        )"),
+        ("an XLA without the option is an error", "compiler", "except jax.errors.JaxRuntimeError", "except ZeroDivisionError"),
         ("--model.name does not reach the compiler", "devices", "parallel.shard_params, config.model.convolves", "parallel.shard_params, False"),
     )),
     ("tests/runtime/test_program_cache.py", (

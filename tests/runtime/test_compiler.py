@@ -1,17 +1,24 @@
 """Programs of convolutions are compiled with options of their own."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from jaxvit.config import Config, DataConfig, ModelConfig
+from jaxvit.data.preprocessing import Geometry, Preprocessing
 from jaxvit.interop import predictions
+from jaxvit.interop.saved_generator import SavedGenerator
 from jaxvit.models.convolution import reference_convolve
 from jaxvit.models.resnet import ResNet
+from jaxvit.runtime import compiler
 from jaxvit.runtime import devices as devices_module
 from jaxvit.runtime.compiler import compiler_options
 from jaxvit.runtime.devices import make_devices
+from jaxvit.tasks import sample_quality, samples
 
 
 def given_to_ynnpack(options: dict[str, str] | None) -> bool:
@@ -61,9 +68,48 @@ def test_steps_and_scores_are_compiled_with_the_options(monkeypatch, convolves):
     assert asked == [convolves] * 2
 
 
-def test_predictions_are_compiled_with_the_options(monkeypatch):
+@pytest.fixture
+def network():
+    """A ResNet as a weights file gives it."""
+    model = ResNet((1, 1, 1, 1), img_size=32, num_classes=2, width=4)
+    return SimpleNamespace(
+        model=model,
+        model_config=ModelConfig(name="resnet18"),
+        params=jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3))),
+        preprocessing=Preprocessing(Geometry(32), (0.5,) * 3, (0.5,) * 3),
+        class_names=None,
+        num_classes=2,
+        upright=True,
+    )
+
+
+def test_predictions_of_a_resnet_have_the_options(network, monkeypatch):
     asked = []
     monkeypatch.setattr(predictions, "compiler_options", lambda each: asked.append(each))
-    model = ResNet((1, 1, 1, 1), img_size=32, num_classes=2, width=4)
-    predictions._compiled(model, (0.0,), (1.0,), True)
+    predictions._compiled.cache_clear()
+    predictions.make_classifier(network)
     assert asked == [True]
+
+
+def test_features_of_a_resnet_have_the_options(network, monkeypatch):
+    asked = []
+    monkeypatch.setattr(sample_quality, "compiler_options", lambda each: asked.append(each))
+    monkeypatch.setattr(sample_quality, "variables_of", lambda params: params)
+    found = sample_quality.features_of(network, np.zeros((1, 32, 32, 3), np.uint8))
+    assert (asked, found.shape) == ([True], (1, 32))
+
+
+@pytest.mark.parametrize(("name", "convolves"), [("unet", True), ("dcgan", False)])
+def test_samples_of_a_unet_have_the_options(monkeypatch, name, convolves):
+    asked = []
+    monkeypatch.setattr(samples, "compiler_options", lambda each: asked.append(each))
+    black = lambda weights, keys, of: jnp.zeros((len(of), 2, 2, 1), jnp.uint8)  # noqa: E731
+    monkeypatch.setattr(samples, "make_sampler", lambda *_: black)
+    config = Config(data=DataConfig(name="digits"), model=ModelConfig(name=name))
+    saved = SavedGenerator(config, ("0",), nn.Dense(1), {}, 0)
+    made = samples.make_samples(saved, np.zeros(3, np.int32), seed=0)
+    assert (asked, made.shape) == ([convolves], (3, 2, 2, 1))
+
+
+def test_an_xla_without_the_option_has_none():
+    assert compiler._known("xla_cpu_no_such_option", "1") is None
