@@ -69,7 +69,6 @@ GENERATION = listed("jaxvit", (
         ("no attention in the levels", "models.unet", "return self.attention(h) if self.attends else h", "return h"),
     )),
     ("tests/runtime/test_compiler.py", (
-        ("a ResNet's predictions compiled as a Vision Transformer's", "interop.predictions", "std, source.model_config.convolves", "std, False"),
         ("samples compiled as a Vision Transformer's", "tasks.samples", "saved.config.model.convolves", "False"),
         ("features of a ResNet compiled as a Vision Transformer's", "tasks.sample_quality", "source.model_config.convolves", "False"),
     )),

@@ -3,6 +3,9 @@
 from parity_tests.mutation import listed
 
 INTEROP_USE = listed("jaxvit.interop", (
+    ("tests/runtime/test_compiler.py", (
+        ("a ResNet's predictions compiled as a Vision Transformer's", "predictions", "std, source.model_config.convolves", "std, False"),
+    )),
     ("tests/commands/test_average.py::test_pixels_of_larger_stored_images_do_not_hide_a_leak", (
         ("a leak hidden by larger stored images", "soup",
          "larger = any(read_config(Path(run)).data.stored_scale != 1 for run in runs)", "larger = False"),

@@ -14,6 +14,7 @@ from jaxvit.interop import predictions
 from jaxvit.interop.saved_generator import SavedGenerator
 from jaxvit.models.convolution import reference_convolve
 from jaxvit.models.resnet import ResNet
+from jaxvit.models.variables import init_variables, joined
 from jaxvit.runtime import compiler
 from jaxvit.runtime import devices as devices_module
 from jaxvit.runtime.compiler import compiler_options
@@ -75,7 +76,7 @@ def network():
     return SimpleNamespace(
         model=model,
         model_config=ModelConfig(name="resnet18"),
-        params=jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3))),
+        params=joined(*init_variables(model, jax.random.key(0))),
         preprocessing=Preprocessing(Geometry(32), (0.5,) * 3, (0.5,) * 3),
         class_names=None,
         num_classes=2,
@@ -94,7 +95,6 @@ def test_predictions_of_a_resnet_have_the_options(network, monkeypatch):
 def test_features_of_a_resnet_have_the_options(network, monkeypatch):
     asked = []
     monkeypatch.setattr(sample_quality, "compiler_options", lambda each: asked.append(each))
-    monkeypatch.setattr(sample_quality, "variables_of", lambda params: params)
     found = sample_quality.features_of(network, np.zeros((1, 32, 32, 3), np.uint8))
     assert (asked, found.shape) == ([True], (1, 32))
 
