@@ -12,6 +12,7 @@ from jaxvit.models.convolution import Conv
 from jaxvit.models.dropout import Dropout
 from jaxvit.models.group_norm import GroupNorm
 from jaxvit.models.linear import Dense
+from jaxvit.models.upsampled_convolution import UpsampledConv
 from jaxvit.shapes import Array, Float, Int
 
 xavier, zeros = nn.initializers.xavier_uniform(), nn.initializers.zeros
@@ -164,7 +165,7 @@ class UNet(nn.Module):
                 up.append(block(now + skipped.pop(), outputs, attends[level]))
                 now = outputs
             if level:
-                grow.append(conv(now))
+                grow.append(UpsampledConv(now, self.dtype, xavier, zeros))
         self.down, self.shrink, self.up, self.grow = down, shrink, up, grow
         self.norm = GroupNorm(groups)
         self.to_noise = Conv(self.in_channels, 3, 1, self.dtype, zeros, zeros)
@@ -199,6 +200,5 @@ class UNet(nn.Module):
         for number, block in enumerate(self.up, start=1):
             x = block(jnp.concatenate([x, skipped.pop()], axis=-1), time, deterministic)
             if number % (self.blocks + 1) == 0 and number < len(self.up):
-                x = x.repeat(2, axis=1).repeat(2, axis=2)
                 x = self.grow[number // (self.blocks + 1) - 1](x)
         return self.to_noise(nn.silu(self.norm(x)))

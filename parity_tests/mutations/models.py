@@ -136,6 +136,9 @@ MODELS = listed("jaxvit.models", (
     ("tests/models/test_fast_paths.py", (
         ("a dense layer's taps off by one", "convolution", "inputs - stride * outputs + size // 2", "inputs - stride * outputs + (size - 1) // 2 - 1"),
         ("a dense layer of rows for columns", "convolution", "_taps(width, size, stride)", "_taps(height, size, stride)"),
+        ("an odd row above its source rows", "upsampled_convolution", "((1 - a, a), (1 - b, b))", "((1, 0), (1 - b, b))"),
+        ("rows of an upsampled map for columns", "upsampled_convolution", "kernels[a, b]", "kernels[b, a]"),
+        ("a kernel's position beside the wrong source row", "upsampled_convolution", "[[1, 0, 0], [0, 1, 1]]", "[[1, 1, 0], [0, 0, 1]]"),
         ("a 1 x 1 convolution without its stride", "convolution", "x[:, ::stride, ::stride]", "x"),
         ("the derivative of the batch's variance halved", "batch_norm", "2 * along / rate", "along / rate"),
         ("the batch's variance a constant to the gradient", "batch_norm", "rate * (dx - dmean - found.h * along)", "rate * (dx - dmean)"),

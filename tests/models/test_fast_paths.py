@@ -18,6 +18,7 @@ from jaxvit.models.layer_norm import reference_standardize, standardize
 from jaxvit.models.multi_head_attention import attend, reference_attend
 from jaxvit.models.resampling import double, halve, reference_double, reference_halve
 from jaxvit.models.transformer import VisionTransformer
+from jaxvit.models.upsampled_convolution import convolve_upsampled, reference_convolve_upsampled
 from jaxvit.optim.optimizers import make_optimizer
 from jaxvit.tasks.classification import make_classification
 from jaxvit.training.state import create_state
@@ -65,6 +66,12 @@ PATHS = {
     "double": (double, reference_double, (normal(2, 2, 3, 3), 0.3 * normal(4, 4, 3, 5, seed=1))),
 }
 
+for shape in ((2, 3), (5, 1)):
+    PATHS[f"convolution of upsampled maps: {shape}"] = (
+        convolve_upsampled,
+        reference_convolve_upsampled,
+        (normal(3, *shape, 4), 0.3 * normal(3, 3, 4, 5, seed=1)),
+    )
 for name, (shape, size, stride) in CONVOLUTIONS.items():
     PATHS[f"convolution: {name}"] = (
         partial(convolve, stride=stride),
