@@ -15,6 +15,7 @@ from jaxvit.interop.saved_generator import SavedGenerator, load_generator
 from jaxvit.interop.tables import files_to_write, write_values
 from jaxvit.objectives.generation import GROUPS, NEIGHBOURS, Interval
 from jaxvit.paths import user_path
+from jaxvit.runtime.cpu import divide_cpu
 from jaxvit.tasks.sample_quality import Quality, accuracy_of, features_of, measure
 from jaxvit.tasks.samples import make_samples, sampling_of
 
@@ -53,6 +54,7 @@ def run(options: Options) -> int:
     """
     read = (options.run, options.features, options.classifier)
     (json,) = files_to_write(read, json=options.json)
+    divide_cpu()
     saved = load_generator(user_path("RUN", options.run), cli.to_stderr)
     sampling = sampling_of(saved.config, options.steps, options.eta, options.guidance)
     network = cli.load_weights(options.features, options.weights_option)

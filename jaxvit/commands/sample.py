@@ -17,6 +17,7 @@ from jaxvit.errors import UserError
 from jaxvit.interop.load import inside_run
 from jaxvit.interop.saved_generator import SavedGenerator, load_generator
 from jaxvit.paths import check_writable, user_path
+from jaxvit.runtime.cpu import divide_cpu
 from jaxvit.tasks.samples import make_samples, sampling_of, save_images
 
 Class = Annotated[str | None, arg(name="class", metavar="NAME")]
@@ -52,6 +53,7 @@ def run(options: Options) -> int:
     around = inside_run(out)
     require(around is None, f"--out {out} lies in the run {around}: choose another place")
     check_writable("out", out)
+    divide_cpu()
     saved = load_generator(user_path("RUN", options.run), cli.to_stderr)
     sampling = sampling_of(saved.config, options.steps, options.eta, options.guidance)
     labels = _labels(options, saved)

@@ -8,20 +8,23 @@ import jax.numpy as jnp
 EIGEN = ("xla_cpu_experimental_ynn_fusion_type", "LIBRARY_FUSION_TYPE_REDUCE")
 
 
-def compiler_options(convolves: bool) -> dict[str, str] | None:
+def compiler_options(convolves: bool, devices: int = 1) -> dict[str, str] | None:
     """compiler_options of jax.jit, which JAX takes for outermost programs only.
 
     On a CPU, XLA gives convolutions to YNNPACK, which computes those to 64 channels or fewer on one
     core. With these options YNNPACK computes reductions only, and Eigen, which uses all cores, the
-    rest. A Vision Transformer is slower with them. Measured in docs/speed.md.
+    rest. A Vision Transformer is slower with them, and so are programs of several devices, each of
+    which has a part of the cores. Measured in docs/speed.md.
 
     Args:
       convolves: whether the layers of the program's model are convolutions.
+      devices: that compute the program together.
 
     Returns:
-      None for XLA's defaults: for other models, on other devices, or where XLA has no such option.
+      None for XLA's defaults: for other models, for several devices or none that is a CPU, or where
+      XLA has no such option.
     """
-    if not convolves or jax.default_backend() != "cpu":
+    if not convolves or devices > 1 or jax.default_backend() != "cpu":
         return None
     return _known(*EIGEN)
 

@@ -164,9 +164,8 @@ class Devices:
             where = jax.tree.map(self.sharding_of, state)
             return jax.lax.with_sharding_constraint((state, metrics), (where, self.replicated))
 
-        return jax.jit(
-            placed_step, donate_argnums=0, compiler_options=compiler_options(self.convolves)
-        )
+        options = compiler_options(self.convolves, self.count)
+        return jax.jit(placed_step, donate_argnums=0, compiler_options=options)
 
     def compile_score(self, step: Callable) -> Callable:
         """(weights, counts, batch) -> (counts, outputs) under jit, in either mode.
@@ -181,7 +180,7 @@ class Devices:
             gathered,
             donate_argnums=1,
             out_shardings=self.replicated,
-            compiler_options=compiler_options(self.convolves),
+            compiler_options=compiler_options(self.convolves, self.count),
         )
 
     def _pmap(self, step: Callable) -> Callable:

@@ -1,18 +1,18 @@
 """Images that a saved generator makes, and the files that they are kept in."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from PIL import Image
 
 from jaxvit.config import Config, require
 from jaxvit.data.cache import Track, no_tracking
 from jaxvit.interop.saved_generator import SavedGenerator
 from jaxvit.runtime.compiler import compiler_options
+from jaxvit.runtime.devices import AXIS
 from jaxvit.tasks.generation import row_keys
 from jaxvit.tasks.sampling import Sampling, make_sampler
 
@@ -82,25 +82,32 @@ def make_samples(
       labels: int32 (N,), classes; of no effect where images are made without one.
       seed: of what they are made from.
       sampling: of a diffusion model; None for what the run's configuration says.
-      batch_size: images that are made together.
+      batch_size: images that are made together, shared out among the devices of this process.
       track: shows progress.
 
     Returns:
       uint8 (N, H, W, C).
     """
     sampler = make_sampler(saved.model, saved.config, sampling)
+    mesh = Mesh(np.asarray(jax.local_devices()), (AXIS,))
+    whole, shared = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), (AXIS,)))
     key, number = jax.random.key(seed), len(labels)
-    size = min(batch_size, number)
+    size = -(-min(batch_size, number) // mesh.size) * mesh.size
 
-    @partial(jax.jit, compiler_options=compiler_options(saved.config.model.convolves))
     def batch(weights, rows: jax.Array, of: jax.Array) -> jax.Array:
         return sampler(weights, row_keys(key, rows), of)
 
-    weights, made = jax.device_put(saved.weights), []
+    compiled = jax.jit(
+        batch,
+        in_shardings=(whole, shared, shared),
+        out_shardings=shared,
+        compiler_options=compiler_options(saved.config.model.convolves, mesh.size),
+    )
+    weights, made = jax.device_put(saved.weights, whole), []
     starts = range(0, number, size)
     for start in track(starts, len(starts), "batches of images"):
         rows = np.minimum(np.arange(start, start + size), number - 1)  # one program for all
-        made.append(np.asarray(batch(weights, jnp.asarray(rows), jnp.asarray(labels[rows]))))
+        made.append(np.asarray(compiled(weights, rows, labels[rows])))
     return np.concatenate(made)[:number]
 
 

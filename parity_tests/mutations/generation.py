@@ -68,8 +68,14 @@ GENERATION = listed("jaxvit", (
         ("skips in another order", "models.unet", "[x, skipped.pop()]", "[skipped.pop(), x]"),
         ("no attention in the levels", "models.unet", "return self.attention(h) if self.attends else h", "return h"),
     )),
+    ("tests/tasks/test_sampling.py", (
+        ("all images made on one device", "tasks.samples", "jax.local_devices()", "jax.local_devices()[:1]"),
+        ("samples made by the CPU as one device", "commands.sample", "    divide_cpu()\n", ""),
+        ("measured samples made by the CPU as one device", "commands.quality", "    divide_cpu()\n", ""),
+    )),
     ("tests/runtime/test_compiler.py", (
         ("samples compiled as a Vision Transformer's", "tasks.samples", "saved.config.model.convolves", "False"),
+        ("samples of several devices compiled as those of one", "tasks.samples", "saved.config.model.convolves, mesh.size", "saved.config.model.convolves"),
         ("features of a ResNet compiled as a Vision Transformer's", "tasks.sample_quality", "source.model_config.convolves", "False"),
     )),
     ("parity_tests/survey/test_unet.py::test_the_norm_of_maps_far_from_zero_is_as_close_to_float64_as_torch", (

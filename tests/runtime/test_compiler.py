@@ -41,6 +41,10 @@ def test_other_programs_have_no_options():
     assert compiler_options(convolves=False) is None
 
 
+def test_programs_of_several_devices_have_no_options():
+    assert compiler_options(convolves=True, devices=2) is None
+
+
 def test_other_devices_have_no_options(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert compiler_options(convolves=True) is None
@@ -57,16 +61,16 @@ def test_which_models_convolve(name, convolves):
     assert make_devices(config).convolves == convolves
 
 
-@pytest.mark.parametrize("convolves", [True, False])
-def test_steps_and_scores_are_compiled_with_the_options(monkeypatch, convolves):
+@pytest.mark.parametrize(("convolves", "count"), [(True, 1), (False, 1), (True, 2)])
+def test_steps_and_scores_are_compiled_with_the_options(monkeypatch, convolves, count):
     asked = []
-    monkeypatch.setattr(devices_module, "compiler_options", lambda each: asked.append(each))
-    mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:1]), (devices_module.AXIS,))
+    monkeypatch.setattr(devices_module, "compiler_options", lambda *given: asked.append(given))
+    mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:count]), (devices_module.AXIS,))
     devices = devices_module.Devices(mesh, "jit", convolves=convolves)
     devices.compile_step(lambda state, batch: (state, batch))
-    assert asked == [convolves]
+    assert asked == [(convolves, count)]
     devices.compile_score(lambda weights, counts, batch: (counts, batch))
-    assert asked == [convolves] * 2
+    assert asked == [(convolves, count)] * 2
 
 
 @pytest.fixture
@@ -102,13 +106,13 @@ def test_features_of_a_resnet_have_the_options(network, monkeypatch):
 @pytest.mark.parametrize(("name", "convolves"), [("unet", True), ("dcgan", False)])
 def test_samples_of_a_unet_have_the_options(monkeypatch, name, convolves):
     asked = []
-    monkeypatch.setattr(samples, "compiler_options", lambda each: asked.append(each))
+    monkeypatch.setattr(samples, "compiler_options", lambda *given: asked.append(given))
     black = lambda weights, keys, of: jnp.zeros((len(of), 2, 2, 1), jnp.uint8)  # noqa: E731
     monkeypatch.setattr(samples, "make_sampler", lambda *_: black)
     config = Config(data=DataConfig(name="digits"), model=ModelConfig(name=name))
     saved = SavedGenerator(config, ("0",), nn.Dense(1), {}, 0)
     made = samples.make_samples(saved, np.zeros(3, np.int32), seed=0)
-    assert (asked, made.shape) == ([convolves], (3, 2, 2, 1))
+    assert (asked, made.shape) == ([(convolves, jax.device_count())], (3, 2, 2, 1))
 
 
 def test_an_xla_without_the_option_has_none():

@@ -119,6 +119,35 @@ def test_a_place_that_cannot_be_written_is_said_before_the_work(root, capsys, mo
         assert f"--out {out} cannot be written" in capsys.readouterr().err
 
 
+def test_images_are_shared_out_among_all_devices(root, monkeypatch):
+    seen = []
+
+    def of_rows(*_):
+        def sampler(weights, keys, of):
+            jax.debug.inspect_array_sharding(keys, callback=seen.append)
+            return of.astype(jnp.uint8)[:, None, None, None]
+
+        return sampler
+
+    monkeypatch.setattr("jaxvit.tasks.samples.make_sampler", of_rows)
+    made = make_samples(load_generator(root / "diffusion"), np.arange(9, dtype=np.int32), 0)
+    assert made[:, 0, 0, 0].tolist() == list(range(9))
+    assert [len(sharding.device_set) for sharding in seen] == [jax.device_count()]
+
+
+@pytest.mark.parametrize("name", ["sample", "quality"])
+def test_the_cpu_is_divided_before_anything_is_computed(name, root, tmp_path, monkeypatch):
+    def stop(*_):
+        raise UserError("far enough")
+
+    calls = []
+    monkeypatch.setattr(f"jaxvit.commands.{name}.divide_cpu", lambda: calls.append("cpu"))
+    monkeypatch.setattr(f"jaxvit.commands.{name}.load_generator", stop)
+    options = ["--out", str(tmp_path / "out")] if name == "sample" else ["--features", "net"]
+    assert main([name, str(root / "gan"), *options]) == 2
+    assert calls == ["cpu"]
+
+
 def test_what_is_written_after_a_signal_is_not_left_behind(root, monkeypatch, tmp_path):
     """The staging folder is moved away while images are saved: saving fails."""
     images, labels = np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1, 0, 1])
