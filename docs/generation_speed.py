@@ -31,56 +31,52 @@ def pixels(size: int, channels: int, batch: int) -> tuple[np.ndarray, np.ndarray
     return images, (np.arange(batch) % CLASSES).astype(np.int32)
 
 
-def with_jax(name: str) -> dict[str, float]:
+def with_jax(name: str, what: str) -> float:
+    """Training has the CPU as one device, and sampling as one for each core, as the commands do."""
     import jax
 
     from jaxvit.command_line import parse
     from jaxvit.data.decoded import Dataset, Split
-    from jaxvit.runtime.compiler import compiler_options
+    from jaxvit.interop.saved_generator import SavedGenerator
+    from jaxvit.models.configured import make_generator
+    from jaxvit.runtime.cpu import divide_cpu
     from jaxvit.runtime.devices import make_devices
     from jaxvit.runtime.memory import keep_freed_memory
     from jaxvit.tasks.configured import make_task
-    from jaxvit.tasks.generation import row_keys
-    from jaxvit.tasks.sampling import Sampling, make_sampler
+    from jaxvit.tasks.samples import compile_batch
+    from jaxvit.tasks.sampling import Sampling
     from jaxvit.training.state import create_state
     from jaxvit.training.steps import compile_train_step
 
     preset, size, channels, batch, samples = TASKS[name]
     _, config = parse([preset, "--batch-size", str(batch), "--no-keep-programs"])
     keep_freed_memory()
+    if what == "sampling":
+        divide_cpu()
     images, labels = pixels(size, channels, batch)
-    names = tuple(map(str, range(batch)))
-    split = Split(images, np.arange(batch), labels, names)
+    split = Split(images, np.arange(batch), labels, tuple(map(str, range(batch))))
     data = Dataset(tuple(map(str, range(CLASSES))), split, split, split)
     devices = make_devices(config)
     task = make_task(config, data, 100_000, devices.axis)
     state = [devices.create(lambda: create_state(task, 0))]
-    compiled = compile_train_step(task, devices, config)
-    placed = devices.place_batch(split.take(np.arange(batch), with_index=True))
+    if what == "training":
+        compiled = compile_train_step(task, devices, config)
+        placed = devices.place_batch(split.take(np.arange(batch), with_index=True))
 
-    def step() -> None:
-        state[0], metrics = compiled(state[0], placed)
-        jax.block_until_ready(metrics)
+        def step() -> None:
+            state[0], metrics = compiled(state[0], placed)
+            jax.block_until_ready(metrics)
 
-    found = {"trained_per_sec": rate(step, batch, SECONDS)}
-    weights = jax.device_get(task.weights(state[0].params, state[0].extra))
-    from jaxvit.models.configured import make_generator
-
+        return rate(step, batch, SECONDS)
     generator = make_generator(config.model, CLASSES, config.diffusion.steps)
-    sampler = jax.jit(
-        make_sampler(generator, config, Sampling(STEPS, 0.0, GUIDANCE)),
-        compiler_options=compiler_options(config.model.convolves),
-    )
-    keys = row_keys(jax.random.key(0), np.arange(samples))
-    of = (np.arange(samples) % CLASSES).astype(np.int32)
-    weights = jax.device_put(weights)
-    found["sampled_per_sec"] = rate(
-        lambda: jax.block_until_ready(sampler(weights, keys, of)), samples, SECONDS
-    )
-    return found
+    weights = jax.device_get(task.weights(state[0].params, state[0].extra))
+    saved = SavedGenerator(config, data.class_names, generator, weights, 0)
+    sample = compile_batch(saved, 0, Sampling(STEPS, 0.0, GUIDANCE))
+    rows, of = np.arange(samples), (np.arange(samples) % CLASSES).astype(np.int32)
+    return rate(lambda: jax.block_until_ready(sample(rows, of)), samples, SECONDS)
 
 
-def with_torch(name: str, compiled: bool) -> dict[str, float]:
+def with_torch(name: str, what: str, compiled: bool) -> float:
     import torch
 
     from torch_ref.survey.adversarial import adversarial_step
@@ -111,14 +107,15 @@ def with_torch(name: str, compiled: bool) -> dict[str, float]:
             z = torch.randn(batch, 100)
             adversarial_step(*networks, optimizers, real, z, labels)
 
-        found = {"trained_per_sec": rate(step, batch, SECONDS)}
+        if what == "training":
+            return rate(step, batch, SECONDS)
         networks[0].eval()
 
         @torch.no_grad()
         def sample() -> None:
             networks[0](torch.randn(samples, 100), of)
 
-        return found | {"sampled_per_sec": rate(sample, samples, SECONDS)}
+        return rate(sample, samples, SECONDS)
     shape = (32, (1, 2), 1, (4,)) if name == "digits-ddpm" else (64, (1, 2, 2), 1, (8,))
     network = ready(UNet(size, channels, *shape, num_classes=CLASSES))
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.0, fused=True)
@@ -129,33 +126,35 @@ def with_torch(name: str, compiled: bool) -> dict[str, float]:
         hidden = torch.where(torch.rand(batch) < 0.1, CLASSES, labels)
         ddpm_step(network, optimizer, diffusion, real, t, noise, hidden)
 
-    found = {"trained_per_sec": rate(step, batch, SECONDS)}
+    if what == "training":
+        return rate(step, batch, SECONDS)
     network.eval()
 
     def chain() -> None:
         x = torch.randn(samples, channels, size, size).contiguous(memory_format=torch.channels_last)
         ddim_sample(network, diffusion, x, STEPS, of, GUIDANCE, CLASSES)
 
-    return found | {"sampled_per_sec": rate(chain, samples, SECONDS)}
+    return rate(chain, samples, SECONDS)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        name, candidate = options.one
+        name, what, candidate = options.one
         jax = candidate == "jax"
-        found = with_jax(name) if jax else with_torch(name, candidate == "torch-compile")
-        print(json.dumps(found))
+        compiled = candidate == "torch-compile"
+        print(json.dumps(with_jax(name, what) if jax else with_torch(name, what, compiled)))
         return
     results = {}
     for name in TASKS:
-        results[name] = in_turn(__file__, CANDIDATES, "--one", name)
-        for candidate, found in results[name].items():
-            for what in found[0]:
-                print(name, candidate, what, middle([each[what] for each in found], ".0f"))
-    RESULTS.write_text(json.dumps(results) + "\n")
+        for what in ("training", "sampling"):
+            found = in_turn(__file__, CANDIDATES, "--one", name, what)
+            results[f"{name}, {what}"] = found
+            for candidate, rates in found.items():
+                print(name, what, candidate, middle(rates))
+            RESULTS.write_text(json.dumps(results) + "\n")
 
 
 if __name__ == "__main__":

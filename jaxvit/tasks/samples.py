@@ -1,6 +1,7 @@
 """Images that a saved generator makes, and the files that they are kept in."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -88,14 +89,32 @@ def make_samples(
     Returns:
       uint8 (N, H, W, C).
     """
+    batch, number = compile_batch(saved, seed, sampling), len(labels)
+    devices, made = jax.local_device_count(), []
+    size = -(-min(batch_size, number) // devices) * devices
+    starts = range(0, number, size)
+    for start in track(starts, len(starts), "batches of images"):
+        rows = np.minimum(np.arange(start, start + size), number - 1)  # one program for all
+        made.append(np.asarray(batch(rows, labels[rows])))
+    return np.concatenate(made)[:number]
+
+
+def compile_batch(
+    saved: SavedGenerator, seed: int, sampling: Sampling | None = None
+) -> Callable[[np.ndarray, np.ndarray], jax.Array]:
+    """(numbers (B,), classes (B,)) -> uint8 images (B, H, W, C), compiled for each B.
+
+    B is a multiple of the devices of this process, which compute a part each.
+
+    Args:
+      saved, seed, sampling: as make_samples takes them.
+    """
     sampler = make_sampler(saved.model, saved.config, sampling)
     mesh = Mesh(np.asarray(jax.local_devices()), (AXIS,))
     whole, shared = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), (AXIS,)))
-    key, number = jax.random.key(seed), len(labels)
-    size = -(-min(batch_size, number) // mesh.size) * mesh.size
 
     def batch(weights, rows: jax.Array, of: jax.Array) -> jax.Array:
-        return sampler(weights, row_keys(key, rows), of)
+        return sampler(weights, row_keys(jax.random.key(seed), rows), of)
 
     compiled = jax.jit(
         batch,
@@ -103,12 +122,7 @@ def make_samples(
         out_shardings=shared,
         compiler_options=compiler_options(saved.config.model.convolves, mesh.size),
     )
-    weights, made = jax.device_put(saved.weights, whole), []
-    starts = range(0, number, size)
-    for start in track(starts, len(starts), "batches of images"):
-        rows = np.minimum(np.arange(start, start + size), number - 1)  # one program for all
-        made.append(np.asarray(compiled(weights, rows, labels[rows])))
-    return np.concatenate(made)[:number]
+    return partial(compiled, jax.device_put(saved.weights, whole))
 
 
 def save_images(

@@ -176,7 +176,7 @@ GENERATION = listed("jaxvit", (
         ("batch statistics of each device", "models.configured", "z_dim=config.z_dim, axis=axis)", "z_dim=config.z_dim)"),
     )),
     ("tests/tasks/test_sampling.py::test_samples_do_not_depend_on_the_size_of_batches[diffusion]", (
-        ("an image's number within its batch", "tasks.samples", "compiled(weights, rows, labels", "compiled(weights, rows - start, labels"),
+        ("an image's number within its batch", "tasks.samples", "batch(rows, labels", "batch(rows - start, labels"),
         ("the last batch too long", "tasks.samples", "np.concatenate(made)[:number]", "np.concatenate(made)"),
     )),
     ("tests/tasks/test_sampling.py::test_the_ancestral_sampler_has_the_variance_of_the_runs_configuration[large]", (
