@@ -7,7 +7,9 @@ import numpy as np
 from jaxvit.pictures.figure import literal, make_figure
 
 COLUMNS = 8
-LONGEST_NAME = 24  # characters of a file name that fit above an image
+LONGEST_NAME = 24  # characters of a file name that are shown
+LONGEST_LINE = 29  # characters that fit above an image in letters of FONT_SIZE
+FONT_SIZE = 7  # points; less where a line is longer
 
 
 def plot_augmented(
@@ -32,8 +34,7 @@ def plot_augmented(
     for axis, image, target in zip(axes.flat, pixels, np.asarray(targets), strict=False):
         _show(axis, image)
         named = [k for k in np.argsort(-target)[:3] if target[k] > even + 0.005]
-        lines = [literal(f"{class_names[k]} {target[k]:.2f}") for k in named]
-        axis.set_title("\n".join(lines), fontsize=7)
+        _caption(axis, [f"{class_names[k]} {target[k]:.2f}" for k in named])
     figure.suptitle("training images as the model sees them, with the weights of their targets")
     return figure
 
@@ -67,8 +68,7 @@ def plot_mistakes(
         name = name.rpartition("/")[2]
         name = name if len(name) <= LONGEST_NAME else f"...{name[3 - LONGEST_NAME :]}"
         said = f"said {class_names[prediction]} {confidence:.0%}"
-        lines = f"{said}\nis {class_names[label]} {probability:.0%}\n{name}"
-        axis.set_title(literal(lines), fontsize=7)
+        _caption(axis, [said, f"is {class_names[label]} {probability:.0%}", name])
     return figure
 
 
@@ -83,3 +83,9 @@ def _grid(number: int, height: float):
 
 def _show(axis, image: np.ndarray) -> None:
     axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
+
+
+def _caption(axis, lines: Sequence[str]) -> None:
+    longest = max(map(len, lines), default=0)
+    size = FONT_SIZE * min(1, LONGEST_LINE / max(1, longest))
+    axis.set_title(literal("\n".join(lines)), fontsize=size)

@@ -38,6 +38,7 @@ PICTURES = listed("jaxvit.pictures", (
     ("tests/pictures/test_names.py", (
         ("names between dollars as mathematics", "figure", r'text.replace("$", r"\$")', "text"),
         ("a file's name as mathematics above its explanation", "explanation", "axes[0, 0].set_title(literal(title)", "axes[0, 0].set_title((title)"),
+        ("captions of one size", "grids", "min(1, LONGEST_LINE / max(1, longest))", "1"),
         ("classes as mathematics beside their probabilities", "explanation", "literal(name[:22])", "name[:22]"),
     )),
     ("tests/test_train_jax.py", (

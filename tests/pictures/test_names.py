@@ -1,6 +1,7 @@
-"""Names in pictures are text: what stands between two dollars is no mathematics."""
+"""Names in pictures are text, without mathematics between two dollars, and short enough."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -42,3 +43,14 @@ def test_a_name_is_drawn_as_it_is(draw, number):
     figure.savefig(io.BytesIO(), format="svg")
     drawn = [each.get_text() for each in figure.findobj(Text)]
     assert sum(r"a\$^\$b" in each for each in drawn) >= number
+
+
+def test_long_names_do_not_touch_their_neighbours():
+    number, names = 8, ["staffordshire_bull_terrier", "american_pit_bull_terrier"]
+    images, ones = IMAGES[[0] * number], np.ones(number)
+    said, truth = np.arange(number) % 2, np.arange(1, number + 1) % 2
+    files = [f"{names[each]}_123.jpg" for each in said]
+    figure = plot_mistakes(images, truth, said, ones, ones, files, names)
+    figure.savefig(io.BytesIO())
+    drawn = [axis.title.get_window_extent() for axis in figure.axes]
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(drawn))
