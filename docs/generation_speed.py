@@ -50,16 +50,14 @@ def with_jax(name: str, what: str) -> float:
 
     preset, size, channels, batch, samples = TASKS[name]
     _, config = parse([preset, "--batch-size", str(batch), "--no-keep-programs"])
-    keep_freed_memory()
-    if what == "sampling":
-        divide_cpu()
     images, labels = pixels(size, channels, batch)
     split = Split(images, np.arange(batch), labels, tuple(map(str, range(batch))))
     data = Dataset(tuple(map(str, range(CLASSES))), split, split, split)
-    devices = make_devices(config)
-    task = make_task(config, data, 100_000, devices.axis)
-    state = [devices.create(lambda: create_state(task, 0))]
     if what == "training":
+        keep_freed_memory()
+        devices = make_devices(config)
+        task = make_task(config, data, 100_000, devices.axis)
+        state = [devices.create(lambda: create_state(task, 0))]
         compiled = compile_train_step(task, devices, config)
         placed = devices.place_batch(split.take(np.arange(batch), with_index=True))
 
@@ -68,10 +66,14 @@ def with_jax(name: str, what: str) -> float:
             jax.block_until_ready(metrics)
 
         return rate(step, batch, SECONDS)
+    divide_cpu(wholly=True)
+    task = make_task(config, data, 100_000, None)
+    state = create_state(task, 0)
     generator = make_generator(config.model, CLASSES, config.diffusion.steps)
-    weights = jax.device_get(task.weights(state[0].params, state[0].extra))
+    weights = jax.device_get(task.weights(state.params, state.extra))
     saved = SavedGenerator(config, data.class_names, generator, weights, 0)
     sample = compile_batch(saved, 0, Sampling(STEPS, 0.0, GUIDANCE))
+    samples = -(-samples // jax.device_count()) * jax.device_count()
     rows, of = np.arange(samples), (np.arange(samples) % CLASSES).astype(np.int32)
     return rate(lambda: jax.block_until_ready(sample(rows, of)), samples, SECONDS)
 

@@ -58,7 +58,7 @@ def with_jax(size: int, number: int, stem: str, sharded: bool) -> dict[str, list
     variables = jax.device_put(model.init(jax.random.key(0), images[:1]), whole)
     tx = optax.sgd(LR, MOMENTUM)
 
-    options = compiler_options(convolves=True)
+    options = compiler_options(convolves=True, devices=len(jax.devices()))
 
     @partial(jax.jit, compiler_options=options)
     def train(params, statistics, state):

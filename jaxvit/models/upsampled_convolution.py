@@ -1,4 +1,4 @@
-"""A convolution of a map of twice the size."""
+"""A 3 x 3 convolution of a map upsampled to twice its size."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from jaxvit.models.convolution import FEW_POSITIONS, convolve
+from jaxvit.models.convolution import convolve
 from jaxvit.models.initializers import Initializer
 from jaxvit.shapes import Array, Float
 
@@ -18,8 +18,8 @@ TAPS = np.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], np.float32)
 class UpsampledConv(nn.Module):
     """A 3 x 3 convolution of the map in which each position of x is repeated to 2 x 2.
 
-    Parameters: `kernel` (3, 3, C_in, C_out) and `bias` (C_out,), those of jaxvit.models.convolution
-    .Conv. The output is float32 whatever dtype is.
+    Parameters: `kernel` (3, 3, C_in, C_out) and `bias` (C_out,), as jaxvit.models.convolution has
+    them. The output is float32 whatever dtype is.
 
     Attributes:
       features: C_out.
@@ -35,29 +35,31 @@ class UpsampledConv(nn.Module):
     bias_init: Initializer
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w F"]:
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B 2*H 2*W F"]:
         shape = (3, 3, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        y = convolve_upsampled(x.astype(self.dtype), kernel.astype(self.dtype))
+        y = convolve_upsampled(x.astype(self.dtype), kernel)
         return y.astype(jnp.float32) + self.param("bias", self.bias_init, (self.features,))
 
 
 def convolve_upsampled(
     x: Float[Array, "B H W C"], kernel: Float[Array, "3 3 C F"]
-) -> Float[Array, "B h w F"]:
+) -> Float[Array, "B 2*H 2*W F"]:
     """y_(2r+a)(2s+b)f = sum_pqc x_(r+a-1+p)(s+b-1+q)c K^ab_pqcf, a, b, p and q in {0, 1}.
 
-    A fast path beside reference_convolve_upsampled, with the same values but for rounding. Three
-    neighbouring rows of the upsampled map come from two rows of x, so K^ab sums the positions of
-    the kernel that meet the same position of x: 4 / 9 of the multiplications, and no upsampled map.
-    Measured in docs/speed.md.
+    x has zeros outside, and K^ab_pq = sum_ij TAPS_api TAPS_bqj kernel_ij. A fast path beside
+    reference_convolve_upsampled, with the same values but for rounding. Three neighbouring rows of
+    the upsampled map come from two rows of x, so K^ab sums the positions of the kernel that meet
+    the same position of x: 4 / 9 of the multiplications, and no upsampled map. Measured on a CPU,
+    in docs/speed.md.
+
+    Args:
+      x: of the dtype that the convolutions have.
+      kernel: float32; its sums are rounded to that dtype.
     """
     batch, height, width, _ = x.shape
-    if height * width <= FEW_POSITIONS:
-        return reference_convolve_upsampled(x, kernel)
-    kernels = jnp.einsum(
-        "api,bqj,ijcf->abpqcf", TAPS, TAPS, kernel.astype(jnp.float32), precision="highest"
-    ).astype(kernel.dtype)
+    kernels = jnp.einsum("api,bqj,ijcf->abpqcf", TAPS, TAPS, kernel, precision="highest")
+    kernels = kernels.astype(x.dtype)
 
     def part(a: int, b: int) -> Float[Array, "B H W F"]:
         pad = ((1 - a, a), (1 - b, b))
@@ -71,6 +73,6 @@ def convolve_upsampled(
 
 def reference_convolve_upsampled(
     x: Float[Array, "B H W C"], kernel: Float[Array, "3 3 C F"]
-) -> Float[Array, "B h w F"]:
+) -> Float[Array, "B 2*H 2*W F"]:
     """The same by repeating x."""
-    return convolve(x.repeat(2, axis=1).repeat(2, axis=2), kernel, 1)
+    return convolve(x.repeat(2, axis=1).repeat(2, axis=2), kernel.astype(x.dtype), 1)

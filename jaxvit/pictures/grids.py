@@ -8,6 +8,7 @@ from jaxvit.pictures.figure import literal, make_figure
 
 COLUMNS = 8
 LONGEST_NAME = 24  # characters of a file name that are shown
+LONGEST_CLASS = 40  # characters of a class name that are shown
 LONGEST_LINE = 29  # characters that fit above an image in letters of FONT_SIZE
 FONT_SIZE = 7  # points; less where a line is longer
 
@@ -34,7 +35,7 @@ def plot_augmented(
     for axis, image, target in zip(axes.flat, pixels, np.asarray(targets), strict=False):
         _show(axis, image)
         named = [k for k in np.argsort(-target)[:3] if target[k] > even + 0.005]
-        _caption(axis, [f"{class_names[k]} {target[k]:.2f}" for k in named])
+        _caption(axis, [f"{class_names[k][:LONGEST_CLASS]} {target[k]:.2f}" for k in named])
     figure.suptitle("training images as the model sees them, with the weights of their targets")
     return figure
 
@@ -67,8 +68,9 @@ def plot_mistakes(
         _show(axis, image / 255)
         name = name.rpartition("/")[2]
         name = name if len(name) <= LONGEST_NAME else f"...{name[3 - LONGEST_NAME :]}"
-        said = f"said {class_names[prediction]} {confidence:.0%}"
-        _caption(axis, [said, f"is {class_names[label]} {probability:.0%}", name])
+        said = f"said {class_names[prediction][:LONGEST_CLASS]} {confidence:.0%}"
+        true = f"is {class_names[label][:LONGEST_CLASS]} {probability:.0%}"
+        _caption(axis, [said, true, name])
     return figure
 
 
@@ -87,5 +89,5 @@ def _show(axis, image: np.ndarray) -> None:
 
 def _caption(axis, lines: Sequence[str]) -> None:
     longest = max(map(len, lines), default=0)
-    size = FONT_SIZE * min(1, LONGEST_LINE / max(1, longest))
+    size = FONT_SIZE * LONGEST_LINE / max(LONGEST_LINE, longest)
     axis.set_title(literal("\n".join(lines)), fontsize=size)

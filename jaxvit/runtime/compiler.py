@@ -21,7 +21,7 @@ def compiler_options(convolves: bool, devices: int = 1) -> dict[str, str] | None
       devices: that compute the program together.
 
     Returns:
-      None for XLA's defaults: for other models, for several devices or none that is a CPU, or where
+      None for XLA's defaults: for other models, for several devices, on other platforms, or where
       XLA has no such option.
     """
     if not convolves or devices > 1 or jax.default_backend() != "cpu":

@@ -164,8 +164,11 @@ class Devices:
             where = jax.tree.map(self.sharding_of, state)
             return jax.lax.with_sharding_constraint((state, metrics), (where, self.replicated))
 
-        options = compiler_options(self.convolves, self.count)
-        return jax.jit(placed_step, donate_argnums=0, compiler_options=options)
+        return jax.jit(
+            placed_step,
+            donate_argnums=0,
+            compiler_options=compiler_options(self.convolves, self.count),
+        )
 
     def compile_score(self, step: Callable) -> Callable:
         """(weights, counts, batch) -> (counts, outputs) under jit, in either mode.

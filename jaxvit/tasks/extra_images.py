@@ -21,7 +21,7 @@ from jaxvit.paths import user_path
 from jaxvit.runtime.digest import sha256
 from jaxvit.tasks.samples import make_samples, save_images
 
-FORMAT = 1  # to be increased whenever the same weights would make other images
+FORMAT = 1  # to be increased whenever the same weights would make other images, but for rounding
 
 
 def with_sampled(config: DataConfig, track: Track) -> DataConfig:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 from PIL import Image
 
 from jaxvit.config import Config, require
@@ -76,14 +77,14 @@ def make_samples(
 ) -> np.ndarray:
     """An image for each label: image i is made from fold_in(key(seed), i).
 
-    Another size of batches changes an image by rounding alone.
+    Another size of batches, or number of devices, changes an image by rounding alone.
 
     Args:
       saved: of load_generator.
       labels: int32 (N,), classes; of no effect where images are made without one.
       seed: of what they are made from.
       sampling: of a diffusion model; None for what the run's configuration says.
-      batch_size: images that are made together, shared out among the devices of this process.
+      batch_size: images that are made together, at least one on each device of this process.
       track: shows progress.
 
     Returns:
@@ -104,25 +105,24 @@ def compile_batch(
 ) -> Callable[[np.ndarray, np.ndarray], jax.Array]:
     """(numbers (B,), classes (B,)) -> uint8 images (B, H, W, C), compiled for each B.
 
-    B is a multiple of the devices of this process, which compute a part each.
+    B is a multiple of the devices of this process. Each computes its part alone: partitioned by XLA
+    instead, guidance's two passes would exchange images between the devices at every step.
 
     Args:
       saved, seed, sampling: as make_samples takes them.
     """
     sampler = make_sampler(saved.model, saved.config, sampling)
     mesh = Mesh(np.asarray(jax.local_devices()), (AXIS,))
-    whole, shared = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), (AXIS,)))
 
     def batch(weights, rows: jax.Array, of: jax.Array) -> jax.Array:
         return sampler(weights, row_keys(jax.random.key(seed), rows), of)
 
-    compiled = jax.jit(
-        batch,
-        in_shardings=(whole, shared, shared),
-        out_shardings=shared,
-        compiler_options=compiler_options(saved.config.model.convolves, mesh.size),
+    parts = jax.shard_map(
+        batch, mesh=mesh, in_specs=(P(), P(AXIS), P(AXIS)), out_specs=P(AXIS), check_vma=False
     )
-    return partial(compiled, jax.device_put(saved.weights, whole))
+    options = saved.config.model.convolves, mesh.size
+    compiled = jax.jit(parts, compiler_options=compiler_options(*options))
+    return partial(compiled, jax.device_put(saved.weights, NamedSharding(mesh, P())))
 
 
 def save_images(

@@ -69,13 +69,15 @@ GENERATION = listed("jaxvit", (
         ("no attention in the levels", "models.unet", "return self.attention(h) if self.attends else h", "return h"),
     )),
     ("tests/tasks/test_sampling.py", (
+        ("all images made on each device", "tasks.samples", "(P(), P(AXIS), P(AXIS)), out_specs=P(AXIS)", "(P(), P(), P()), out_specs=P()"),
         ("all images made on one device", "tasks.samples", "jax.local_devices()", "jax.local_devices()[:1]"),
-        ("samples made by the CPU as one device", "commands.sample", "    divide_cpu()\n", ""),
-        ("measured samples made by the CPU as one device", "commands.quality", "    divide_cpu()\n", ""),
+        ("a CPU of many cores divided in part for samples", "commands.sample", "wholly=True", "wholly=False"),
+        ("samples made by the CPU as one device", "commands.sample", "    divide_cpu(wholly=True)\n", ""),
+        ("measured samples made by the CPU as one device", "commands.quality", "    divide_cpu(wholly=True)\n", ""),
     )),
     ("tests/runtime/test_compiler.py", (
         ("samples compiled as a Vision Transformer's", "tasks.samples", "saved.config.model.convolves", "False"),
-        ("samples of several devices compiled as those of one", "tasks.samples", "saved.config.model.convolves, mesh.size", "saved.config.model.convolves"),
+        ("samples of several devices compiled as those of one", "tasks.samples", "saved.config.model.convolves, mesh.size", "saved.config.model.convolves, 1"),
         ("features of a ResNet compiled as a Vision Transformer's", "tasks.sample_quality", "source.model_config.convolves", "False"),
     )),
     ("parity_tests/survey/test_unet.py::test_the_norm_of_maps_far_from_zero_is_as_close_to_float64_as_torch", (

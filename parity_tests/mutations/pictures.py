@@ -38,12 +38,13 @@ PICTURES = listed("jaxvit.pictures", (
     ("tests/pictures/test_names.py", (
         ("names between dollars as mathematics", "figure", r'text.replace("$", r"\$")', "text"),
         ("a file's name as mathematics above its explanation", "explanation", "axes[0, 0].set_title(literal(title)", "axes[0, 0].set_title((title)"),
-        ("captions of one size", "grids", "min(1, LONGEST_LINE / max(1, longest))", "1"),
+        ("long names of classes in full", "grids", "LONGEST_CLASS = 40", "LONGEST_CLASS = 400"),
+        ("captions of one size", "grids", "LONGEST_LINE / max(LONGEST_LINE, longest)", "1"),
         ("classes as mathematics beside their probabilities", "explanation", "literal(name[:22])", "name[:22]"),
     )),
     ("tests/test_train_jax.py", (
         ("augmented images shown normalised", "grids",
          "np.asarray(images) * np.asarray(std) + np.asarray(mean)", "np.asarray(images)"),
-        ("the true class shown as the predicted one", "grids", "{class_names[prediction]}", "{class_names[label]}"),
+        ("the true class shown as the predicted one", "grids", "said {class_names[prediction]", "said {class_names[label]"),
     )),
 ))  # fmt: skip

@@ -45,12 +45,21 @@ def test_a_name_is_drawn_as_it_is(draw, number):
     assert sum(r"a\$^\$b" in each for each in drawn) >= number
 
 
-def test_long_names_do_not_touch_their_neighbours():
-    number, names = 8, ["staffordshire_bull_terrier", "american_pit_bull_terrier"]
-    images, ones = IMAGES[[0] * number], np.ones(number)
-    said, truth = np.arange(number) % 2, np.arange(1, number + 1) % 2
-    files = [f"{names[each]}_123.jpg" for each in said]
-    figure = plot_mistakes(images, truth, said, ones, ones, files, names)
+NAMES = "staffordshire_bull_terrier", "american_pit_bull_terrier" * 3
+SAID = np.arange(8) % 2
+FILES = [f"{NAMES[each]}_123.jpg" for each in SAID]
+EIGHT, ONES = IMAGES[[0] * 8], np.ones(8)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plot_mistakes(EIGHT, 1 - SAID, SAID, ONES, ONES, FILES, NAMES),
+        lambda: plot_augmented(EIGHT, np.eye(2)[SAID], 0.0, NAMES, [0.5] * 3, [0.5] * 3),
+    ],
+)
+def test_long_names_do_not_touch_their_neighbours(draw):
+    figure = draw()
     figure.savefig(io.BytesIO())
     drawn = [axis.title.get_window_extent() for axis in figure.axes]
     assert all(a.x1 < b.x0 for a, b in itertools.pairwise(drawn))

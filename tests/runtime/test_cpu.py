@@ -35,6 +35,16 @@ def test_a_core_is_a_device(cores, asked, set_to, monkeypatch):
     assert found == [("jax_num_cpu_devices", value) for value in set_to]
 
 
+@pytest.mark.parametrize(("cores", "set_to"), [(4, [4]), (5, [])])
+def test_a_cpu_of_many_cores_is_not_divided_in_part(cores, set_to, monkeypatch):
+    found = []
+    monkeypatch.setattr(cpu, "cores", lambda: cores)
+    monkeypatch.setattr(jax.config, "update", lambda name, value: found.append(value))
+    monkeypatch.delenv("JAX_NUM_CPU_DEVICES", raising=False)
+    cpu.divide_cpu(wholly=True)
+    assert found == set_to
+
+
 def test_jax_has_the_devices_and_too_late_is_no_error():
     env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     env.pop("JAX_NUM_CPU_DEVICES", None)

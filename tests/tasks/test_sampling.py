@@ -1,5 +1,8 @@
 """Samples of a run: noise, class, sampler, places, and what is refused."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import jax
@@ -119,12 +122,12 @@ def test_a_place_that_cannot_be_written_is_said_before_the_work(root, capsys, mo
         assert f"--out {out} cannot be written" in capsys.readouterr().err
 
 
-def test_images_are_shared_out_among_all_devices(root, monkeypatch):
-    seen = []
+def test_each_device_makes_its_part_of_the_images(root, monkeypatch):
+    traced = []
 
     def of_rows(*_):
         def sampler(weights, keys, of):
-            jax.debug.inspect_array_sharding(keys, callback=seen.append)
+            traced.append(len(of))
             return of.astype(jnp.uint8)[:, None, None, None]
 
         return sampler
@@ -132,20 +135,37 @@ def test_images_are_shared_out_among_all_devices(root, monkeypatch):
     monkeypatch.setattr("jaxvit.tasks.samples.make_sampler", of_rows)
     made = make_samples(load_generator(root / "diffusion"), np.arange(9, dtype=np.int32), 0)
     assert made[:, 0, 0, 0].tolist() == list(range(9))
-    assert [len(sharding.device_set) for sharding in seen] == [jax.device_count()]
+    assert set(traced) == {-(-9 // jax.device_count())} != {9}
+
+
+PROGRAM = """
+import sys
+from jaxvit.__main__ import main
+code = main(["sample", sys.argv[1], "--n", "2", "--out", sys.argv[2]])
+import jax
+print(code, jax.device_count())
+"""
+
+
+def test_the_cpu_is_divided_before_jax_starts(root, tmp_path):
+    env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "NPROC": "2"}
+    env.pop("JAX_NUM_CPU_DEVICES", None)
+    args = [sys.executable, "-c", PROGRAM, str(root / "gan"), str(tmp_path / "out")]
+    done = subprocess.run(args, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "0 2\n", done.stderr
 
 
 @pytest.mark.parametrize("name", ["sample", "quality"])
-def test_the_cpu_is_divided_before_anything_is_computed(name, root, tmp_path, monkeypatch):
+def test_the_cpu_is_divided_before_anything_is_computed(name, tmp_path, monkeypatch):
     def stop(*_):
         raise UserError("far enough")
 
     calls = []
-    monkeypatch.setattr(f"jaxvit.commands.{name}.divide_cpu", lambda: calls.append("cpu"))
+    monkeypatch.setattr(f"jaxvit.commands.{name}.divide_cpu", lambda **given: calls.append(given))
     monkeypatch.setattr(f"jaxvit.commands.{name}.load_generator", stop)
     options = ["--out", str(tmp_path / "out")] if name == "sample" else ["--features", "net"]
-    assert main([name, str(root / "gan"), *options]) == 2
-    assert calls == ["cpu"]
+    assert main([name, str(tmp_path / "gan"), *options]) == 2
+    assert calls == [{"wholly": True}]
 
 
 def test_what_is_written_after_a_signal_is_not_left_behind(root, monkeypatch, tmp_path):
