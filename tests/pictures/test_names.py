@@ -63,3 +63,4 @@ def test_long_names_do_not_touch_their_neighbours(draw):
     figure.savefig(io.BytesIO())
     drawn = [axis.title.get_window_extent() for axis in figure.axes]
     assert all(a.x1 < b.x0 for a, b in itertools.pairwise(drawn))
+    assert all(axis.title.get_fontsize() > 3 for axis in figure.axes)  # still to be read
