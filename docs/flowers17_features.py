@@ -1,11 +1,11 @@
 """Flowers-17 over five splits: features before and after instance discrimination, and fine-tuning.
 
 For each seed of the split: the network before training, features of the preset flowers17-idmm, a
-classifier fine-tuned from them with 10 labels a class and with all, the same network from nothing
-for the time of both, and a probe on published weights. Each is a run of train_jax.py; --jobs of
-them train at a time, each with its share of the cores. What a run gave is kept in --results, so the
-script resumes, and is drawn beside it; another machine or other --jobs need another file, for their
-times do not compare.
+classifier fine-tuned from them with 10 labels a class and with all, the same network from random
+weights for about the time of both, and a probe on published weights. Each is a run of train_jax.py;
+--jobs of them train at a time, each with its share of the cores. What a run gave is kept in
+--results, so the script resumes, and is drawn beside it; another machine or other --jobs need
+another file, for their times do not compare.
 
     python docs/flowers17_features.py --data FLOWERS --dinov2 FILE --out DIR --jobs 2
 """
@@ -51,14 +51,14 @@ ROWS = (
     ("after, nearest neighbours", "features", "knn_accuracy"),
     ("after, linear probe", "features", "linear_accuracy"),
     ("10 labels a class, fine-tuned", "tuned-few", "accuracy"),
-    ("10 labels a class, from nothing for the time of both", "nothing-few", "accuracy"),
+    ("10 labels a class, from random weights, {epochs:,} epochs", "nothing-few", "accuracy"),
     ("all labels, fine-tuned", "tuned-all", "accuracy"),
-    ("all labels, from nothing for the time of both", "nothing-all", "accuracy"),
-    ("probe on DINOv2", "dinov2", "accuracy"),
+    ("all labels, from random weights, {epochs:,} epochs", "nothing-all", "accuracy"),
+    ("probe on DINOv2, all labels", "dinov2", "accuracy"),
 )
 GAINS = (
-    ("10 labels a class: fine-tuned less from nothing, points", "tuned-few", "nothing-few"),
-    ("all labels: fine-tuned less from nothing, points", "tuned-all", "nothing-all"),
+    ("10 labels a class: fine-tuned less from random weights, points", "tuned-few", "nothing-few"),
+    ("all labels: fine-tuned less from random weights, points", "tuned-all", "nothing-all"),
 )
 
 
@@ -199,6 +199,7 @@ def table(runs: Runs) -> str:
     lines = ["| | mean, 95 % interval | each split |", "|---|---|---|"]
     for title, name, metric in ROWS:
         if not name.endswith(absent):
+            title = title.format(epochs=runs.kept_epochs(name))
             lines.append(row(title, runs.values(name, f"test/{metric}"), ".1%"))
     for title, name, other in GAINS:
         if not name.endswith(absent):
@@ -226,7 +227,7 @@ def draw(runs: Runs) -> None:
         for name, metric, offset, label in (
             ("features", "knn_accuracy", 0.0, "features, nearest neighbours (all labels)"),
             (f"tuned-{labels}", "accuracy", before, "fine-tuned from them"),
-            (f"nothing-{labels}", "accuracy", 0.0, "from nothing"),
+            (f"nothing-{labels}", "accuracy", 0.0, "from random weights"),
         ):
             curves = np.asarray(runs.values(name, f"val/{metric}"))  # (splits, validations, 2)
             seconds = offset + np.median(curves[..., 0], axis=0)

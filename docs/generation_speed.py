@@ -3,7 +3,9 @@
 Both train the presets' networks on random images of their sizes, each step with its own noise, and
 sample from them: a DCGAN in one pass, DDPM by DDIM in 25 steps of two passes (guidance). Here a
 whole chain is one compiled loop; the twin calls its network once a step, eagerly and compiled. Each
-candidate runs in processes of its own, which alternate. Writes docs/generation_speed.json.
+candidate runs in processes of its own, which alternate. Training is without augmentation and
+without a running average of the weights, and keeps freed memory in the process on both sides.
+Writes docs/generation_speed.json, in which --tasks replaces those that it names.
 """
 
 import argparse
@@ -32,7 +34,7 @@ def pixels(size: int, channels: int, batch: int) -> tuple[np.ndarray, np.ndarray
 
 
 def with_jax(name: str, what: str) -> float:
-    """Training has the CPU as one device, and sampling as one for each core, as the commands do."""
+    """Training has the CPU as one device and sampling one device for each core, as in commands."""
     import jax
 
     from jaxvit.command_line import parse
@@ -49,7 +51,8 @@ def with_jax(name: str, what: str) -> float:
     from jaxvit.training.steps import compile_train_step
 
     preset, size, channels, batch, samples = TASKS[name]
-    _, config = parse([preset, "--batch-size", str(batch), "--no-keep-programs"])
+    plain = ("--augment.crop-scale", "1", "1", "--augment.flip-p", "0")
+    _, config = parse([preset, "--batch-size", str(batch), *plain, "--no-keep-programs"])
     images, labels = pixels(size, channels, batch)
     split = Split(images, np.arange(batch), labels, tuple(map(str, range(batch))))
     data = Dataset(tuple(map(str, range(CLASSES))), split, split, split)
@@ -66,7 +69,7 @@ def with_jax(name: str, what: str) -> float:
             jax.block_until_ready(metrics)
 
         return rate(step, batch, SECONDS)
-    divide_cpu(wholly=True)
+    divide_cpu(one_per_core=True)
     task = make_task(config, data, 100_000, None)
     state = create_state(task, 0)
     generator = make_generator(config.model, CLASSES, config.diffusion.steps)
@@ -79,6 +82,10 @@ def with_jax(name: str, what: str) -> float:
 
 
 def with_torch(name: str, what: str, compiled: bool) -> float:
+    from jaxvit.runtime.memory import keep_freed_memory
+
+    if what == "training":
+        keep_freed_memory()
     import torch
 
     from torch_ref.survey.adversarial import adversarial_step
@@ -141,6 +148,7 @@ def with_torch(name: str, what: str, compiled: bool) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -149,8 +157,8 @@ def main() -> None:
         compiled = candidate == "torch-compile"
         print(json.dumps(with_jax(name, what) if jax else with_torch(name, what, compiled)))
         return
-    results = {}
-    for name in TASKS:
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name in options.tasks:
         for what in ("training", "sampling"):
             found = in_turn(__file__, CANDIDATES, "--one", name, what)
             results[f"{name}, {what}"] = found

@@ -54,7 +54,7 @@ def run(options: Options) -> int:
     """
     read = (options.run, options.features, options.classifier)
     (json,) = files_to_write(read, json=options.json)
-    divide_cpu(wholly=True)
+    divide_cpu(one_per_core=True)
     saved = load_generator(user_path("RUN", options.run), cli.to_stderr)
     sampling = sampling_of(saved.config, options.steps, options.eta, options.guidance)
     network = cli.load_weights(options.features, options.weights_option)

@@ -53,7 +53,7 @@ def run(options: Options) -> int:
     around = inside_run(out)
     require(around is None, f"--out {out} lies in the run {around}: choose another place")
     check_writable("out", out)
-    divide_cpu(wholly=True)
+    divide_cpu(one_per_core=True)
     saved = load_generator(user_path("RUN", options.run), cli.to_stderr)
     sampling = sampling_of(saved.config, options.steps, options.eta, options.guidance)
     labels = _labels(options, saved)

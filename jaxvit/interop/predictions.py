@@ -42,7 +42,8 @@ class Classifier(NamedTuple):
 
     Attributes:
       logits: uint8 (B, S, S, C) -> float32 (B, K), compiled once for each B. To be called
-        directly: under jax.jit a ResNet's cannot have its compiler options.
+        directly: under jax.jit that of a ResNet raises ValueError on a CPU, for JAX takes options
+        of the compiler for outermost programs only; apply the model there.
       geometry: of the images; S is its size.
       channels: C.
       labels: K different names in the order of the logits: the classes' names, or their indices

@@ -85,7 +85,10 @@ class SavedRun(NamedTuple):
         return self.config.data.name != "folder" or self.config.data.exif is not False
 
     def probabilities(self, images: np.ndarray) -> Array:
-        """uint8 (B, H, W, C) at the model's size to float32 (B, K)."""
+        """uint8 (B, H, W, C) at the model's size to float32 (B, K).
+
+        Not under jax.jit: see Classifier.logits.
+        """
         return jax.nn.softmax(make_classifier(self).logits(images))
 
     def __repr__(self) -> str:

@@ -9,8 +9,9 @@ from jaxvit.pictures.figure import literal, make_figure
 COLUMNS = 8
 LONGEST_NAME = 24  # characters of a file name that are shown
 LONGEST_CLASS = 40  # characters of a class name that are shown
-LONGEST_LINE = 29  # characters that fit above an image in letters of FONT_SIZE
-FONT_SIZE = 7  # points; less where a line is longer
+FONT_SIZE = 7  # points; less where a line is wider than an image
+COLUMN = 1.75  # inches that an image has
+WIDEST = 0.92 * 72 * COLUMN  # points of a line
 
 
 def plot_augmented(
@@ -35,7 +36,7 @@ def plot_augmented(
     for axis, image, target in zip(axes.flat, pixels, np.asarray(targets), strict=False):
         _show(axis, image)
         named = [k for k in np.argsort(-target)[:3] if target[k] > even + 0.005]
-        _caption(axis, [f"{class_names[k][:LONGEST_CLASS]} {target[k]:.2f}" for k in named])
+        _caption(axis, [f"{_cut(class_names[k])} {target[k]:.2f}" for k in named])
     figure.suptitle("training images as the model sees them, with the weights of their targets")
     return figure
 
@@ -68,8 +69,8 @@ def plot_mistakes(
         _show(axis, image / 255)
         name = name.rpartition("/")[2]
         name = name if len(name) <= LONGEST_NAME else f"...{name[3 - LONGEST_NAME :]}"
-        said = f"said {class_names[prediction][:LONGEST_CLASS]} {confidence:.0%}"
-        true = f"is {class_names[label][:LONGEST_CLASS]} {probability:.0%}"
+        said = f"said {_cut(class_names[prediction])} {confidence:.0%}"
+        true = f"is {_cut(class_names[label])} {probability:.0%}"
         _caption(axis, [said, true, name])
     return figure
 
@@ -77,7 +78,7 @@ def plot_mistakes(
 def _grid(number: int, height: float):
     columns = min(COLUMNS, max(1, number))
     rows = max(1, -(-number // columns))
-    figure, axes = make_figure(rows, columns, max(3.5, 1.75 * columns), height * rows)
+    figure, axes = make_figure(rows, columns, max(3.5, COLUMN * columns), height * rows)
     for axis in axes.flat:
         axis.axis("off")
     return figure, axes
@@ -87,7 +88,11 @@ def _show(axis, image: np.ndarray) -> None:
     axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
 
 
+def _cut(name: str) -> str:
+    return name if len(name) <= LONGEST_CLASS else f"{name[: LONGEST_CLASS - 3]}..."
+
+
 def _caption(axis, lines: Sequence[str]) -> None:
-    longest = max(map(len, lines), default=0)
-    size = FONT_SIZE * LONGEST_LINE / max(LONGEST_LINE, longest)
-    axis.set_title(literal("\n".join(lines)), fontsize=size)
+    title = axis.set_title(literal("\n".join(lines)), fontsize=FONT_SIZE)
+    width = title.get_window_extent().width * 72 / axis.figure.dpi
+    title.set_fontsize(FONT_SIZE * WIDEST / max(WIDEST, width))

@@ -11,10 +11,10 @@ EIGEN = ("xla_cpu_experimental_ynn_fusion_type", "LIBRARY_FUSION_TYPE_REDUCE")
 def compiler_options(convolves: bool, devices: int = 1) -> dict[str, str] | None:
     """compiler_options of jax.jit, which JAX takes for outermost programs only.
 
-    On a CPU, XLA gives convolutions to YNNPACK, which computes those to 64 channels or fewer on one
+    On a CPU, XLA's convolutions are YNNPACK's, which computes those to 64 channels or fewer on one
     core. With these options YNNPACK computes reductions only, and Eigen, which uses all cores, the
-    rest. A Vision Transformer is slower with them, and so are programs of several devices, each of
-    which has a part of the cores. Measured in docs/speed.md.
+    rest. A Vision Transformer is slower with them, and so is a U-Net on two devices, each of which
+    has a part of the cores. Measured in docs/speed.md; ResNets on several devices were not.
 
     Args:
       convolves: whether the layers of the program's model are convolutions.

@@ -3,6 +3,52 @@
 from parity_tests.mutation import listed
 
 GENERATION = listed("jaxvit", (
+    ("tests/tasks/test_generation_runs.py::test_the_noise_of_a_gan_is_normal_and_follows_seed_and_step", (
+        ("the same z at each step", "tasks.generation_gan", "z = jax.random.normal(keys[1],", "z = jax.random.normal(jax.random.key(1),"),
+        ("real images under other classes", "tasks.generation_gan", '"labels": batch["label"]}', '"labels": batch["label"][::-1]}'),
+        ("a uniform z", "tasks.generation_gan", "z = jax.random.normal(keys[1],", "z = 3**0.5 * jax.random.uniform(keys[1], minval=-1, shape="),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_classes_are_hidden_from_as_many_as_asked", (
+        ("the same noise at each step", "tasks.generation_diffusion", "jax.random.normal(keys[2], images.shape)", "jax.random.normal(jax.random.key(2), images.shape)"),
+        ("the same times at each step", "tasks.generation_diffusion", "jax.random.randint(keys[1], (len", "jax.random.randint(jax.random.key(1), (len"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_each_split_has_to_have_images_to_compare_with[val]", (
+        ("one image to validate with let through", "tasks.generation", 'for name in ("val", "test"):', 'for name in ("test",):'),
+    )),
+    ("tests/objectives/test_generation.py::test_features_of_pixels_in_chunks_are_those_of_all_images_at_once", (
+        ("the first chunk's pixels for all", "objectives.generation", "images[start : start + CHUNK].astype", "images[:CHUNK].astype"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_the_way_from_noise_is_that_of_the_scored_weights_and_the_test_classes", (
+        ("moments under the shares of others", "tasks.generation_report", "for share in np.asarray(noise)]", "for share in np.asarray(noise)[::-1]]"),
+        ("the way from noise compiled as a Vision Transformer's", "tasks.generation_report", "compiler_options(config.model.convolves)", "compiler_options(False)"),
+        ("the way from noise to other classes", "tasks.generation_report", "jnp.asarray(test.labels[:number])", "jnp.asarray(test.labels[-number:])"),
+        ("the way from noise of another seed", "tasks.generation_report", "jax.random.key(config.seed)", "jax.random.key(0)"),
+    )),
+    ("tests/tasks/test_generation_runs.py::test_the_report_shows_training_images_and_samples_under_their_class", (
+        ("a GAN without curves of its losses", "tasks.generation_report", 'GAN if config.method == "gan" else ("loss",)', '("loss",)'),
+    )),
+    ("tests/pages/test_generation_page.py", (
+        ("values under other names on the page of samples", "pages.generation", '"loss": "error of the predicted noise", "kernel_distance": "kernel distance of pixels"', '"loss": "kernel distance of pixels", "kernel_distance": "error of the predicted noise"'),
+    )),
+    ("tests/tasks/test_sampling.py::test_as_many_images_are_made_together_as_asked", (
+        ("--batch-size of sample ignored", "commands.sample", "sampling, options.batch_size, track)", "sampling, track=track)"),
+    )),
+    ("tests/tasks/test_sample_quality.py::test_the_classifier_and_the_place_of_the_images_are_those_given", (
+        ("--data-dir of quality ignored", "commands.quality", "options.data_dir, track)", "None, track)"),
+        ("the features' network as the classifier", "commands.quality", "accuracy_of(classifier,", "accuracy_of(network,"),
+    )),
+    ("tests/tasks/test_sampling.py::test_what_cannot_be_sampled_is_one_line", (
+        ("--eta and --guidance of a GAN ignored", "tasks.samples", "(steps, eta, guidance) == (None, 0.0, None),", "steps is None,"),
+    )),
+    ("tests/tasks/test_extra_images.py::test_cached_samples_are_of_the_weights_and_the_seed", (
+        ("cached samples of other numbers taken", "tasks.extra_images", ' {numbers.tolist()} "', ' "'),
+    )),
+    ("tests/models/test_rounding.py", (
+        ("the generator's image not rounded", "models.dcgan", "Resampling(self.in_channels, double, True, self.dtype)", "Resampling(self.in_channels, double, True)"),
+        ("attention of maps not rounded", "models.unet", "Attention(self.outputs, self.groups, self.dtype)", "Attention(self.outputs, self.groups)"),
+        ("upsampled maps not rounded", "models.unet", "UpsampledConv(now, self.dtype,", "UpsampledConv(now, jnp.float32,"),
+        ("a softmax of rounded scores", "models.unet", 'jnp.einsum("bnc,bmc->bnm", q, k).astype(jnp.float32)', 'jnp.einsum("bnc,bmc->bnm", q, k)'),
+    )),
     ("tests/tasks/test_extra_images.py::test_seen_images_are_found_whatever_size_is_stored", (
         ("pixels of another size compared", "tasks.extra_images",
          "training_geometry(run.data, run.model.img_size)", "training_geometry(config, run.model.img_size)"),
@@ -71,9 +117,10 @@ GENERATION = listed("jaxvit", (
     ("tests/tasks/test_sampling.py", (
         ("all images made on each device", "tasks.samples", "(P(), P(AXIS), P(AXIS)), out_specs=P(AXIS)", "(P(), P(), P()), out_specs=P()"),
         ("all images made on one device", "tasks.samples", "jax.local_devices()", "jax.local_devices()[:1]"),
-        ("a CPU of many cores divided in part for samples", "commands.sample", "wholly=True", "wholly=False"),
-        ("samples made by the CPU as one device", "commands.sample", "    divide_cpu(wholly=True)\n", ""),
-        ("measured samples made by the CPU as one device", "commands.quality", "    divide_cpu(wholly=True)\n", ""),
+        ("a CPU of many cores divided in part for samples", "commands.sample", "one_per_core=True", "one_per_core=False"),
+        ("samples made by the CPU as one device", "commands.sample", "    divide_cpu(one_per_core=True)\n", ""),
+        ("a CPU of many cores divided in part for measured samples", "commands.quality", "one_per_core=True", "one_per_core=False"),
+        ("measured samples made by the CPU as one device", "commands.quality", "    divide_cpu(one_per_core=True)\n", ""),
     )),
     ("tests/runtime/test_compiler.py", (
         ("samples compiled as a Vision Transformer's", "tasks.samples", "saved.config.model.convolves", "False"),

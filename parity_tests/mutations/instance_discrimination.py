@@ -3,6 +3,31 @@
 from parity_tests.mutation import listed
 
 INSTANCE_DISCRIMINATION = listed("jaxvit", (
+    ("tests/tasks/test_instance_runs.py::test_targets_are_the_images_own_numbers", (
+        ("instances without smoothing", "tasks.instance_discrimination", "instances, config.label_smoothing)", "instances, 0.0)"),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_views_that_are_scored_mix_no_images", (
+        ("scored views mixed by Mixup", "tasks.instance_discrimination", "replace(config.augment, mixup_alpha=0.0, cutmix_alpha=0.0)", "replace(config.augment, cutmix_alpha=0.0)"),
+    )),
+    ("tests/tasks/test_instance_runs.py::test_the_chosen_metric_is_monitored", (
+        ("features of labelled images without accuracies on the terminal", "tasks.instance_discrimination", "HEADLINE if config.data.labels else WITHOUT_LABELS", "WITHOUT_LABELS"),
+    )),
+    ("tests/objectives/test_representation.py::test_in_chunks_the_scores_are_those_of_all_images_at_once", (
+        ("uniformity of the first chunk", "objectives.representation", "(z[start : start + CHUNK] @ z.T)", "(z[:CHUNK] @ z.T)"),
+        ("neighbours of the first chunk", "objectives.representation", "queries[start : start + CHUNK] @", "queries[:CHUNK] @"),
+    )),
+    ("tests/tasks/test_representation_report.py::test_the_picture_of_neighbours_has_the_nearest_other_test_images", (
+        ("large views shown as small", "tasks.representation_report", 'results.inputs["small_images"]', 'results.inputs["images"]'),
+        ("curves of features with the chance of the rarest class", "tasks.representation_report", "float(shares.max())", "float(shares.min())"),
+        ("accuracies without their intervals", "tasks.representation_report", "limits=(0, 1), interval=True)", "limits=(0, 1))"),
+    )),
+    ("tests/tasks/test_representation_report.py::test_the_map_is_of_directions_alone_and_the_same_each_time", (
+        ("a map of lengths too", "tasks.representation_report", "tsne.fit_transform(unit(features))", "tsne.fit_transform(features)"),
+        ("another map each time", "tasks.representation_report", "random_state=0", "random_state=None"),
+    )),
+    ("tests/data/test_flowers17.py::test_photos_are_rotated_by_their_orientation_if_that_is_asked_for", (
+        ("flowers never rotated by their orientation", "data.flowers17", "labels[rows].tolist(), upright)", "labels[rows].tolist(), False)"),
+    )),
     ("tests/tasks/test_instance_runs.py::test_the_chosen_metric_is_monitored", (
         ("--monitor ignored by instance discrimination", "tasks.instance_discrimination",
          "monitor_of(config.method, config.monitor, config.data.labels)", "monitor_of(config.method, None, config.data.labels)"),

@@ -5,6 +5,16 @@ from parity_tests.mutation import listed
 VALUES = "tests/pictures/test_values.py"
 
 PICTURES = listed("jaxvit.pictures", (
+    ("tests/pictures/test_values.py::test_each_view_stands_below_the_others_of_its_image_without_normalisation", (
+        ("mean and standard deviation of views exchanged", "features", "* np.asarray(std) + np.asarray(mean)", "* np.asarray(mean) + np.asarray(std)"),
+        ("the first view shown for all", "features", "axes[row, column].imshow(image.squeeze()", "axes[row, column].imshow(images[0].squeeze()"),
+    )),
+    ("tests/pictures/test_values.py::test_each_moment_stands_beside_its_images", (
+        ("the last moment first", "samples", "zip(steps, images, strict=True)", "zip(steps, images[::-1], strict=True)"),
+    )),
+    ("tests/pictures/test_values.py::test_each_sample_stands_under_its_title", (
+        ("samples under their neighbours' titles", "samples", "literal(titles[number])", "literal(titles[number - 1])"),
+    )),
     ("tests/pictures/test_values.py::test_a_class_has_one_colour_on_the_map_and_beside_it", (
         ("classes of the map under each other's colours", "features",
          "zip(colours, class_names, strict=True)", "zip(colours[::-1], class_names, strict=True)"),
@@ -39,12 +49,12 @@ PICTURES = listed("jaxvit.pictures", (
         ("names between dollars as mathematics", "figure", r'text.replace("$", r"\$")', "text"),
         ("a file's name as mathematics above its explanation", "explanation", "axes[0, 0].set_title(literal(title)", "axes[0, 0].set_title((title)"),
         ("long names of classes in full", "grids", "LONGEST_CLASS = 40", "LONGEST_CLASS = 400"),
-        ("captions of one size", "grids", "LONGEST_LINE / max(LONGEST_LINE, longest)", "1"),
+        ("captions of one size", "grids", "WIDEST / max(WIDEST, width)", "1"),
         ("classes as mathematics beside their probabilities", "explanation", "literal(name[:22])", "name[:22]"),
     )),
     ("tests/test_train_jax.py", (
         ("augmented images shown normalised", "grids",
          "np.asarray(images) * np.asarray(std) + np.asarray(mean)", "np.asarray(images)"),
-        ("the true class shown as the predicted one", "grids", "said {class_names[prediction]", "said {class_names[label]"),
+        ("the true class shown as the predicted one", "grids", "said {_cut(class_names[prediction])}", "said {_cut(class_names[label])}"),
     )),
 ))  # fmt: skip

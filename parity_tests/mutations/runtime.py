@@ -18,8 +18,8 @@ RUNTIME = listed("jaxvit.runtime", (
     )),
     ("tests/runtime/test_cpu.py", (
         ("JAX_NUM_CPU_DEVICES ignored", "cpu", '"JAX_NUM_CPU_DEVICES" not in os.environ and not', "not"),
-        ("a CPU of many cores divided wholly", "cpu", "wholly and cores() > MOST", "wholly and False"),
-        ("no CPU of many cores divided", "cpu", "wholly and cores() > MOST", "cores() > MOST"),
+        ("a CPU of many cores divided wholly", "cpu", "one_per_core and cores() > MOST", "one_per_core and False"),
+        ("no CPU of many cores divided", "cpu", "one_per_core and cores() > MOST", "cores() > MOST"),
         ("a device for each of many cores", "cpu", "min(cores(), MOST)", "cores()"),
         ("always as many devices", "cpu", "min(cores(), MOST)", "MOST"),
     )),

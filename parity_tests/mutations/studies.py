@@ -3,6 +3,49 @@
 from parity_tests.mutation import listed
 
 STUDIES = listed("jaxvit.studies", (
+    ("tests/studies/test_catalogue.py::test_networks_that_were_trained_before_are_frozen", (
+        ("pretrained networks of the study of attention trained on", "attention", '"--init.weights", "{resnet18}", "--optim.freeze", "backbone", "--epochs", "4"', '"--init.weights", "{resnet18}", "--epochs", "4"'),
+        ("ImageNet's network trained on", "attention", '"--model.img-size", "64", "--optim.freeze", "backbone",', '"--model.img-size", "64",'),
+    )),
+    ("tests/studies/test_catalogue.py::test_each_trick_changes_what_its_name_says", (
+        ("SWA without the schedule it stands on", "tricks", '*SCHEDULED, "--optim.swa-start"', '*AUGMENTED, "--optim.swa-start"'),
+        ("EMA without the schedule it stands on", "tricks", '(*SCHEDULED, "--optim.ema-decay"', '(*AUGMENTED, "--optim.ema-decay"'),
+    )),
+    ("tests/studies/test_catalogue.py::test_each_part_of_instance_discrimination_stands_on_the_one_before", (
+        ("small images without smoothing", "instances", "(*PLAIN, *LONG, *SMOOTH)", "(*PLAIN, *LONG)"),
+        ("the ablation on one split", "instances", '    follow_seed=("--data.split-seed",),\n', ""),
+        ("multi-crop without smoothing", "instances", '"+multi-crop": (*PLAIN, *SMOOTH,', '"+multi-crop": (*PLAIN,'),
+        ("pairs contrasted in the ablation too", "instances", '"--instance.contrastive-weight", "0",', '"--instance.contrastive-weight", "1",'),
+    )),
+    ("tests/studies/test_catalogue.py::test_each_classifier_has_the_images_that_its_name_says", (
+        ("images of DDPM under the name of DCGAN", "generated", '"+dcgan": (*mixed, "--data.extra-dir", "{dcgan}"', '"+dcgan": (*mixed, "--data.extra-dir", "{ddpm}"'),
+        ("images of DCGAN under the name of DDPM", "generated", '"+ddpm": (*mixed, "--data.extra-dir", "{ddpm}"', '"+ddpm": (*mixed, "--data.extra-dir", "{dcgan}"'),
+        ("a third of the images generated", "generated", '("--data.extra-share", "0.5")', '("--data.extra-share", "0.33")'),
+        ("Mixup called nothing", "generated", '("--augment.crop-scale", "1", "1", "--augment.mixup-alpha", "0"),', '("--augment.crop-scale", "1", "1"),'),
+    )),
+    ("tests/studies/test_catalogue.py::test_smoothing_alone_differs_and_is_what_its_name_says", (
+        ("pets mixed for smoothed", "smoothing", '("probe", "--data.name", "oxford_iiit_pet", "--label-smoothing", epsilon)', '("probe", "--data.name", "oxford_iiit_pet", "--augment.mixup-alpha", epsilon)'),
+    )),
+    ("tests/studies/test_catalogue.py::test_pretrained_networks_have_the_images_that_their_names_say", (
+        ("all images under the name of few", "vit_resnet", '(("", ()), ("-few", FEW))', '(("", ()), ("-few", ()))'),
+    )),
+    ("tests/studies/test_conduct.py::test_finished_runs_are_not_started_again", (
+        ("the run that has ended counted as left", "conduct", "time_left(left[index + 1 :], took)", "time_left(left[index:], took)"),
+        ("every run said to take a second", "conduct", "append(ended.seconds)", "append(1.0)"),
+    )),
+    ("tests/studies/test_trial.py::test_the_disk_is_that_of_all_checkpoints_that_are_kept", (
+        ("the best checkpoints not counted", "trial", "run.config.checkpoint.keep + run.config.checkpoint.keep_best", "run.config.checkpoint.keep"),
+        ("the smallest checkpoint for each", "trial", "max(sizes) * keep", "min(sizes) * keep"),
+    )),
+    ("tests/studies/test_results.py::test_a_difference_says_of_how_many_pairs_it_is", (
+        ("runs counted as pairs", "results", "*other[:3], other.n)", "*other[:3], mean.n)"),
+    )),
+    ("tests/studies/test_results.py::test_runs_are_counted_by_device_and_versions", (
+        ("one run of each device", "results", "found.get(text, 0) + 1", "1"),
+    )),
+    ("tests/studies/test_results.py::test_reliability_is_that_of_the_test_split", (
+        ("other weights taken for those of the summary", "reliability", "TOLERANCE = 1e-3", "TOLERANCE = 1e-1"),
+    )),
     ("tests/studies/test_results.py::test_each_panel_of_a_study_shows_its_own_metric", (
         ("every panel shows the first metric", "results",
          'if row.metric == metric.title]\n        panels', 'if row.metric == results.study.metrics[0].title]\n        panels'),

@@ -71,6 +71,21 @@ def test_an_empty_directory_gets_the_archive(archive, tmp_path, monkeypatch):
     check(find_source(config))  # from then on without a server or the archive
 
 
+def test_photos_are_rotated_by_their_orientation_if_that_is_asked_for(archive, tmp_path):
+    (tmp_path / "17flowers.tgz").write_bytes(archive)
+    load_flowers17(tmp_path, 0)
+    halves = Image.fromarray(np.repeat(np.uint8([[0, 255]]), 8, axis=1).repeat(16, axis=0))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be rotated by 90 degrees clockwise: left is then above
+    for name in NAMES:
+        halves.save(tmp_path / "jpg" / name, exif=exif)
+    for upright, across in ((True, 0), (False, 1)):
+        train = load_flowers17(tmp_path, 0, upright).splits["train"]
+        pixels = train.pixels(0, Geometry(16))[..., 0].astype(int)
+        first, last = np.split(pixels, 2, axis=across)
+        assert last.mean() - first.mean() > 200
+
+
 def test_another_seed_tests_other_photos(archive, tmp_path):
     (tmp_path / "17flowers.tgz").write_bytes(archive)
     config = DataConfig(name="flowers17", dir=str(tmp_path))

@@ -66,7 +66,7 @@ PATHS = {
     "double": (double, reference_double, (normal(2, 2, 3, 3), 0.3 * normal(4, 4, 3, 5, seed=1))),
 }
 
-for shape in ((2, 3), (5, 1)):
+for shape in ((2, 3), (5, 1), (1, 1)):
     PATHS[f"convolution of upsampled maps: {shape}"] = (
         convolve_upsampled,
         reference_convolve_upsampled,

@@ -69,6 +69,13 @@ def test_the_kernel_distance_in_chunks_is_that_of_all_pairs_at_once(features, mo
     assert kernel_distance(*features) == pytest.approx(whole, rel=1e-12)
 
 
+def test_features_of_pixels_in_chunks_are_those_of_all_images_at_once(monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), np.uint8)
+    whole = generation.pixel_features(images)
+    monkeypatch.setattr(generation, "CHUNK", 7)
+    np.testing.assert_array_equal(generation.pixel_features(images), whole)
+
+
 def test_it_is_around_zero_between_images_of_one_kind():
     rng = np.random.default_rng(1)
     found = [kernel_distance(*rng.normal(size=(2, 50, 4))) for _ in range(200)]

@@ -8,6 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from jaxvit.objectives import representation
 from jaxvit.objectives.monitors import comparable, monitor_of
 from jaxvit.objectives.representation import (
     alignment,
@@ -42,6 +43,20 @@ def test_neighbours_are_scikit_learns_by_cosine(data):
         knn_predict(queries, features, labels, 4, neighbours=1), one.predict(queries)
     )
     assert np.array_equal(nearest(features[:7], features, 1)[0][:, 0], np.arange(7))
+
+
+def test_in_chunks_the_scores_are_those_of_all_images_at_once(data, monkeypatch):
+    features, labels, queries, _ = data
+
+    def scores():
+        voted = knn_predict(queries, features, labels, 4).tolist()
+        return voted, retrieval_accuracy(features, features + 0.3), uniformity(features)
+
+    *whole, expected = scores()
+    monkeypatch.setattr(representation, "CHUNK", 7)
+    *found, uniform = scores()
+    assert found == whole
+    assert uniform == pytest.approx(expected, rel=1e-12)
 
 
 def test_more_neighbours_than_images_are_all_of_them(data):

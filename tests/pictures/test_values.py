@@ -6,10 +6,10 @@ from matplotlib.colors import to_rgba
 from jaxvit.pictures.confusion import plot_confusion_matrix
 from jaxvit.pictures.curves import Curve, plot_curves
 from jaxvit.pictures.explanation import ClassMaps, plot_explanation
-from jaxvit.pictures.features import plot_feature_map, plot_neighbours
+from jaxvit.pictures.features import plot_feature_map, plot_neighbours, plot_views
 from jaxvit.pictures.overlays import heat_map
 from jaxvit.pictures.reliability import plot_reliability
-from jaxvit.pictures.samples import plot_copies
+from jaxvit.pictures.samples import plot_copies, plot_progress, plot_samples
 
 METRICS = {"accuracy": 0.5, "accuracy_low": 0.1, "accuracy_high": 0.9}
 
@@ -84,6 +84,28 @@ def test_samples_stand_above_the_training_images_and_say_so():
     assert below.images[0].get_array().min() == 9
     assert (below.get_xlabel(), last.get_xlabel()) == ("1.25", "2.50")
     assert "a test image's is at 3.75" in figure.get_suptitle()
+
+
+def test_each_sample_stands_under_its_title():
+    images = np.arange(3, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 1), np.uint8)
+    figure = plot_samples(images, ["a", "b", "c"])
+    shown = [(axis.get_title(), axis.images[0].get_array().max()) for axis in figure.axes[:3]]
+    assert shown == [("a", 0), ("b", 1), ("c", 2)]
+
+
+def test_each_moment_stands_beside_its_images():
+    images = np.arange(4, dtype=np.uint8).reshape(2, 2, 1, 1, 1) * np.ones((4, 4, 1), np.uint8)
+    figure = plot_progress(["first", "last"], images, "t")
+    shown = [axis.images[0].get_array().max() for axis in figure.axes]
+    assert shown == [0, 1, 2, 3]
+    assert [axis.get_ylabel() for axis in figure.axes] == ["first", "", "last", ""]
+
+
+def test_each_view_stands_below_the_others_of_its_image_without_normalisation():
+    pixels = np.linspace(0, 1, 6).reshape(2, 3, 1, 1, 1) * np.ones((4, 4, 1))
+    figure = plot_views((pixels - 0.3) / 0.2, (0.3,), (0.2,))
+    shown = [axis.images[0].get_array().max() for axis in figure.axes]
+    np.testing.assert_allclose(shown, [0, 0.6, 0.2, 0.8, 0.4, 1], atol=1e-6)
 
 
 def test_the_axis_above_has_the_epochs_of_the_steps():

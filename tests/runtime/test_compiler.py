@@ -104,7 +104,7 @@ def test_features_of_a_resnet_have_the_options(network, monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "convolves"), [("unet", True), ("dcgan", False)])
-def test_samples_of_a_unet_have_the_options(monkeypatch, name, convolves):
+def test_samples_have_the_options_of_their_model(monkeypatch, name, convolves):
     asked = []
     monkeypatch.setattr(samples, "compiler_options", lambda *given: asked.append(given))
     black = lambda weights, keys, of: jnp.zeros((len(of), 2, 2, 1), jnp.uint8)  # noqa: E731

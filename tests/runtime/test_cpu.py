@@ -41,7 +41,7 @@ def test_a_cpu_of_many_cores_is_not_divided_in_part(cores, set_to, monkeypatch):
     monkeypatch.setattr(cpu, "cores", lambda: cores)
     monkeypatch.setattr(jax.config, "update", lambda name, value: found.append(value))
     monkeypatch.delenv("JAX_NUM_CPU_DEVICES", raising=False)
-    cpu.divide_cpu(wholly=True)
+    cpu.divide_cpu(one_per_core=True)
     assert found == set_to
 
 

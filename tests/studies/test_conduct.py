@@ -75,7 +75,11 @@ def test_finished_runs_are_not_started_again(runs, study, started, capsys):
     pretend(runs[3])
     run_all(runs, study)
     assert [name for name, _ in started] == [str(runs[index]) for index in (1, 2, 4, 5)]
-    assert "2 of 6 runs are finished already" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "2 of 6 runs are finished already" in said
+    # The finished runs say that they took 60 s; those that are trained take 10 s.
+    left = [line.partition("; about ")[2] for line in said.splitlines() if "1 min 0 s" in line]
+    assert left == ["2 min 35 s left", "35 s left", ""]
 
 
 def test_only_runs_of_another_configuration_are_overwritten(runs, study, started, tmp_path):

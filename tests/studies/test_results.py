@@ -73,6 +73,29 @@ def test_a_failed_run_is_the_exit_code_and_in_the_files(command, monkeypatch, tm
     assert "b, seed 1: the disk is full" in (tmp_path / "out" / "two" / "study.md").read_text()
 
 
+def test_a_difference_says_of_how_many_pairs_it_is(command, monkeypatch, tmp_path):
+    def fake(run, more, stop):
+        if str(run) == "a, seed 1":
+            return Ended("the disk is full", 1.0)
+        pretend(run)
+        return Ended(None, 1.0)
+
+    monkeypatch.setattr(conduct, "train", fake)
+    assert command() == 2
+    with (tmp_path / "out" / "two" / "study.csv").open(newline="") as lines:
+        found = {row["configuration"]: (row["n"], row["pairs"]) for row in csv.DictReader(lines)}
+    assert found["a"][0] == "2"
+    assert found["b"] == ("3", "2")
+
+
+def test_runs_are_counted_by_device_and_versions():
+    one = {"device": {"count": 1, "kind": "cpu"}, "versions": {"jax": "1", "numpy": "2"}}
+    other = one | {"device": {"count": 4, "kind": "cpu"}}
+    assert results.machines([one, other, one]) == [
+        "2 run(s) on 1 x cpu, jax 1, numpy 2", "1 run(s) on 4 x cpu, jax 1, numpy 2"
+    ]  # fmt: skip
+
+
 def test_runs_that_start_from_others_are_in_the_table(tmp_path, started, monkeypatch):
     """What a run means is known only when the runs that it starts from are finished."""
     (tmp_path / "two.py").write_text(
@@ -167,6 +190,8 @@ def test_reliability_is_that_of_the_test_split(uninterrupted):
     assert add_bins([bins, bins])["bin_count"] == (2 * number).tolist()
     with pytest.raises(UserError, match=r"its summary\.json says 0\.9: train it again"):
         score_bins(run, summary | {"test/mean_confidence": 0.9})
+    with pytest.raises(UserError, match="train it again"):
+        score_bins(run, summary | {"test/mean_confidence": summary["test/mean_confidence"] + 0.005})
 
 
 def test_a_curve_is_of_its_own_runs(study, runs, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 from jaxvit.command_line import parse
 from jaxvit.runtime.interrupt import StopSignals
 from jaxvit.studies.plan import plan_runs
-from jaxvit.studies.trial import extrapolate, last_step, total_steps, try_run
+from jaxvit.studies.trial import _whole_size, extrapolate, last_step, total_steps, try_run
 
 SMALL = ("--model.embed-dim", "16", "--model.num-layers", "1")
 
@@ -27,6 +27,15 @@ def test_an_incomplete_line_is_no_step(tmp_path):
     assert last_step(tmp_path) == 0
     (tmp_path / "metrics.jsonl").write_text('{"step": 3}\n{"step": 5}\n{"ste')
     assert last_step(tmp_path) == 5
+
+
+def test_the_disk_is_that_of_all_checkpoints_that_are_kept(runs, tmp_path):
+    out, keep = tmp_path / "tried", runs[0].config.checkpoint
+    assert keep.keep_best > 0 < keep.keep
+    for name, size in (("checkpoints/1/a", 100), ("checkpoints/2/a", 300), ("metrics.jsonl", 50)):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(bytes(size))
+    assert _whole_size(runs[0], out) == 50 + 300 * (keep.keep + keep.keep_best)
 
 
 @pytest.mark.slow

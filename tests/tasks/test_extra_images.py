@@ -151,6 +151,7 @@ def test_cached_samples_are_of_the_weights_and_the_seed(root, tmp_path, monkeypa
 
     monkeypatch.setattr(extra_images, "load_generator", retrained)
     assert first == same
+    assert place("--data.extra-share", "0.5") != first
     assert len({first, seeded, place()}) == 3
 
     def guided(path):

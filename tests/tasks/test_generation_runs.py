@@ -14,6 +14,7 @@ from jaxvit.__main__ import main
 from jaxvit.command_line import parse
 from jaxvit.data.cache import no_tracking
 from jaxvit.data.datasets import load_dataset
+from jaxvit.data.decoded import Dataset
 from jaxvit.data.loader import train_batches
 from jaxvit.errors import UserError
 from jaxvit.interop.saved_generator import load_generator
@@ -24,7 +25,7 @@ from jaxvit.runtime.devices import AXIS, Devices
 from jaxvit.tasks import generation_report
 from jaxvit.tasks.configured import make_task
 from jaxvit.tasks.extra_images import with_sampled
-from jaxvit.tasks.generation import alarm, make_probe
+from jaxvit.tasks.generation import alarm, check_enough, make_probe
 from jaxvit.training.state import create_state
 from jaxvit.training.steps import compile_train_step, step_keys
 from jaxvit.training.task import Evaluation, Results
@@ -146,6 +147,15 @@ def test_too_few_images_to_compare_with_are_one_line(tmp_path):
     data = load_dataset(config.data, 8, 3)
     with pytest.raises(UserError, match="split has 1 image, and samples are compared"):
         make_task(config, data, 10, None)
+
+
+@pytest.mark.parametrize("name", ["val", "test"])
+def test_each_split_has_to_have_images_to_compare_with(name):
+    split = load_dataset(parse([*ARGUMENTS["gan"]])[1].data, 8, 1).test
+    scored = (range(1) if each == name else split for each in ("val", "test"))
+    data = Dataset(("0",), split, *scored)
+    with pytest.raises(UserError, match=f"the {name} split has 1 image"):
+        check_enough(data)
 
 
 def test_samples_are_pictures_of_weights_and_biases(root):
@@ -356,6 +366,30 @@ def test_classes_are_hidden_from_as_many_as_asked():
     assert np.asarray(inputs["t"]).max() == 39
     assert float(jnp.std(inputs["noise"])) == pytest.approx(1, abs=0.01)
     assert np.all(np.asarray(inputs["images"]) == -1)
+    for key in (step_keys(0, jnp.int32(1))[0], step_keys(1, jnp.int32(0))[0]):
+        other = task.prepare(key, batch)
+        for name in ("t", "noise"):
+            assert not np.array_equal(other[name], inputs[name])
+
+
+def test_the_noise_of_a_gan_is_normal_and_follows_seed_and_step():
+    _, config = parse([*ARGUMENTS["gan"]])
+    data = load_dataset(config.data, 8, 1)
+    task = compiled(make_task(config, data, 20, None))
+    label = np.arange(4000, dtype=np.int32) % 10
+    batch = {"image": np.zeros((4000, 8, 8, 1), np.uint8), "label": label}
+    first, second, other = (
+        task.prepare(step_keys(seed, jnp.int32(step))[0], batch)
+        for seed, step in ((0, 0), (0, 1), (1, 0))
+    )
+    np.testing.assert_array_equal(first["labels"], label)
+    z = np.asarray(first["z"])
+    assert z.shape == (4000, 6)
+    assert z.mean() == pytest.approx(0, abs=0.03)
+    assert z.std() == pytest.approx(1, abs=0.02)
+    assert (z**4).mean() == pytest.approx(3, abs=0.2)
+    assert not np.array_equal(z, second["z"])
+    assert not np.array_equal(z, other["z"])
 
 
 def test_a_collapsed_gan_is_said(root, capsys):
@@ -429,7 +463,36 @@ def test_the_report_shows_training_images_and_samples_under_their_class(monkeypa
     steps, images, _ = figures["progress"]
     assert steps == ["step 3", "step 9", "step 200"]
     np.testing.assert_array_equal(images[1], made[9:21])
+    losses = ["loss/discriminator", "loss/generator", "of_real/discriminator"]
+    assert [curve.name for curve in figures["curves"][1]][:3] == losses
     assert figures["samples"][1] == [str(label) for label in data.test.labels[order]]
+
+
+def test_the_way_from_noise_is_that_of_the_scored_weights_and_the_test_classes(monkeypatch):
+    _, config = parse([*ARGUMENTS["diffusion"], "--seed", "3"])
+    data, asked = load_dataset(config.data, 8, 1), []
+
+    def stages(weights, keys, labels):
+        numbers = [jax.random.key_data(keys)[:, 1] % 997, labels, weights * jnp.ones(len(labels))]
+        return jnp.array([0.75, 0.25, 0.0]), jnp.stack(numbers)
+
+    monkeypatch.setattr(generation_report, "make_stages", lambda *_: stages)
+    monkeypatch.setattr(
+        generation_report, "compiler_options", lambda *given: asked.append(given) or None
+    )
+    for name in ("_copies", "plot_curves", "plot_samples", "plot_progress"):
+        monkeypatch.setattr(generation_report, name, lambda *args: args)
+    evaluation = Evaluation({}, {}, {"samples": data.test.images(np.arange(len(data.test)))})
+    results = Results([], 0, data.test, evaluation, {}, 7)
+    shares, (keys, labels, weights), _ = generation_report.draw_generation(results, config, data)[
+        "reverse_process"
+    ]
+    assert asked == [(True,)]
+    assert shares == ["75% noise", "25% noise", "0% noise"]
+    np.testing.assert_array_equal(labels, data.test.labels[:12])
+    np.testing.assert_array_equal(weights, np.full(12, 7))
+    expected = jax.random.key_data(jax.random.split(jax.random.key(3), 12))[:, 1] % 997
+    np.testing.assert_array_equal(keys, expected)
 
 
 def test_without_classes_all_samples_are_of_one():

@@ -226,14 +226,16 @@ def test_four_devices_are_as_one(mode, shard):
 @pytest.mark.slow
 def test_views_that_are_scored_mix_no_images(root):
     outputs = []
-    for more in ((), ("--augment.cutmix-alpha", "1", "--augment.cutmix-p", "1")):
+    cutmix = ("--augment.cutmix-alpha", "1", "--augment.cutmix-p", "1")
+    for more in ((), cutmix, ("--augment.mixup-alpha", "1")):
         _, config = parse([*ARGUMENTS, "--instance.contrastive-weight", "0", *more])
         data = load_dataset(config.data, 8, 1)
         task = compiled(make_task(config, data, 20, None))
         weights = task.weights(*task.init(jax.random.key(0)))
         batch = data.val.take(np.arange(6), with_index=True) | {"mask": np.ones(6, bool)}
         outputs.append(task.score(weights, jax.random.key(1), batch)[1])
-    chex.assert_trees_all_equal(*outputs)
+    for mixed in outputs[1:]:
+        chex.assert_trees_all_equal(outputs[0], mixed)
 
 
 def test_features_that_are_no_numbers_stop_the_run():
@@ -255,6 +257,13 @@ def test_targets_are_the_images_own_numbers(root):
         assert inputs[name].shape == (4, views, len(data.train))
         assert np.array_equal(inputs[name].argmax(-1), np.repeat(rows[:, None], views, axis=1))
     assert np.array_equal(inputs["index"], rows)
+    _, config = parse([*ARGUMENTS, "--augment.cutmix-alpha", "0", "--label-smoothing", "0.1"])
+    task = compiled(make_task(config, data, 20, None))
+    inputs = task.prepare(jax.random.key(0), data.train.take(rows, with_index=True))
+    for name in ("targets", "small_targets"):
+        rest = 0.1 / len(data.train)
+        assert float(inputs[name].min()) == pytest.approx(rest, rel=1e-5)
+        assert float(inputs[name].max()) == pytest.approx(0.9 + rest, rel=1e-5)
 
 
 @pytest.mark.slow
@@ -473,6 +482,7 @@ def test_the_chosen_metric_is_monitored():
     _, config = parse([*ARGUMENTS, "--monitor", "alignment"])
     task = make_task(config, load_dataset(config.data, 8, 1), 20, None)
     assert task.monitor[0] == ("alignment", False)
+    assert [name for name, *_ in task.headline] == ["knn_accuracy", "linear_accuracy"]
 
 
 def test_the_accuracy_of_training_is_that_of_the_large_views(root):

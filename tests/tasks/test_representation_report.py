@@ -1,6 +1,7 @@
 """The pictures of a run that learns features."""
 
 import numpy as np
+from sklearn.manifold import TSNE
 
 from jaxvit.command_line import parse
 from jaxvit.data.datasets import load_dataset
@@ -18,10 +19,16 @@ def test_the_picture_of_neighbours_has_the_nearest_other_test_images(tmp_path, m
     monkeypatch.setattr(representation_report, "plane", lambda features: features[:, :2])
     images = data.test.images(np.arange(len(data.test)))
     features = images.reshape(len(images), -1).astype(np.float32)
-    views = {"images": np.zeros((1, 2, 8, 8, 1))}
+    views = {"images": np.zeros((1, 2, 8, 8, 1)), "small_images": np.ones((1, 2, 4, 4, 1))}
     evaluation = Evaluation({}, {}, {"features": features})
     results = Results([], 0, data.test, evaluation, views, {})
     figures = representation_report.draw_representation(results, config, data)
+    assert figures["views"][0] is views["images"]
+    assert figures["small_views"][0] is views["small_images"]
+    curves = {curve.name: curve for curve in figures["curves"][1]}
+    for name in ("knn_accuracy", "linear_accuracy"):
+        assert curves[name].chance == np.bincount(data.test.labels).max() / len(images)
+        assert curves[name].interval
     queries, found, of_queries, of_found, names = figures["neighbours"]
     rows = np.linspace(0, len(images) - 1, 10).astype(int)
     np.testing.assert_array_equal(queries, images[rows])
@@ -36,3 +43,22 @@ def test_the_picture_of_neighbours_has_the_nearest_other_test_images(tmp_path, m
     np.testing.assert_array_equal(points, features[shown, :2])
     np.testing.assert_array_equal(thumbnails, images[shown])
     np.testing.assert_array_equal(labels, data.test.labels[shown])
+
+
+def test_the_map_is_of_directions_alone_and_the_same_each_time(monkeypatch):
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(12, 6))
+    points = representation_report.plane(features)
+    assert points.shape == (12, 2)
+    lengths = 2.0 ** rng.integers(0, 5, (12, 1))  # exact
+    np.testing.assert_array_equal(representation_report.plane(lengths * features), points)
+    asked = {}
+
+    class Recorded(TSNE):
+        def __init__(self, **options):
+            asked.update(options)
+            super().__init__(**options)
+
+    monkeypatch.setattr("sklearn.manifold.TSNE", Recorded)
+    representation_report.plane(features)
+    assert asked["random_state"] == 0

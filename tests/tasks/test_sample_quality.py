@@ -63,6 +63,27 @@ def test_quality_measures_the_images_and_the_network_that_are_asked_for(root, to
     assert told["sampling"] == Sampling(4, 0.0, 1.5)
 
 
+def test_the_classifier_and_the_place_of_the_images_are_those_given(root, told, monkeypatch):
+    judges, places, labelled_split = [], [], quality.labelled_split
+
+    def split(run, name, directory, track):
+        places.append((name, directory))
+        return labelled_split(run, name, None, track)
+
+    def accuracy(judge, images, labels):
+        judges.append(judge.name)
+        return Interval(0.5, 0.25, 0.75)
+
+    judge = lambda options, saved: SimpleNamespace(name=options.classifier)  # noqa: E731
+    monkeypatch.setattr(quality, "_classifier", judge)
+    monkeypatch.setattr(quality, "labelled_split", split)
+    monkeypatch.setattr(quality, "accuracy_of", accuracy)
+    given = ["quality", str(root / "gan"), "--features", "net", "--classifier", "other"]
+    assert main([*given, "--n", "40", "--data-dir", "moved"]) == 0
+    assert judges == ["other", "other"]
+    assert [(name, str(place)) for name, place in places] == [("train", "moved"), ("test", "moved")]
+
+
 def test_a_classifier_of_other_classes_is_refused(root, told, monkeypatch, capsys):
     def other(name):
         return SimpleNamespace(name=name, class_names=("a",) * 10)

@@ -101,6 +101,8 @@ def test_the_sampler_is_that_which_was_asked_for(root):
     ("run", "given", "words"),
     [
         ("gan", ["--steps", "3"], "of diffusion, and"),
+        ("gan", ["--eta", "1"], "of diffusion, and"),
+        ("gan", ["--guidance", "2"], "of diffusion, and"),
         ("gan", ["--class", "x"], "--class x is none of"),
         ("diffusion", ["--steps", "41"], "--steps 41 is more than the 40"),
         ("diffusion", ["--eta", "1", "--steps", "0"], "ancestral sampler"),
@@ -138,9 +140,24 @@ def test_each_device_makes_its_part_of_the_images(root, monkeypatch):
     assert set(traced) == {-(-9 // jax.device_count())} != {9}
 
 
+def test_as_many_images_are_made_together_as_asked(root, tmp_path, monkeypatch):
+    asked = []
+
+    def make(saved, labels, seed, sampling, batch_size, track):
+        asked.append((len(labels), seed, batch_size))
+        return np.zeros((len(labels), 8, 8, 1), np.uint8)
+
+    monkeypatch.setattr("jaxvit.commands.sample.make_samples", make)
+    args = ["--n", "20", "--seed", "3", "--batch-size", "7"]
+    assert main(["sample", str(root / "gan"), *args, "--out", str(tmp_path / "a.npz")]) == 0
+    assert asked == [(20, 3, 7)]
+
+
 PROGRAM = """
 import sys
 from jaxvit.__main__ import main
+from jaxvit.runtime import cpu
+cpu.cores = lambda: 3
 code = main(["sample", sys.argv[1], "--n", "2", "--out", sys.argv[2]])
 import jax
 print(code, jax.device_count())
@@ -148,11 +165,11 @@ print(code, jax.device_count())
 
 
 def test_the_cpu_is_divided_before_jax_starts(root, tmp_path):
-    env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "NPROC": "2"}
+    env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     env.pop("JAX_NUM_CPU_DEVICES", None)
     args = [sys.executable, "-c", PROGRAM, str(root / "gan"), str(tmp_path / "out")]
     done = subprocess.run(args, env=env, capture_output=True, text=True, check=True)
-    assert done.stdout == "0 2\n", done.stderr
+    assert done.stdout == "0 3\n", done.stderr
 
 
 @pytest.mark.parametrize("name", ["sample", "quality"])
@@ -165,7 +182,7 @@ def test_the_cpu_is_divided_before_anything_is_computed(name, tmp_path, monkeypa
     monkeypatch.setattr(f"jaxvit.commands.{name}.load_generator", stop)
     options = ["--out", str(tmp_path / "out")] if name == "sample" else ["--features", "net"]
     assert main([name, str(tmp_path / "gan"), *options]) == 2
-    assert calls == [{"wholly": True}]
+    assert calls == [{"one_per_core": True}]
 
 
 def test_what_is_written_after_a_signal_is_not_left_behind(root, monkeypatch, tmp_path):
