@@ -20,6 +20,7 @@ STUDIES = listed("jaxvit.studies", (
     ("tests/studies/test_catalogue.py::test_each_classifier_has_the_images_that_its_name_says", (
         ("images of DDPM under the name of DCGAN", "generated", '"+dcgan": (*mixed, "--data.extra-dir", "{dcgan}"', '"+dcgan": (*mixed, "--data.extra-dir", "{ddpm}"'),
         ("images of DCGAN under the name of DDPM", "generated", '"+ddpm": (*mixed, "--data.extra-dir", "{ddpm}"', '"+ddpm": (*mixed, "--data.extra-dir", "{dcgan}"'),
+        ("weights averaged over half of the generator's steps", "generated", '"--optim.ema-decay", "0.995"', '"--optim.ema-decay", "0.999"'),
         ("a third of the images generated", "generated", '("--data.extra-share", "0.5")', '("--data.extra-share", "0.33")'),
         ("Mixup called nothing", "generated", '("--augment.crop-scale", "1", "1", "--augment.mixup-alpha", "0"),', '("--augment.crop-scale", "1", "1"),'),
     )),
