@@ -144,6 +144,7 @@ def test_cached_samples_are_of_the_weights_and_the_seed(root, tmp_path, monkeypa
 
     monkeypatch.setattr(extra_images, "described", lambda path, of: {})
     first, same, seeded = place(), place(), place("--data.split-seed", "1")
+    more = place("--data.extra-share", "0.5")
 
     def retrained(path):
         saved = load_generator(path)
@@ -151,7 +152,7 @@ def test_cached_samples_are_of_the_weights_and_the_seed(root, tmp_path, monkeypa
 
     monkeypatch.setattr(extra_images, "load_generator", retrained)
     assert first == same
-    assert place("--data.extra-share", "0.5") != first
+    assert more != first
     assert len({first, seeded, place()}) == 3
 
     def guided(path):
