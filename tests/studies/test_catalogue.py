@@ -8,6 +8,7 @@ import pytest
 
 from jaxvit.command_line import parse
 from jaxvit.config import Config
+from jaxvit.config.tree import flat
 from jaxvit.studies.attention import ATTENTION_BLOCKS, ATTENTION_BLOCKS_IMAGENET
 from jaxvit.studies.generated import GENERATED_DIGITS, GENERATED_FLOWERS17
 from jaxvit.studies.instances import INSTANCES
@@ -27,14 +28,6 @@ def configs_of(study: Study, place: Path, *extra: str) -> dict[str, Config]:
         if run.seed == 1:
             configs[run.label] = parse(list(run.args))[1]
     return configs
-
-
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found = {}
-    for name, value in values.items():
-        inside = isinstance(value, dict)
-        found |= flat(value, f"{prefix}{name}.") if inside else {prefix + name: value}
-    return found
 
 
 def changes(configs: dict[str, Config], baseline: str) -> dict[str, dict[str, Any]]:

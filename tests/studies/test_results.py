@@ -57,14 +57,20 @@ def test_a_study_has_its_own_number_of_seeds_unless_told(command, started, tmp_p
     ]
 
 
-def test_a_failed_run_is_the_exit_code_and_in_the_files(command, monkeypatch, tmp_path, capsys):
+def fail(monkeypatch, name: str) -> None:
+    """This run fails, and all others are pretended."""
+
     def fake(run, more, stop):
-        if str(run) == "b, seed 1":
+        if str(run) == name:
             return Ended("the disk is full", 1.0)
         pretend(run)
         return Ended(None, 1.0)
 
     monkeypatch.setattr(conduct, "train", fake)
+
+
+def test_a_failed_run_is_the_exit_code_and_in_the_files(command, monkeypatch, tmp_path, capsys):
+    fail(monkeypatch, "b, seed 1")
     assert command() == 2
     assert "1 of 6 runs failed and are not in the table" in capsys.readouterr().err
     values = read(tmp_path / "out" / "two" / "study.json")
@@ -74,13 +80,7 @@ def test_a_failed_run_is_the_exit_code_and_in_the_files(command, monkeypatch, tm
 
 
 def test_a_difference_says_of_how_many_pairs_it_is(command, monkeypatch, tmp_path):
-    def fake(run, more, stop):
-        if str(run) == "a, seed 1":
-            return Ended("the disk is full", 1.0)
-        pretend(run)
-        return Ended(None, 1.0)
-
-    monkeypatch.setattr(conduct, "train", fake)
+    fail(monkeypatch, "a, seed 1")
     assert command() == 2
     with (tmp_path / "out" / "two" / "study.csv").open(newline="") as lines:
         found = {row["configuration"]: (row["n"], row["pairs"]) for row in csv.DictReader(lines)}
