@@ -2,7 +2,8 @@
 
 Both train the presets' networks on random images of their sizes, each step with its own noise, and
 sample from them: a DCGAN in one pass, DDPM by DDIM in 25 steps of two passes (guidance). Here a
-whole chain is one compiled loop; the twin calls its network once a step, eagerly and compiled. Each
+whole chain is one compiled loop; the twin calls its network once a step, eagerly and compiled.
+jax-sharded trains on a device for each core (JAX_NUM_CPU_DEVICES), as samples are made. Each
 candidate runs in processes of its own, which alternate. Training is without augmentation and
 without a running average of the weights, and keeps freed memory in the process on both sides.
 Writes docs/generation_speed.json, in which --tasks replaces those that it names.
@@ -15,7 +16,10 @@ import numpy as np
 from side_by_side import ROOT, in_turn, middle, rate
 
 RESULTS = ROOT / "docs" / "generation_speed.json"
-CANDIDATES = ("jax", "torch", "torch-compile")
+CANDIDATES = {
+    "training": ("jax", "jax-sharded", "torch", "torch-compile"),
+    "sampling": ("jax", "torch", "torch-compile"),
+}
 SECONDS, CLASSES = 6.0, 10
 # name: preset, image size, channels, batch of a step, samples of a chain
 TASKS = {
@@ -33,8 +37,12 @@ def pixels(size: int, channels: int, batch: int) -> tuple[np.ndarray, np.ndarray
     return images, (np.arange(batch) % CLASSES).astype(np.int32)
 
 
-def with_jax(name: str, what: str) -> float:
-    """Training has the CPU as one device and sampling one device for each core, as in commands."""
+def with_jax(name: str, what: str, sharded: bool) -> float:
+    """Training has the CPU as one device and sampling one device for each core, as in commands.
+
+    Args:
+      sharded: train on a device for each core as well.
+    """
     import jax
 
     from jaxvit.command_line import parse
@@ -56,6 +64,8 @@ def with_jax(name: str, what: str) -> float:
     images, labels = pixels(size, channels, batch)
     split = Split(images, np.arange(batch), labels, tuple(map(str, range(batch))))
     data = Dataset(tuple(map(str, range(CLASSES))), split, split, split)
+    if sharded or what == "sampling":
+        divide_cpu(one_per_core=True)
     if what == "training":
         keep_freed_memory()
         devices = make_devices(config)
@@ -69,7 +79,6 @@ def with_jax(name: str, what: str) -> float:
             jax.block_until_ready(metrics)
 
         return rate(step, batch, SECONDS)
-    divide_cpu(one_per_core=True)
     task = make_task(config, data, 100_000, None)
     state = create_state(task, 0)
     generator = make_generator(config.model, CLASSES, config.diffusion.steps)
@@ -153,14 +162,16 @@ def main() -> None:
     options = parser.parse_args()
     if options.one:
         name, what, candidate = options.one
-        jax = candidate == "jax"
-        compiled = candidate == "torch-compile"
-        print(json.dumps(with_jax(name, what) if jax else with_torch(name, what, compiled)))
+        if candidate.startswith("jax"):
+            found = with_jax(name, what, sharded=candidate == "jax-sharded")
+        else:
+            found = with_torch(name, what, compiled=candidate == "torch-compile")
+        print(json.dumps(found))
         return
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in options.tasks:
-        for what in ("training", "sampling"):
-            found = in_turn(__file__, CANDIDATES, "--one", name, what)
+        for what, candidates in CANDIDATES.items():
+            found = in_turn(__file__, candidates, "--one", name, what)
             results[f"{name}, {what}"] = found
             for candidate, rates in found.items():
                 print(name, what, candidate, middle(rates))

@@ -64,9 +64,29 @@ def test_data_plan_and_warnings_are_printed_before_training():
     assert "folder: 7 parameters, 10 steps in 2 epochs" in shown
 
 
+def test_an_average_of_more_steps_than_the_run_has_is_said_before_training():
+    data = Dataset(("ant", "bee"), split([0, 1] * 50), split([0, 1] * 50), split([0, 1]))
+
+    def shown(*args: str, epochs: int = 8) -> str:
+        return announced(list(args), data, Plan(100, 10, epochs))
+
+    long = ("--optim.ema-decay", "0.99")
+    assert (
+        "warning: at the end 45% of the running average will be the initial weights: train for "
+        "more --epochs, or lower --optim.ema-decay 0.99 to 0.9625"
+    ) in shown(*long)
+    assert "running average" not in shown(*long, epochs=30)  # .99^300 = .049
+    assert "at the end 5% of" in shown(*long, epochs=29)
+    assert "running average" not in shown("--optim.ema-decay", "0.9625")  # as advised
+    # Ten batches of an epoch, joined by four, are three updates.
+    joined = shown(*long, "--optim.accumulate-grad-batches", "4")
+    assert "at the end 79% of" in joined
+    assert "0.99 to 0.875" in joined
+
+
 def test_a_run_without_problems_gives_no_warning():
     data = Dataset(("ant", "bee"), split([0, 1] * 50), split([0, 1] * 50), split([0, 1]))
-    shown = announced(["--optim.warmup", "0.33"], data, Plan(100, 8, 8))
+    shown = announced(["--optim.warmup", "0.33"], data, Plan(100, 8, 80))
     assert "warning" not in shown
     assert "passed over" not in shown
     assert "left out" not in shown
@@ -121,7 +141,9 @@ def test_the_last_line_has_the_interval_and_the_output_fits_100_columns(tiny, tm
         f"{summary['images_per_sec']:,.0f} images/s, {summary['wall_sec']:.0f} s in all"
     )
     assert summary["compile_sec"] < summary["wall_sec"] <= took
-    assert max(len(line) for line in printed if str(tmp_path) not in line) <= 80
+    sentences = (str(tmp_path), "warning: ")
+    short = [line for line in printed if not any(part in line for part in sentences)]
+    assert max(map(len, short)) <= 80
 
 
 @pytest.mark.slow

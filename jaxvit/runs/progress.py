@@ -23,10 +23,11 @@ from jaxvit.data.decoded import Dataset
 from jaxvit.optim.schedules import warmup_steps
 from jaxvit.paths import one_line
 from jaxvit.runtime.streams import take_any_text
-from jaxvit.training.fit import Plan
+from jaxvit.training.fit import Plan, initial_share
 
 RATE_SEC = 10  # over which the time of an item is measured
 SLOW_SEC = 90  # of a part of the work, below which no estimate is printed
+MOST_INITIAL = 0.05  # share of the initial weights in a running average, above which it is said
 
 
 class _Console(Console):
@@ -130,7 +131,7 @@ def announce(
     Args:
       console: where it is said.
       name: of the preset.
-      config: for the warm-up.
+      config: for the warm-up and the running average.
       params: a tree of arrays.
       data: its three splits.
       plan: its steps.
@@ -173,6 +174,14 @@ def announce(
         say(
             f"warning: {warmup} of {plan.total_steps} steps are warm-up: train for more --epochs, "
             f"or lower --optim.warmup{'-steps' if config.optim.warmup_steps is not None else ''}"
+        )
+    initial, updates = initial_share(config.optim, plan)
+    if config.optim.ema_decay and initial > MOST_INITIAL:
+        lower = max(0.0, 1 - 3 / max(updates, 1))  # d^U < exp(-3) < MOST_INITIAL
+        say(
+            f"warning: at the end {initial:.0%} of the running average will be the initial "
+            f"weights: train for more --epochs, or lower --optim.ema-decay "
+            f"{config.optim.ema_decay:g} to {lower:.6g}"
         )
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     say(

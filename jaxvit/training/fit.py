@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxvit.config import OptimConfig
@@ -83,9 +84,22 @@ def average_decay(optim: OptimConfig, plan: Plan) -> float | optax.Schedule:
         return swa_decay(ends, plan.end_of(first))
     if not (optim.ema_decay and optim.accumulate_grad_batches):
         return optim.ema_decay
-    per_epoch = Fraction(plan.examples, plan.batch_size)
-    updates = plan_joining(optim.joined_batches, plan.total_steps, per_epoch).updates
+    updates = _updates(optim, plan)
     return lambda step: jnp.where(jnp.asarray(updates)[step], optim.ema_decay, 1.0)
+
+
+def initial_share(optim: OptimConfig, plan: Plan) -> tuple[float, int]:
+    """The share of the initial weights in the running average after U updates, d^U; and U."""
+    updates = int(_updates(optim, plan).sum())
+    return optim.ema_decay**updates, updates
+
+
+def _updates(optim: OptimConfig, plan: Plan) -> np.ndarray:
+    """Whether each step changes the weights."""
+    if not optim.accumulate_grad_batches:
+        return np.ones(plan.total_steps, bool)
+    per_epoch = Fraction(plan.examples, plan.batch_size)
+    return plan_joining(optim.joined_batches, plan.total_steps, per_epoch).updates
 
 
 def fit(

@@ -53,6 +53,14 @@ FRONT = listed("", (
     ("tests/test_front_door.py", (
         ("an extension without a number", "jaxvit.command_line",
          "if config.extend and not any(", "if False and not any("),
+        ("no word on an average of more steps than there are", "jaxvit.runs.progress",
+         "config.optim.ema_decay and initial > MOST_INITIAL", "False"),
+        ("a longer average advised than the run has steps for", "jaxvit.runs.progress",
+         "1 - 3 / max(updates, 1)", "1 - 1 / max(updates, 1)"),
+        ("batches that are joined counted as updates", "jaxvit.training.fit",
+         "updates = int(_updates(optim, plan).sum())", "updates = plan.total_steps"),
+        ("an average of all steps but one", "jaxvit.training.fit",
+         "optim.ema_decay**updates, updates", "optim.ema_decay ** (updates - 1), updates"),
     )),
     ("tests/commands/test_predict.py", (
         ("a half-written file left by a signal", "jaxvit.cleanup",
