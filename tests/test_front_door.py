@@ -19,6 +19,7 @@ import train_jax
 from jaxvit import __main__ as jaxvit_command
 from jaxvit import tasks
 from jaxvit.command_line import parse
+from jaxvit.config import OptimConfig
 from jaxvit.data.decoded import Dataset, Split
 from jaxvit.errors import UserError
 from jaxvit.interop.saved_run import classify, load_run
@@ -27,7 +28,7 @@ from jaxvit.runs.progress import TrainingProgress, announce
 from jaxvit.runtime.interrupt import StopSignals
 from jaxvit.tasks.configured import MAKE
 from jaxvit.tasks.instance_discrimination import WITHOUT_LABELS
-from jaxvit.training.fit import Plan
+from jaxvit.training.fit import Plan, initial_share
 from tests.runs.test_resume import outcome, stop_at
 
 TASKS = [import_module(f"jaxvit.tasks.{each.name}") for each in iter_modules(tasks.__path__)]
@@ -78,6 +79,7 @@ def test_an_average_of_more_steps_than_the_run_has_is_said_before_training():
     assert "running average" not in shown(*long, epochs=30)  # .99^300 = .049
     assert "at the end 5% of" in shown(*long, epochs=29)
     assert "running average" not in shown("--optim.ema-decay", "0.9625")  # as advised
+    assert initial_share(OptimConfig(ema_decay=0.5), Plan(100, 10, 1)) == (0.5**10, 10)
     # Ten batches of an epoch, joined by four, are three updates.
     joined = shown(*long, "--optim.accumulate-grad-batches", "4")
     assert "at the end 79% of" in joined

@@ -2,7 +2,82 @@
 
 from parity_tests.mutation import listed
 
+EXTRA = "tests/tasks/test_extra_images.py"
+SAMPLING = "tests/tasks/test_sampling.py"
+QUALITY = "tests/tasks/test_sample_quality.py"
+RUNS = "tests/tasks/test_generation_runs.py"
+
 GENERATION = listed("jaxvit", (
+    (f"{EXTRA}::test_images_of_two_folders_are_those_of_their_files", (
+        ("images of the first folder those of the second", "data.decoded", "return len(self.first) + len(self.second)", "return len(self.first)"),
+    )),
+    (f"{EXTRA}::test_a_folder_stands_beside_a_run", (
+        ("a run beside a folder not sampled", "tasks.extra_images", "if not any(place.is_dir() and is_run(place) for place in places):", "if not all(place.is_dir() and is_run(place) for place in places):"),
+    )),
+    (f"{EXTRA}::test_samples_that_another_process_has_just_made_are_taken", (
+        ("samples that are there made again", "tasks.extra_images", "            if not _is_whole(place, len(labels)):", "            if True:"),
+        ("samples made by two processes at once", "tasks.extra_images", 'with FileLock(place.with_suffix(".lock")):', "if True:"),
+    )),
+    (f"{EXTRA}::test_a_run_does_not_replace_what_it_is_trained_on", (
+        ("a generator replaced by the run that is trained on it", "config.run",
+         '("init.weights", self.init.weights if local else None),\n            *(("data.extra-dir", place) for place in self.data.extra_dir),\n',
+         '("init.weights", self.init.weights if local else None),\n'),
+    )),
+    ("tests/data/test_bad_input.py::test_places_inside_the_image_folder_are_refused[--data.extra-dir]", (
+        ("generated images among the photos", "config.run",
+         '("data.cache-dir", self.data.cache_dir),\n                *(("data.extra-dir", place) for place in self.data.extra_dir),\n',
+         '("data.cache-dir", self.data.cache_dir),\n'),
+    )),
+    (f"{SAMPLING}::test_colours_are_saved_as_they_are", (
+        ("red and blue of samples exchanged", "tasks.samples", "Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)", "Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image[..., ::-1])"),
+    )),
+    (f"{SAMPLING}::test_a_folder_is_there_once_it_is_whole", (
+        ("a folder of samples there before it is whole", "commands.sample", "            with whole_directory(out) as staging:\n                yield staging", "            out.mkdir()\n            yield out"),
+    )),
+    (f"{SAMPLING}::test_a_class_of_a_run_without_classes_is_refused", (
+        ("a class taken for a run without classes", "commands.sample", "    require(\n        conditional,", "    require(\n        True,"),
+    )),
+    (f"{SAMPLING}::test_a_class_and_a_seed_are_heard", (
+        ("64 images of a class whatever is asked", "commands.sample", "np.full(options.n,", "np.full(Options.n,"),
+    )),
+    (f"{SAMPLING}::test_noise_on_the_way_is_new_at_each_step[0.5]", (
+        ("no noise for an eta below 1", "tasks.sampling", "sampling.eta > 0)", "sampling.eta == 1)"),
+    )),
+    (f"{SAMPLING}::test_a_classifier_makes_no_images", (
+        ("a classifier taken for a generator", "interop.saved_generator", "if not config.makes_images:", "if False:"),
+    )),
+    (f"{SAMPLING}::test_samples_of_an_older_state_are_said", (
+        ("samples of an older state without a word", "interop.saved_generator", "selected_weights(path, config, warn)", "selected_weights(path, config, lambda line: None)"),
+    )),
+    (f"{SAMPLING}::test_all_steps_of_a_run_are_steps_of_ddim_too", (
+        ("DDIM of all steps refused", "tasks.samples", "found.steps <= options.steps,", "found.steps < options.steps,"),
+    )),
+    (f"{QUALITY}::test_a_classifier_of_images_without_a_class_is_refused", (
+        ("accuracy of images without a class", "commands.quality", "if not saved.config.model.conditional:", "if False:"),
+    )),
+    (f"{QUALITY}::test_the_classifiers_file_is_not_written_over", (
+        ("a classifier's file written over", "commands.quality", "read = (options.run, options.features, options.classifier)", "read = (options.run, options.features)"),
+    )),
+    (f"{QUALITY}::test_too_few_real_images_for_an_interval_are_one_line", (
+        ("intervals of three images", "commands.quality", "if len(rows) < LEAST:", "if len(rows) < 3:"),
+    )),
+    (f"{RUNS}::test_the_discriminators_batches_are_whole_on_four_devices[pmap]", (
+        ("the discriminator's statistics of a device", "models.dcgan", "[BatchNorm(self.axis, scale_init=scale_init) for _ in others]", "[BatchNorm(scale_init=scale_init) for _ in others]"),
+        ("a discriminator without the axis of its devices", "tasks.configured", "make_discriminator(config.model, classes, axis)", "make_discriminator(config.model, classes, None)"),
+    )),
+    (f"{RUNS}::test_an_option_that_does_not_fit_is_one_line", (
+        ("a generator of pasted images", "config.method", '        ("augment.cutmix-alpha", augment.cutmix_alpha, 0.0),\n', ""),
+        ("any standard deviation for a generator", "config.method", 'for option in ("mean", "std"):', 'for option in ("mean",):'),
+    )),
+    (f"{RUNS}::test_too_few_images_to_compare_with_are_one_line", (
+        ("a U-Net beside one image to validate with", "tasks.configured", "    check_enough(data)\n    unet = ", "    unet = "),
+    )),
+    (f"{RUNS}::test_each_picture_of_the_page_has_its_own_heading", (
+        ("the way from noise called the nearest images", "commands.pages", '"reverse_process": "From noise to images", "copies": "The nearest training images"', '"copies": "From noise to images", "reverse_process": "The nearest training images"'),
+    )),
+    (f"{RUNS}::test_a_collapsed_gan_is_said", (
+        ("a GAN of a fifth of the diversity not said", "objectives.generation", "COLLAPSED = 0.3", "COLLAPSED = 0.1"),
+    )),
     ("tests/tasks/test_generation_runs.py::test_the_noise_of_a_gan_is_normal_and_follows_seed_and_step", (
         ("the same z at each step", "tasks.generation_gan", "z = jax.random.normal(keys[1],", "z = jax.random.normal(jax.random.key(1),"),
         ("real images under other classes", "tasks.generation_gan", '"labels": batch["label"]}', '"labels": batch["label"][::-1]}'),

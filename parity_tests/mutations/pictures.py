@@ -5,6 +5,9 @@ from parity_tests.mutation import listed
 VALUES = "tests/pictures/test_values.py"
 
 PICTURES = listed("jaxvit.pictures", (
+    ("tests/pictures/test_values.py::test_each_sample_stands_under_its_title", (
+        ("samples stretched to their own contrast", "samples", 'cmap="gray", vmin=0, vmax=255', 'cmap="gray"'),
+    )),
     ("tests/pictures/test_values.py::test_each_view_stands_below_the_others_of_its_image_without_normalisation", (
         ("mean and standard deviation of views exchanged", "features", "* np.asarray(std) + np.asarray(mean)", "* np.asarray(mean) + np.asarray(std)"),
         ("the first view shown for all", "features", "axes[row, column].imshow(image.squeeze()", "axes[row, column].imshow(images[0].squeeze()"),

@@ -3,6 +3,25 @@
 from parity_tests.mutation import listed
 
 STUDIES = listed("jaxvit.studies", (
+    ("tests/studies/test_catalogue.py::test_each_classifier_has_the_images_that_its_name_says", (
+        ("generated images compared with no augmentation", "generated", 'baseline="usual"', 'baseline="nothing"'),
+    )),
+    ("tests/studies/test_plan.py::test_generators_and_classifiers_see_the_same_images_for_as_many_steps", (
+        ("classifiers with generated images scored at their best epoch", "generated", '*_epochs(2 * images, "classifier"), "--select", "last")', '*_epochs(2 * images, "classifier"))'),
+    )),
+    ("tests/studies/test_plan.py::test_a_forecast_says_what_cannot_be_tried_yet", (
+        ("megabytes of free disk called gigabytes", "forecast", "free / 1e9", "free / 1e6"),
+        ("no disk where it is unknown", "forecast", "unknown |= each.bytes is None", "unknown &= each.bytes is None"),
+    )),
+    ("tests/studies/test_conduct.py::test_the_process_of_a_run_gets_no_signal_of_the_terminal", (
+        ("a run in our group of processes", "launch", "            process_group=0,\n", ""),
+    )),
+    ("tests/studies/test_conduct.py::test_a_run_that_another_process_left_unfinished_is_trained", (
+        ("what another process has left taken for finished", "conduct", "elif not (wait_for_others(run, stop) and is_finished(run)):", "elif not wait_for_others(run, stop):"),
+    )),
+    ("tests/studies/test_conduct.py::test_a_run_that_another_process_has_finished_is_not_trained", (
+        ("what another process has finished trained again", "conduct", "elif not (wait_for_others(run, stop) and is_finished(run)):", "elif not (wait_for_others(run, stop) and False):"),
+    )),
     ("tests/studies/test_catalogue.py::test_networks_that_were_trained_before_are_frozen", (
         ("pretrained networks of the study of attention trained on", "attention", '"--init.weights", "{resnet18}", "--optim.freeze", "backbone", "--epochs", "4"', '"--init.weights", "{resnet18}", "--epochs", "4"'),
         ("ImageNet's network trained on", "attention", '"--model.img-size", "64", "--optim.freeze", "backbone",', '"--model.img-size", "64",'),

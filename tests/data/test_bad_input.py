@@ -249,8 +249,8 @@ def test_names_that_are_not_utf8_are_written_with_backslashes(tmp_path):
         user_path("out", os.fsdecode(b"run\xe9"))
 
 
-@pytest.mark.parametrize("option", ["--out", "--data.cache-dir"])
-def test_out_and_cache_dir_inside_the_image_folder_are_refused(tmp_path, option):
+@pytest.mark.parametrize("option", ["--out", "--data.cache-dir", "--data.extra-dir"])
+def test_places_inside_the_image_folder_are_refused(tmp_path, option):
     root = make_folder(tmp_path / "images")
     folder = ["pets-small", "--data.name", "folder", "--data.dir", str(root)]
     with pytest.raises(UserError, match=f"{option} .* lies in --data.dir"):

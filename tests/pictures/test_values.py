@@ -91,6 +91,7 @@ def test_each_sample_stands_under_its_title():
     figure = plot_samples(images, ["a", "b", "c"])
     shown = [(axis.get_title(), axis.images[0].get_array().max()) for axis in figure.axes[:3]]
     assert shown == [("a", 0), ("b", 1), ("c", 2)]
+    assert figure.axes[0].images[0].get_clim() == (0, 255)  # not stretched to its own contrast
 
 
 def test_each_moment_stands_beside_its_images():

@@ -88,6 +88,7 @@ def test_each_classifier_has_the_images_that_its_name_says(study, tmp_path):
         assert args[-2:] == ("--data.extra-share", "0.5")
     configs = {run.label: run.config for run in runs if run.seed and run.config}
     assert (configs["dcgan"].method, configs["ddpm"].method) == ("gan", "diffusion")
+    assert study.baseline == "usual"
     averaged = 1 / (1 - configs["ddpm"].optim.ema_decay)  # of 2,000 steps
     assert averaged == pytest.approx(200)
     changed = changes({label: configs[label] for label in ("nothing", "usual")}, "usual")["nothing"]

@@ -1,5 +1,6 @@
 """Which runs are started, in which order, with what; without training any."""
 
+import os
 import re
 import subprocess
 import threading
@@ -15,6 +16,7 @@ from jaxvit.config import Config
 from jaxvit.errors import Interrupted
 from jaxvit.runtime.interrupt import StopSignals
 from jaxvit.studies import conduct as module
+from jaxvit.studies import launch
 from jaxvit.studies.conduct import conduct, seconds_of, time_left
 from jaxvit.studies.launch import Ended, last_line, train, wait_for_others
 from jaxvit.studies.plan import is_finished, plan_runs
@@ -122,6 +124,24 @@ def test_a_run_that_another_process_trains_is_waited_for(runs):
         assert wait_for_others(run, stop)
         assert released
         thread.join()
+
+
+def test_a_run_that_another_process_left_unfinished_is_trained(runs, study, started, monkeypatch):
+    monkeypatch.setattr(module, "wait_for_others", lambda run, stop: True)
+    run_all(runs, study)
+    assert [name for name, _ in started] == [str(run) for run in runs]
+
+
+def test_a_run_that_another_process_has_finished_is_not_trained(runs, study, started, monkeypatch):
+    monkeypatch.setattr(module, "wait_for_others", lambda run, stop: pretend(run) or True)
+    assert not run_all(runs, study)
+    assert not started
+
+
+def test_the_process_of_a_run_gets_no_signal_of_the_terminal(tmp_path):
+    """Only ours, once: a second one would end it before its state is saved."""
+    with launch.started(("--help",), tmp_path / "log") as process:
+        assert os.getpgid(process.pid) == process.pid != os.getpgrp()
 
 
 def test_a_signal_while_waiting_ends_the_study(runs):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -212,6 +213,14 @@ def test_a_forecast_says_what_cannot_be_tried_yet(chain, tmp_path, monkeypatch, 
     with StopSignals() as stop:
         forecast.forecast(runs, tmp_path / "x", make_console(), stop)
     assert "at most 6 MB of disk" in " ".join(capsys.readouterr().out.split())  # of two runs
+    monkeypatch.setattr(forecast, "try_run", lambda run, stop: Estimate(10.0, None))
+    monkeypatch.setattr(
+        forecast.shutil, "disk_usage", lambda place: SimpleNamespace(free=61_000_000_000)
+    )
+    with StopSignals() as stop:
+        forecast.forecast(runs, tmp_path / "x", make_console(), stop)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "disk: unknown (61.0 GB are free)" in said
 
 
 def test_options_that_follow_the_seed_get_its_number(study, tmp_path):
@@ -281,5 +290,8 @@ def test_generators_and_classifiers_see_the_same_images_for_as_many_steps(
         assert data.val_fraction == configs["usual"][0].data.val_fraction
         assert (data.name, config.model.img_size) == (configs["usual"][0].data.name, size)
         steps = config.epochs * images * (2 if needs else 1) / config.batch_size
-        expected = 2000 if label in ("dcgan", "ddpm") else 1400
-        assert steps == pytest.approx(expected, rel=0.02), label
+        generates = label in ("dcgan", "ddpm")
+        assert steps == pytest.approx(2000 if generates else 1400, rel=0.02), label
+        if not generates and label != "nothing":
+            for part in ("augment", "optim", "model", "select", "label_smoothing"):
+                assert getattr(config, part) == getattr(configs["usual"][0], part), (label, part)

@@ -4,6 +4,7 @@ import json
 import shutil
 import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -282,3 +283,79 @@ def test_an_image_is_known_however_the_generator_has_turned_it(root, tmp_path, m
                        "--data.extra-dir", str(root / "gan")])  # fmt: skip
     with pytest.raises(UserError, match="was trained on 1 images that validate or test here"):
         with_sampled(config.data, no_tracking)
+
+
+def constant_images(place: Path, number: int, value: int) -> Path:
+    """So many images of each class of digits, of one colour: value + class."""
+    for label in range(10):
+        (place / str(label)).mkdir(parents=True)
+        for index in range(number):
+            pixels = np.full((8, 8), value + label, np.uint8)
+            Image.fromarray(pixels).save(place / str(label) / f"{index}.png")
+    return place
+
+
+def test_images_of_two_folders_are_those_of_their_files(tmp_path):
+    folders = [
+        constant_images(tmp_path / name, 3, value) for name, value in (("a", 100), ("b", 200))
+    ]
+    _, config = parse(["digits", "--data.train-per-class", "4", "--data.extra-share", "0.5",
+                       "--data.extra-dir", *map(str, folders),
+                       "--data.cache-dir", str(tmp_path / "c")])  # fmt: skip
+    train = load_dataset(config.data, 8, 1).train
+    found = train.images(np.arange(len(train)))
+    places = []
+    for name, label, image in zip(train.names, train.labels, found, strict=True):
+        if name.startswith("extra/"):
+            _, place, of, _ = name.split("/")
+            assert int(of) == label
+            assert np.all(image == 100 + 100 * int(place) + label)
+            places.append(place)
+    assert places.count("0") == places.count("1") == 20
+
+
+def test_a_folder_stands_beside_a_run(root, tmp_path):
+    folder = constant_images(tmp_path / "e", 3, 9)
+    _, config = parse(["digits", "--data.train-per-class", "13", "--data.extra-dir", str(folder),
+                       str(root / "gan"), "--data.cache-dir", str(tmp_path / "c")])  # fmt: skip
+    first, second = with_sampled(config.data, no_tracking).extra_dir
+    assert first == str(folder)
+    assert Path(second).name.startswith("samples-")
+
+
+def test_samples_that_another_process_has_just_made_are_taken(root, tmp_path, monkeypatch):
+    """It holds the lock; what it made is there when the lock is ours."""
+    locked, save = [], extra_images.save_images
+
+    class Lock:
+        def __init__(self, path):
+            self.place = path.with_suffix("")
+
+        def __enter__(self):
+            locked.append(self.place)
+            if not self.place.exists():
+                self.place.mkdir()
+                save(self.place, np.zeros((60, 8, 8, 1), np.uint8), labels, names)
+
+        def __exit__(self, *_):
+            pass
+
+    def never(*_, **options):
+        raise AssertionError("made again")
+
+    labels, names = np.arange(60) % 10, tuple(map(str, range(10)))
+    monkeypatch.setattr(extra_images, "FileLock", Lock)
+    monkeypatch.setattr(extra_images, "make_samples", never)
+    _, config = parse(["digits", "--data.train-per-class", "13", "--data.extra-dir",
+                       str(root / "gan"), "--data.cache-dir", str(tmp_path)])  # fmt: skip
+    (place,) = with_sampled(config.data, no_tracking).extra_dir
+    assert locked == [Path(place)]
+    assert len(list(Path(place).rglob("*.png"))) == 60
+
+
+@pytest.mark.parametrize("inside", ["", "made"])
+def test_a_run_does_not_replace_what_it_is_trained_on(tmp_path, inside):
+    out = tmp_path / "run"
+    given = ["digits", "--out", str(out), "--overwrite", "--data.extra-dir", str(out / inside)]
+    with pytest.raises(UserError, match=r"--data.extra-dir .* lies in --out"):
+        parse(given)

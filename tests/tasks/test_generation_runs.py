@@ -12,6 +12,7 @@ from PIL import Image
 import train_jax
 from jaxvit.__main__ import main
 from jaxvit.command_line import parse
+from jaxvit.commands import pages
 from jaxvit.data.cache import no_tracking
 from jaxvit.data.datasets import load_dataset
 from jaxvit.data.decoded import Dataset
@@ -140,10 +141,11 @@ def test_coloured_images_without_classes_are_made_and_sampled(root, tmp_path):
         with_sampled(config.data, no_tracking)
 
 
-def test_too_few_images_to_compare_with_are_one_line(tmp_path):
+@pytest.mark.parametrize("given", [["digits-dcgan"], ["digits-ddpm", "--diffusion.guidance", "1"]])
+def test_too_few_images_to_compare_with_are_one_line(given, tmp_path):
     for number in range(8):
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / f"{number}.png")
-    _, config = parse(["digits-dcgan", *WITHOUT_CLASSES, "--data.dir", str(tmp_path)])
+    _, config = parse([*given, *WITHOUT_CLASSES, "--data.dir", str(tmp_path)])
     data = load_dataset(config.data, 8, 3)
     with pytest.raises(UserError, match="split has 1 image, and samples are compared"):
         make_task(config, data, 10, None)
@@ -300,6 +302,23 @@ def test_pictures_and_the_page(root, run):
     assert "http" not in page.replace("http-equiv", "")
 
 
+def test_each_picture_of_the_page_has_its_own_heading(root, monkeypatch):
+    shown = []
+    monkeypatch.setattr(pages, "_picture", lambda path: path.stem)
+    monkeypatch.setattr(
+        pages,
+        "render_generation_page",
+        lambda about, metrics, pictures: shown.append(pictures) or "",
+    )
+    monkeypatch.setattr(pages, "write_text", lambda path, text: None)
+    pages.write_run_page(root / "diffusion")
+    titles = {picture: title for title, picture in shown[0]}
+    assert titles["samples"] == "Images that were made"
+    assert titles["progress"] == "The same noise, as training went"
+    assert titles["reverse_process"] == "From noise to images"
+    assert titles["copies"] == "The nearest training images"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ARGUMENTS)
 def test_a_killed_run_resumes_to_the_same_bits(root, method, monkeypatch):
@@ -323,10 +342,10 @@ def test_a_killed_run_resumes_to_the_same_bits(root, method, monkeypatch):
         assert resumed[name] == whole[name]
 
 
-def steps_of(method: str, count: int, mode: str, number: int = 2):
+def steps_of(method: str, count: int, mode: str, *more: str, number: int = 2):
     """The losses of some steps, and the state after them."""
-    _, config = parse([*ARGUMENTS[method]])
-    data = load_dataset(config.data, 8, 1)
+    _, config = parse([*ARGUMENTS[method], *more])
+    data = load_dataset(config.data, config.model.img_size, 1)
     devices = Devices(Mesh(np.asarray(jax.devices()[:count]), (AXIS,)), mode, False)
     task = make_task(config, data, 20, devices.axis)
     state = devices.create(lambda: create_state(task, config.seed))
@@ -350,6 +369,19 @@ def test_four_devices_are_as_one(method, mode):
     np.testing.assert_allclose(losses, alone, rtol=1e-4)
     for a, b in zip(jax.tree.leaves(state.extra), jax.tree.leaves(spread.extra), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["jit", "pmap"])
+def test_the_discriminators_batches_are_whole_on_four_devices(mode):
+    """From 16 pixels on it has BatchNorm."""
+    size = ("--model.img-size", "16")
+    alone, state = steps_of("gan", 1, "jit", *size)
+    losses, spread = steps_of("gan", 4, mode, *size)
+    np.testing.assert_allclose(losses, alone, rtol=1e-3)
+    assert "norms_0" in state.extra["discriminator"]["batch_stats"]
+    for a, b in zip(jax.tree.leaves(state.extra), jax.tree.leaves(spread.extra), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-4)
 
 
 def test_classes_are_hidden_from_as_many_as_asked():
@@ -398,6 +430,8 @@ def test_a_collapsed_gan_is_said(root, capsys):
     assert "the samples have collapsed: two of them differ by" in said
     assert alarm({"diversity": 0.9}) is None
     assert "5% of what" in alarm({"diversity": 0.05})
+    assert alarm({"diversity": 0.29}) is not None
+    assert alarm({"diversity": 0.31}) is None
 
 
 @pytest.mark.parametrize(
@@ -414,7 +448,10 @@ def test_a_collapsed_gan_is_said(root, capsys):
         (["digits-ddpm", "--diffusion.hide-class", "0"], "--diffusion.guidance 1.5 compares"),
         (["digits-ddpm", "--label-smoothing", "0.1"], "--label-smoothing 0.1 does not fit"),
         (["digits-ddpm", "--augment.mixup-alpha", "1"], "which would learn to make such images"),
+        (["digits-ddpm", "--augment.cutmix-alpha", "1"], "which would learn to make such images"),
+        (["digits-dcgan", "--augment.cutout-holes", "1"], "which would learn to make such images"),
         (["digits-ddpm", "--data.mean", "0.3"], "--data.mean must be .5"),
+        (["digits-ddpm", "--data.std", "0.25"], "--data.std must be .5"),
         (["digits-ddpm", "--model.z-dim", "3"], "--model.z-dim 3 is no option of --model.name"),
         (["digits-dcgan", "--find-lr"], "--find-lr follows one loss, and --method gan has two"),
         (["digits-ddpm", "--init.weights", "x"], "--init.weights x does not fit"),

@@ -1,6 +1,7 @@
 """What `quality` reports, recomputed from features, classifier and images."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ import train_jax
 from jaxvit.__main__ import main
 from jaxvit.commands import quality
 from jaxvit.interop.load import load_pretrained
+from jaxvit.interop.saved_generator import load_generator
 from jaxvit.objectives.generation import Interval
 from jaxvit.objectives.metrics import wilson
 from jaxvit.tasks.sample_quality import Quality, features_of
@@ -216,3 +218,31 @@ def test_of_many_real_images_some_are_drawn_from_all_classes(root, told, monkeyp
         pixels, _ = images_of(root, "gan", split)
         rows = np.random.default_rng(0).permutation(len(pixels))[:40]
         np.testing.assert_array_equal(images, pixels[rows])
+
+
+def test_a_classifier_of_images_without_a_class_is_refused(root, told, monkeypatch, capsys):
+    def without(path, warn):
+        saved = load_generator(path, warn)
+        model = replace(saved.config.model, conditional=False)
+        return saved._replace(config=replace(saved.config, model=model))
+
+    monkeypatch.setattr(quality, "load_generator", without)
+    given = ["quality", str(root / "gan"), "--features", "net", "--classifier", "other"]
+    assert main(given) == 2
+    assert "makes images without a class: leave it out" in capsys.readouterr().err
+
+
+def test_too_few_real_images_for_an_interval_are_one_line(root, told, monkeypatch, capsys):
+    monkeypatch.setattr(quality, "MOST", 29)
+    assert main(["quality", str(root / "gan"), "--features", "net"]) == 2
+    said = "has 29 train images, and a distance with its interval needs 30: train it on more"
+    assert said in capsys.readouterr().err
+
+
+def test_the_classifiers_file_is_not_written_over(root, told, tmp_path, capsys):
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(b"weights")
+    given = ["quality", str(root / "gan"), "--features", "net", "--classifier", str(weights)]
+    assert main([*given, "--json", str(weights)]) == 2
+    assert f"--json {weights}" in capsys.readouterr().err
+    assert weights.read_bytes() == b"weights"

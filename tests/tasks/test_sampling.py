@@ -1,6 +1,9 @@
 """Samples of a run: noise, class, sampler, places, and what is refused."""
 
+import dataclasses
+import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +16,7 @@ from PIL import Image
 
 from jaxvit.__main__ import main
 from jaxvit.command_line import parse
+from jaxvit.commands.sample import Options, _labels
 from jaxvit.errors import UserError
 from jaxvit.interop.saved_generator import load_generator
 from jaxvit.objectives.diffusion import make_schedule
@@ -24,11 +28,12 @@ from tests.tasks.generators import ARGUMENTS, by_hand, cosine_bar, sample
 pytestmark = pytest.mark.slow  # a DCGAN and a DDPM are trained for them
 
 
-def test_noise_on_the_way_is_new_at_each_step(root):
+@pytest.mark.parametrize("eta", [0.5, 1.0])
+def test_noise_on_the_way_is_new_at_each_step(root, eta):
     saved = load_generator(root / "diffusion")
-    made = make_samples(saved, np.array([0, 7], np.int32), 5, Sampling(4, 1.0, 1.5))
+    made = make_samples(saved, np.array([0, 7], np.int32), 5, Sampling(4, eta, 1.5))
     key = jax.random.fold_in(jax.random.key(5), 1)
-    image = by_hand(saved, key, jnp.array([7]), eta=1.0)
+    image = by_hand(saved, key, jnp.array([7]), eta=eta)
     found = np.round((np.clip(image, -1, 1) + 1) * 127.5)
     assert np.abs(found[0] - made[1]).max() <= 1
 
@@ -74,7 +79,7 @@ def test_samples_do_not_depend_on_the_size_of_batches(root, run, capsys):
 
 def test_a_class_and_a_seed_are_heard(root):
     assert sample(root, "gan", "threes", "--class", "3", "--n", "5") == 0
-    assert {p.parent.name for p in (root / "threes").rglob("*.png")} == {"3"}
+    assert [p.parent.name for p in (root / "threes").rglob("*.png")] == ["3"] * 5
     assert sample(root, "gan", "s1.npz", "--n", "5") == 0
     assert sample(root, "gan", "s2.npz", "--n", "5", "--seed", "1") == 0
     with np.load(root / "s1.npz") as a, np.load(root / "s2.npz") as b:
@@ -244,3 +249,61 @@ def test_the_last_stage_is_the_sample(root):
     np.testing.assert_allclose(noise[:-1], 1 - cosine_bar()[[30, 20, 10, 0]], atol=1e-6)
     assert noise[-1] == 0
     assert np.abs(np.asarray(stages[-1], int) - np.asarray(expected, int)).max() <= 1
+
+
+def test_colours_are_saved_as_they_are(tmp_path):
+    image = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(1, 4, 4, 3)
+    save_images(tmp_path, image, np.zeros(1, int), None)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "00000.png")), image[0])
+
+
+def test_a_folder_is_there_once_it_is_whole(root, tmp_path, monkeypatch):
+    out = tmp_path / "made"
+
+    def stops(*_, **options):
+        assert not out.exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jaxvit.commands.sample.make_samples", stops)
+    with pytest.raises(KeyboardInterrupt):
+        main(["sample", str(root / "gan"), "--out", str(out)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_class_of_a_run_without_classes_is_refused(root):
+    saved = load_generator(root / "gan")
+    config = replace(saved.config, model=replace(saved.config.model, conditional=False))
+    options = Options(run="r", out="o", class_name="3")
+    with pytest.raises(UserError, match="--class 3: r makes images without a class: leave it out"):
+        _labels(options, saved._replace(config=config))
+
+
+def test_a_classifier_makes_no_images(root, tmp_path, capsys):
+    written = json.loads((root / "gan" / "config.json").read_text())
+    config = dataclasses.asdict(parse(["digits"])[1])
+    assert set(written) == set(config)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert main(["sample", str(tmp_path), "--out", str(tmp_path / "made")]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "was trained with --method classification, which makes no images" in error
+    assert "\n" not in error
+
+
+def test_samples_of_an_older_state_are_said(root, tmp_path):
+    copy = shutil.copytree(root / "gan", tmp_path / "copy")
+    whole, said = load_generator(copy, said_nothing), []
+    for path in (copy / "checkpoints" / str(whole.step)).rglob("*"):
+        if path.is_file() and path.stat().st_size > 1000:
+            path.write_bytes(b"damaged")
+    older = load_generator(copy, said.append)
+    assert older.step < whole.step
+    assert len(said) == 1
+
+
+def said_nothing(line: str) -> None:
+    raise AssertionError(line)
+
+
+def test_all_steps_of_a_run_are_steps_of_ddim_too():
+    _, config = parse([*ARGUMENTS["diffusion"]])
+    assert sampling_of(config, steps=40).steps == 40
