@@ -13,14 +13,16 @@ import argparse
 import json
 
 import numpy as np
-from side_by_side import ROOT, in_turn, middle, rate
+from side_by_side import ROOT, in_turn, middle, rate, typical_rate
+
+from jaxvit.runtime.memory import keep_freed_memory
 
 RESULTS = ROOT / "docs" / "generation_speed.json"
 CANDIDATES = {
     "training": ("jax", "jax-sharded", "torch", "torch-compile"),
     "sampling": ("jax", "torch", "torch-compile"),
 }
-SECONDS, CLASSES = 6.0, 10
+SECONDS, CLASSES = 10.0, 10
 # name: preset, image size, channels, batch of a step, samples of a chain
 TASKS = {
     "digits-dcgan": ("digits-dcgan", 8, 1, 64, 256),
@@ -51,7 +53,6 @@ def with_jax(name: str, what: str, sharded: bool) -> float:
     from jaxvit.models.configured import make_generator
     from jaxvit.runtime.cpu import divide_cpu
     from jaxvit.runtime.devices import make_devices
-    from jaxvit.runtime.memory import keep_freed_memory
     from jaxvit.tasks.configured import make_task
     from jaxvit.tasks.samples import compile_batch
     from jaxvit.tasks.sampling import Sampling
@@ -67,7 +68,6 @@ def with_jax(name: str, what: str, sharded: bool) -> float:
     if sharded or what == "sampling":
         divide_cpu(one_per_core=True)
     if what == "training":
-        keep_freed_memory()
         devices = make_devices(config)
         task = make_task(config, data, 100_000, devices.axis)
         state = [devices.create(lambda: create_state(task, 0))]
@@ -78,7 +78,7 @@ def with_jax(name: str, what: str, sharded: bool) -> float:
             state[0], metrics = compiled(state[0], placed)
             jax.block_until_ready(metrics)
 
-        return rate(step, batch, SECONDS)
+        return typical_rate(step, batch, SECONDS)
     task = make_task(config, data, 100_000, None)
     state = create_state(task, 0)
     generator = make_generator(config.model, CLASSES, config.diffusion.steps)
@@ -91,10 +91,6 @@ def with_jax(name: str, what: str, sharded: bool) -> float:
 
 
 def with_torch(name: str, what: str, compiled: bool) -> float:
-    from jaxvit.runtime.memory import keep_freed_memory
-
-    if what == "training":
-        keep_freed_memory()
     import torch
 
     from torch_ref.survey.adversarial import adversarial_step
@@ -126,7 +122,7 @@ def with_torch(name: str, what: str, compiled: bool) -> float:
             adversarial_step(*networks, optimizers, real, z, labels)
 
         if what == "training":
-            return rate(step, batch, SECONDS)
+            return typical_rate(step, batch, SECONDS)
         networks[0].eval()
 
         @torch.no_grad()
@@ -145,7 +141,7 @@ def with_torch(name: str, what: str, compiled: bool) -> float:
         ddpm_step(network, optimizer, diffusion, real, t, noise, hidden)
 
     if what == "training":
-        return rate(step, batch, SECONDS)
+        return typical_rate(step, batch, SECONDS)
     network.eval()
 
     def chain() -> None:
@@ -162,6 +158,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.one:
         name, what, candidate = options.one
+        if what == "training":
+            keep_freed_memory()  # before JAX, PyTorch or their threads are there
         if candidate.startswith("jax"):
             found = with_jax(name, what, sharded=candidate == "jax-sharded")
         else:

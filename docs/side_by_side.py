@@ -50,6 +50,22 @@ def rate(step: Callable[[], object], images: int, seconds: float, warm: int = 3)
     raise AssertionError
 
 
+def typical_rate(step: Callable[[], object], images: int, seconds: float, warm: int = 3) -> float:
+    """Images a second of the median step of so many seconds, after some that warm up.
+
+    A step whose temporaries come to lie in memory that was never touched takes several times as
+    long on some machines. That ends once the heap has its size, and says nothing about long runs.
+    """
+    for _ in range(warm):
+        step()
+    took, began = [], time.perf_counter()
+    while not took or time.perf_counter() - began < seconds:
+        start = time.perf_counter()
+        step()
+        took.append(time.perf_counter() - start)
+    return images / statistics.median(took)
+
+
 def middle(values: Sequence[float], form: str = ".1f") -> str:
     """The median and the range, as text."""
     return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"

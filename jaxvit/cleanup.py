@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,14 @@ def whole_file(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def staging_of(path: Path) -> Path:
+    """A hidden name beside `path` that is nobody else's.
+
+    In containers processes have equal numbers, and one that was killed leaves its directory behind.
+    """
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+
+
 @contextlib.contextmanager
 def whole_directory(path: Path) -> Iterator[Path]:
     """An empty directory to fill, which becomes `path` when the block ends without an error.
@@ -51,7 +60,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
     Raises:
       OSError: it cannot be written, or something is at `path`.
     """
-    staging = path.with_name(f".{path.name}.{os.getpid()}")
+    staging = staging_of(path)
     with removed_on_exit(staging):
         try:
             staging.mkdir()

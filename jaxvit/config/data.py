@@ -42,7 +42,7 @@ class DataConfig:
     # have none.
     extra_dir: tuple[str, ...] = option((), may_change=True)
     # Share of the training images, in each class, that are of extra_dir.
-    extra_share: float = option(0.3, within(0, 1, closed=False), positive)
+    extra_share: float = option(0.3, within(0, 0.99), positive)
     # Per-channel mean of pixels in [0, 1]; None means the data set's.
     mean: tuple[float, ...] | None = IMAGENET_MEAN
     # Per-channel standard deviation of pixels in [0, 1]; None means the data set's.

@@ -233,15 +233,16 @@ class Config:
                 f"--{name} {value} lies in --out {self.out}, which holds the run alone: choose "
                 "another place for one of them",
             )
+        extra = [("data.extra-dir", place) for place in self.data.extra_dir]
+        written = [("out", self.out), ("data.cache-dir", self.data.cache_dir)]
+        folders = [(*each, written) for each in extra]
         if self.data.name == "folder":
-            images = user_path("data.dir", self.data.dir).resolve()
-            for name, value in (
-                ("out", self.out),
-                ("data.cache-dir", self.data.cache_dir),
-                *(("data.extra-dir", place) for place in self.data.extra_dir),
-            ):
+            folders.append(("data.dir", self.data.dir, [*written, *extra]))
+        for holder, place, others in folders:
+            images = user_path(holder, place).resolve()
+            for name, value in others:
                 require(
                     not user_path(name, value).resolve().is_relative_to(images),
-                    f"--{name} {value} lies in --data.dir {self.data.dir}, where it would be taken "
-                    "for a class: choose another directory",
+                    f"--{name} {value} lies in --{holder} {place}, where it would be taken for a "
+                    "class: choose another directory",
                 )

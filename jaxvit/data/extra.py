@@ -40,7 +40,8 @@ def with_extra(
                 raise UserError(
                     f"--data.extra-dir {given} has {len(there)} images of class "
                     f"{data.class_names[label]!r}, and --data.extra-share {config.extra_share:g} "
-                    f"takes {number}: make more, or lower the share"
+                    f"takes {number}: put more into {root / data.class_names[label]}, or lower the "
+                    "share"
                 )
             rows += sorted(rng.permutation(there)[:number].tolist())
         train, taken = data.train, np.asarray(rows, int)

@@ -1,7 +1,6 @@
 """Soups of our own runs: candidates, their scores, and the average as a run that can be used."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxvit.cleanup import removed_on_exit
+from jaxvit.cleanup import whole_directory
 from jaxvit.config import Config
 from jaxvit.errors import UserError
 from jaxvit.interop.evaluation import evaluate_images
@@ -241,10 +240,9 @@ def write_run(path: Path, soup: Soup, greedy: bool) -> None:
         read_config(Path(first.run)), out=str(path), resume=False, overwrite=False, extend=False
     )
     step = max(each.step for each in soup.averaged)
-    staging = path.absolute().with_name(f".{path.name}.{os.getpid()}")
     try:
-        with removed_on_exit(staging):
-            staging.mkdir(parents=True)
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        with whole_directory(path.absolute()) as staging:
             (staging / "config.json").write_text(json.dumps(asdict(config), indent=1))
             shutil.copyfile(Path(first.run) / "split.json", staging / "split.json")
             state = TrainState(jnp.asarray(step, jnp.int32), soup.params, {}, (), None)
@@ -257,14 +255,11 @@ def write_run(path: Path, soup: Soup, greedy: bool) -> None:
             (staging / "metrics.jsonl").write_text(json.dumps(line) + "\n")
             summary = json.dumps(_summary(soup, greedy, line), indent=1)
             (staging / "summary.json").write_text(summary + "\n")
-            staging.rename(path)
     except OSError as error:
         reason = error.strerror or error
         raise UserError(
             f"--out {path} cannot be written ({reason}): choose another name"
         ) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _summary(soup: Soup, greedy: bool, line: dict[str, Any]) -> dict[str, Any]:

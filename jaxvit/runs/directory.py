@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from filelock import FileLock, Timeout
 
-from jaxvit.cleanup import removed_on_exit, whole_file
+from jaxvit.cleanup import removed_on_exit, staging_of, whole_file
 from jaxvit.config import Config, as_json
 from jaxvit.errors import UserError
 from jaxvit.paths import user_path
@@ -235,7 +235,7 @@ class RunDirectory:
             return
         if not self._writes:
             return
-        staging = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        staging = staging_of(self.path)
         old = staging.with_suffix(".old")
         try:
             self._refuse_strangers()  # what has come since _look

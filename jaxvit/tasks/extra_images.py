@@ -19,7 +19,7 @@ from jaxvit.interop.load import is_run
 from jaxvit.interop.saved_generator import load_generator
 from jaxvit.paths import user_path
 from jaxvit.runtime.digest import sha256
-from jaxvit.tasks.samples import make_samples, save_images
+from jaxvit.tasks.samples import image_files, make_samples, save_images
 
 FORMAT = 1  # to be increased whenever the same weights would make other images, but for rounding
 
@@ -32,11 +32,17 @@ def with_sampled(config: DataConfig, track: Track) -> DataConfig:
     these numbers.
 
     Raises:
-      UserError: a run makes no images, none of a class, or those of other classes; it was trained
-        on images that validate or test here, whatever their names; one of these cannot be read; or
-        the cache cannot be written.
+      UserError: a run is not whole, makes no images, none of a class, or those of other classes; it
+        was trained on images that validate or test here, whatever their names; one of these cannot
+        be read; or the cache cannot be written.
     """
     places = [user_path("data.extra-dir", place) for place in config.extra_dir]
+    for place in places:
+        if (place / "split.json").is_file() and not is_run(place):
+            raise UserError(
+                f"--data.extra-dir {place} is a run whose config.json or checkpoints/ is missing: "
+                "restore it, or give another run or a folder of images"
+            )
     if not any(place.is_dir() and is_run(place) for place in places):
         return config
     source = find_source(config)
@@ -76,13 +82,15 @@ def _sampled(
     asked = f"{FORMAT} {sha256(saved.weights)} {saved.config.diffusion} {numbers.tolist()} "
     name = hashlib.sha256(f"{asked}{config.split_seed}".encode()).hexdigest()[:32]
     place = user_path("data.cache-dir", config.cache_dir) / f"samples-{name}"
-    if _is_whole(place, len(labels)):
+    files = set(image_files(labels, class_names))
+    if _is_whole(place, files):
         return place
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(place.with_suffix(".lock")):
-            if not _is_whole(place, len(labels)):
-                shutil.rmtree(place, ignore_errors=True)
+            if not _is_whole(place, files):
+                for left in (place, *place.parent.glob(f".{place.name}.*")):  # of a killed process
+                    shutil.rmtree(left, ignore_errors=True)
                 images = make_samples(saved, labels, config.split_seed, track=track)
                 with whole_directory(place) as staging:
                     save_images(staging, images, labels, class_names)
@@ -127,6 +135,6 @@ def _scored(config: DataConfig, run: Config, track: Track) -> set[str]:
     return (found["val"] | found["test"]) - found["train"]
 
 
-def _is_whole(place: Path, number: int) -> bool:
-    """Whether a folder of the cache holds so many images: a part may have been removed."""
-    return sum(1 for _ in place.glob("*/*.png")) == number
+def _is_whole(place: Path, files: set[str]) -> bool:
+    """Whether a folder of the cache holds these images alone: some may have been removed."""
+    return {path.relative_to(place).as_posix() for path in place.glob("*/*")} == files

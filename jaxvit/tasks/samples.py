@@ -139,12 +139,21 @@ def save_images(
     Raises:
       OSError: one cannot be written.
     """
-    folders = [root]
+    files = image_files(labels, class_names)
     if class_names is not None:
-        folders = [root / name.replace("/", "_") for name in class_names]
         # Made once: a signal moves them away, and what is written afterwards fails.
         for label in np.unique(labels):
-            folders[label].mkdir()
-    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+            (root / _folder(class_names[label])).mkdir()
+    for image, file in zip(images, files, strict=True):
         picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-        picture.save(folders[label] / f"{number:0{DIGITS}d}.png")
+        picture.save(root / file)
+
+
+def image_files(labels: np.ndarray, class_names: Sequence[str] | None) -> list[str]:
+    """The names of files of save_images below its directory, in the order of the images."""
+    folders = [""] if class_names is None else [f"{_folder(name)}/" for name in class_names]
+    return [f"{folders[label]}{number:0{DIGITS}d}.png" for number, label in enumerate(labels)]
+
+
+def _folder(class_name: str) -> str:
+    return class_name.replace("/", "_")

@@ -11,11 +11,27 @@ GENERATION = listed("jaxvit", (
     (f"{EXTRA}::test_images_of_two_folders_are_those_of_their_files", (
         ("images of the first folder those of the second", "data.decoded", "return len(self.first) + len(self.second)", "return len(self.first)"),
     )),
+    (f"{EXTRA}::test_places_inside_the_generated_images_are_refused", (
+        ("a run inside the generated images", "config.run", "folders = [(*each, written) for each in extra]", "folders = []"),
+    )),
+    (f"{EXTRA}::test_a_share_of_nearly_all_images_is_one_line", (
+        ("a share of any size", "config.data", "within(0, 0.99), positive", "within(0, 1, closed=False), positive"),
+    )),
+    (f"{EXTRA}::test_a_run_without_a_part_is_no_folder_of_images", (
+        ("half a run taken for a folder of images", "tasks.extra_images", '(place / "split.json").is_file() and not is_run(place)', "False"),
+    )),
+    (f"{EXTRA}::test_what_a_killed_process_left_and_what_was_moved_is_made_again", (
+        ("what a killed process left stays in the cache", "tasks.extra_images", '(place, *place.parent.glob(f".{place.name}.*"))', "(place,)"),
+        ("cached samples counted and not named", "tasks.extra_images", '{path.relative_to(place).as_posix() for path in place.glob("*/*")} == files', 'sum(1 for _ in place.glob("*/*")) == len(files)'),
+    )),
+    ("tests/test_cleanup.py::test_the_directory_of_another_process_of_the_same_number_stays", (
+        ("one place for all processes of a number", "cleanup", "{os.getpid()}-{secrets.token_hex(4)}", "{os.getpid()}"),
+    )),
     (f"{EXTRA}::test_a_folder_stands_beside_a_run", (
         ("a run beside a folder not sampled", "tasks.extra_images", "if not any(place.is_dir() and is_run(place) for place in places):", "if not all(place.is_dir() and is_run(place) for place in places):"),
     )),
     (f"{EXTRA}::test_samples_that_another_process_has_just_made_are_taken", (
-        ("samples that are there made again", "tasks.extra_images", "            if not _is_whole(place, len(labels)):", "            if True:"),
+        ("samples that are there made again", "tasks.extra_images", "            if not _is_whole(place, files):", "            if True:"),
         ("samples made by two processes at once", "tasks.extra_images", 'with FileLock(place.with_suffix(".lock")):', "if True:"),
     )),
     (f"{EXTRA}::test_a_run_does_not_replace_what_it_is_trained_on", (
@@ -25,8 +41,7 @@ GENERATION = listed("jaxvit", (
     )),
     ("tests/data/test_bad_input.py::test_places_inside_the_image_folder_are_refused[--data.extra-dir]", (
         ("generated images among the photos", "config.run",
-         '("data.cache-dir", self.data.cache_dir),\n                *(("data.extra-dir", place) for place in self.data.extra_dir),\n',
-         '("data.cache-dir", self.data.cache_dir),\n'),
+         '("data.dir", self.data.dir, [*written, *extra])', '("data.dir", self.data.dir, written)'),
     )),
     (f"{SAMPLING}::test_colours_are_saved_as_they_are", (
         ("red and blue of samples exchanged", "tasks.samples", "Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)", "Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image[..., ::-1])"),

@@ -231,7 +231,7 @@ def test_too_few_generated_images_are_one_line(root, tmp_path):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "e" / "3" / "0.png")
     given = ["digits", "--data.extra-dir", str(tmp_path / "e")]
     _, config = parse(given)
-    with pytest.raises(UserError, match=r"has 0 images of class '0', and --data.extra-share 0.3"):
+    with pytest.raises(UserError, match=r"has 0 images of class '0'.* more into .*e/0, or lower"):
         load_dataset(config.data, 8, 1)
     (tmp_path / "e" / "cat").mkdir()
     with pytest.raises(UserError, match="has a folder 'cat', which is no class"):
@@ -343,7 +343,7 @@ def test_samples_that_another_process_has_just_made_are_taken(root, tmp_path, mo
     def never(*_, **options):
         raise AssertionError("made again")
 
-    labels, names = np.arange(60) % 10, tuple(map(str, range(10)))
+    labels, names = np.repeat(np.arange(10), 6), tuple(map(str, range(10)))
     monkeypatch.setattr(extra_images, "FileLock", Lock)
     monkeypatch.setattr(extra_images, "make_samples", never)
     _, config = parse(["digits", "--data.train-per-class", "13", "--data.extra-dir",
@@ -359,3 +359,40 @@ def test_a_run_does_not_replace_what_it_is_trained_on(tmp_path, inside):
     given = ["digits", "--out", str(out), "--overwrite", "--data.extra-dir", str(out / inside)]
     with pytest.raises(UserError, match=r"--data.extra-dir .* lies in --out"):
         parse(given)
+
+
+@pytest.mark.parametrize("option", ["--out", "--data.cache-dir"])
+def test_places_inside_the_generated_images_are_refused(tmp_path, option):
+    """The folder would then hold one that is no class, and the run could never be resumed."""
+    (tmp_path / "made").mkdir()
+    given = ["digits", "--data.extra-dir", str(tmp_path / "made")]
+    with pytest.raises(UserError, match=f"{option} .* lies in --data.extra-dir"):
+        parse([*given, option, str(tmp_path / "made" / "run")])
+
+
+def test_a_share_of_nearly_all_images_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"--data.extra-share 0.99999 is out of range"):
+        parse(["digits", "--data.extra-dir", str(tmp_path), "--data.extra-share", "0.99999"])
+
+
+@pytest.mark.parametrize("part", ["config.json", "checkpoints"])
+def test_a_run_without_a_part_is_no_folder_of_images(root, tmp_path, part):
+    broken = shutil.copytree(root / "gan", tmp_path / "run")
+    (broken / part).rename(tmp_path / part)
+    _, config = parse(["digits", "--data.extra-dir", str(broken)])
+    with pytest.raises(UserError, match=r"is a run whose config.json or checkpoints/ is missing"):
+        with_sampled(config.data, no_tracking)
+
+
+def test_what_a_killed_process_left_and_what_was_moved_is_made_again(root, tmp_path):
+    _, config = parse(["digits", "--data.train-per-class", "13", "--data.extra-dir",
+                       str(root / "gan"), "--data.cache-dir", str(tmp_path)])  # fmt: skip
+    (place,) = map(Path, with_sampled(config.data, no_tracking).extra_dir)
+    before = (place / "3" / "00019.png").read_bytes()
+    left = tmp_path / f".{place.name}.1-abc"
+    left.mkdir()
+    (place / "3" / "00019.png").rename(place / "4" / "00019.png")  # as many as before
+    assert with_sampled(config.data, no_tracking).extra_dir == (str(place),)
+    assert (place / "3" / "00019.png").read_bytes() == before
+    assert not (place / "4" / "00019.png").exists()
+    assert not left.exists()
