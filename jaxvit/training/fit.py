@@ -90,14 +90,13 @@ def average_decay(optim: OptimConfig, plan: Plan) -> float | optax.Schedule:
 
 def initial_share(optim: OptimConfig, plan: Plan) -> tuple[float, int]:
     """The share of the initial weights in the running average after U updates, d^U; and U."""
-    updates = int(_updates(optim, plan).sum())
+    joins = optim.accumulate_grad_batches
+    updates = int(_updates(optim, plan).sum()) if joins else plan.total_steps
     return optim.ema_decay**updates, updates
 
 
 def _updates(optim: OptimConfig, plan: Plan) -> np.ndarray:
-    """Whether each step changes the weights."""
-    if not optim.accumulate_grad_batches:
-        return np.ones(plan.total_steps, bool)
+    """Whether each step changes the weights, where batches are joined."""
     per_epoch = Fraction(plan.examples, plan.batch_size)
     return plan_joining(optim.joined_batches, plan.total_steps, per_epoch).updates
 
