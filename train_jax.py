@@ -22,6 +22,7 @@ from jaxvit.runs.progress import announce, make_console, say_on, track
 from jaxvit.runs.recorder import Recorder
 from jaxvit.runtime.devices import Devices, make_devices
 from jaxvit.runtime.distributed import connect, is_main
+from jaxvit.runtime.gaps import fill_gaps_after_compiling
 from jaxvit.runtime.interrupt import watch_for_signals
 from jaxvit.runtime.memory import keep_freed_memory
 from jaxvit.runtime.program_cache import cache_programs
@@ -60,8 +61,8 @@ def train(
 def main(args: list[str]) -> int:
     try:
         name, config = parse(args)
-        if config.keep_memory:
-            keep_freed_memory()
+        if config.keep_memory and keep_freed_memory():
+            fill_gaps_after_compiling()
         watch_for_signals()
         connect(config.distributed, say=partial(print, file=sys.stderr, flush=True))
         devices = make_devices(config)

@@ -44,13 +44,16 @@ def with_jax(weights: str) -> Callable[[str, int], object]:
     from jaxvit.runtime.cpu import divide_cpu
     from jaxvit.runtime.memory import keep_freed_memory
 
-    keep_freed_memory()
+    kept = keep_freed_memory()
     divide_cpu()
     import jax
 
     from jaxvit import explain
     from jaxvit.interop.load import load_pretrained
+    from jaxvit.runtime.gaps import fill_gaps_after_compiling
 
+    if kept:
+        fill_gaps_after_compiling()
     found = load_pretrained(weights)
     function = explain.logits_fn(found.model, {"params": found.params})
 

@@ -39,11 +39,12 @@ def pixels(size: int, channels: int, batch: int) -> tuple[np.ndarray, np.ndarray
     return images, (np.arange(batch) % CLASSES).astype(np.int32)
 
 
-def with_jax(name: str, what: str, sharded: bool) -> float:
+def with_jax(name: str, what: str, sharded: bool, kept: bool) -> float:
     """Training has the CPU as one device and sampling one device for each core, as in commands.
 
     Args:
       sharded: train on a device for each core as well.
+      kept: whether freed memory stays in the process.
     """
     import jax
 
@@ -53,12 +54,15 @@ def with_jax(name: str, what: str, sharded: bool) -> float:
     from jaxvit.models.configured import make_generator
     from jaxvit.runtime.cpu import divide_cpu
     from jaxvit.runtime.devices import make_devices
+    from jaxvit.runtime.gaps import fill_gaps_after_compiling
     from jaxvit.tasks.configured import make_task
     from jaxvit.tasks.samples import compile_batch
     from jaxvit.tasks.sampling import Sampling
     from jaxvit.training.state import create_state
     from jaxvit.training.steps import compile_train_step
 
+    if kept:
+        fill_gaps_after_compiling()
     preset, size, channels, batch, samples = TASKS[name]
     plain = ("--augment.crop-scale", "1", "1", "--augment.flip-p", "0")
     _, config = parse([preset, "--batch-size", str(batch), *plain, "--no-keep-programs"])
@@ -158,10 +162,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.one:
         name, what, candidate = options.one
-        if what == "training":
-            keep_freed_memory()  # before JAX, PyTorch or their threads are there
+        # Before JAX, PyTorch or their threads are there.
+        kept = what == "training" and keep_freed_memory()
         if candidate.startswith("jax"):
-            found = with_jax(name, what, sharded=candidate == "jax-sharded")
+            found = with_jax(name, what, sharded=candidate == "jax-sharded", kept=kept)
         else:
             found = with_torch(name, what, compiled=candidate == "torch-compile")
         print(json.dumps(found))

@@ -32,6 +32,7 @@ def with_jax(flowers: str, sharded: bool) -> dict[str, float]:
     from jaxvit.data.datasets import load_dataset
     from jaxvit.data.loader import prefetch_to_device, train_batches
     from jaxvit.runtime.devices import make_devices
+    from jaxvit.runtime.gaps import fill_gaps_after_compiling
     from jaxvit.runtime.memory import keep_freed_memory
     from jaxvit.runtime.program_cache import cache_programs
     from jaxvit.tasks.configured import make_task
@@ -48,7 +49,8 @@ def with_jax(flowers: str, sharded: bool) -> dict[str, float]:
         "--instance.no-cosine", "--instance.z-dim", "0", "--label-smoothing", "0.1",
         "--augment.grey-p", "0.2", "--augment.blur-p", "0.5",
     ])  # fmt: skip
-    keep_freed_memory()
+    if keep_freed_memory():
+        fill_gaps_after_compiling()
     cache_programs(config, print)
     devices = make_devices(config)
     data = load_dataset(config.data, SIZE, 3)

@@ -45,7 +45,13 @@ USAGE = "\n".join(
 )
 
 
-def main(args: list[str]) -> int:
+def main(args: list[str], kept: bool = False) -> int:
+    """Runs a command.
+
+    Args:
+      args: its name and options.
+      kept: whether freed memory stays in the process; see keep_freed_memory.
+    """
     take_any_text()
     from jaxvit.command_line import FAILURES, fail, parse_command
     from jaxvit.errors import UserError
@@ -58,6 +64,10 @@ def main(args: list[str]) -> int:
             raise UserError(f"unknown command {args[0]!r}: choose one of {', '.join(COMMANDS)}")
         command = import_module(f"jaxvit.commands.{args[0]}")
         imported()
+        if kept:
+            from jaxvit.runtime.gaps import fill_gaps_after_compiling
+
+            fill_gaps_after_compiling()
         return command.run(parse_command(command.Options, args[0], args[1:]))
     except FAILURES as error:
         return fail(error, resumes=False)
@@ -65,10 +75,9 @@ def main(args: list[str]) -> int:
 
 def program(args: list[str]) -> int:
     """main in a process of its own, which may keep the memory that XLA frees after every batch."""
-    if args[:1] and args[0] in LARGE_BATCHES:
-        keep_freed_memory()
+    kept = bool(args) and args[0] in LARGE_BATCHES and keep_freed_memory()
     watch_for_signals()
-    return main(args)
+    return main(args, kept)
 
 
 if __name__ == "__main__":

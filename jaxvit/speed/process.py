@@ -10,8 +10,12 @@ from jaxvit.errors import UserError
 from jaxvit.runtime.memory import keep_freed_memory
 
 if __name__ == "__main__":
-    keep_freed_memory()
+    kept = keep_freed_memory()
     module, task = sys.argv[1:]
+    if kept and module.startswith("jaxvit."):  # PyTorch's candidates do not import JAX
+        from jaxvit.runtime.gaps import fill_gaps_after_compiling
+
+        fill_gaps_after_compiling()
     sys.argv = [module, task]
     # alter_sys, because torch.compile looks up a function's globals in sys.modules.
     try:

@@ -77,7 +77,7 @@ def test_commands_with_large_batches_keep_freed_memory(monkeypatch):
     called = []
     monkeypatch.setattr(program, "keep_freed_memory", lambda: called.append("keep"))
     monkeypatch.setattr(program, "watch_for_signals", lambda: called.append("watch"))
-    monkeypatch.setattr(program, "main", len)
+    monkeypatch.setattr(program, "main", lambda args, kept: len(args))
     for name in ("predict", "evaluate", "explain", "quality"):
         assert program.program([name, "x"]) == 2
     assert called == 4 * ["keep", "watch"]
