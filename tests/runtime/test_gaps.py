@@ -1,37 +1,47 @@
-"""Gaps in glibc's heap are filled after compiling, in processes of their own."""
+"""Gaps in glibc's heap are filled after compiling."""
 
+import contextlib
+import json
 import os
 import platform
 import runpy
 import subprocess
 import sys
+import warnings
+from collections.abc import Callable
 
+import jax
 import pytest
+from jax import monitoring
 
 import train_jax
 from jaxvit import __main__ as program
 from jaxvit.errors import UserError
-from jaxvit.runtime import gaps
-from jaxvit.runtime import memory as kept_memory
+from jaxvit.runtime import gaps, memory
+from jaxvit.runtime.memory import keep_freed_memory
 
 on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc's allocator")
-COUNT = """
-from jaxvit.runtime import gaps
-def count():
+
+
+def in_a_child(function: Callable[[], list[int]]) -> list[int]:
+    """What a function returns in a child of this process, whose heap is its own."""
+    reads, writes = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # JAX's, of its threads: the child does not use them
+        child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            os.write(writes, json.dumps(function()).encode())
+        os._exit(0)
+    os.close(writes)
+    with open(reads) as stream:
+        found = json.load(stream)
+    os.waitpid(child, 0)
+    return found
+
+
+def count_gaps() -> int:
     return sum(count for size, count in gaps._gaps() if size <= gaps.LARGEST)
-"""
-
-
-def numbers_of(script: str) -> list[int]:
-    """Printed by a process in which nothing comes from the cache of programs."""
-    done = subprocess.run(
-        [sys.executable, "-c", COUNT + script],
-        env=os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false", "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return list(map(int, done.stdout.split()))
 
 
 @on_glibc
@@ -40,36 +50,43 @@ def test_free_blocks_between_blocks_in_use_are_taken():
 
     The one that is too large is given out again, whole.
     """
-    before, taken, after, again, large, medium = numbers_of("""
-from jaxvit.runtime.memory import keep_freed_memory
-keep_freed_memory()
-libc = gaps._libc()
-medium, _, large, _ = map(libc.malloc, (400_000, 600_000, 1 << 20, 600_000))
-sizes = [100 + 8 * i for i in range(6000)]
-blocks = list(map(libc.malloc, sizes))
-for block in [medium, large, *blocks[::2]]:
-    libc.free(block)
-print(count(), gaps.fill_gaps(), count(), gaps.fill_gaps())
-print(int(libc.malloc(1 << 20) == large), int(libc.malloc(400_000) == medium))
-""")
+
+    def fragment() -> list[int]:
+        assert keep_freed_memory()  # so that large blocks are in the heap
+        gaps.fill_gaps()
+        libc = gaps._libc()
+        medium, _, large, _ = map(libc.malloc, (400_000, 600_000, 1 << 20, 600_000))
+        blocks = [libc.malloc(100 + 8 * i) for i in range(6000)]
+        for block in [medium, large, *blocks[::2]]:
+            libc.free(block)
+        found = [count_gaps(), gaps.fill_gaps(), count_gaps(), gaps.fill_gaps()]
+        return [*found, libc.malloc(1 << 20) == large, libc.malloc(400_000) == medium]
+
+    before, taken, after, again, large, medium = in_a_child(fragment)
     freed = 400_000 + sum(100 + 8 * i for i in range(0, 6000, 2))
     assert before > 3000
     assert after <= gaps.FEW
     assert freed * 0.98 < taken < freed * 1.1  # others were free before, and few small ones stay
-    assert (again, large, medium) == (0, 1, 0)
+    assert (again, large, medium) == (0, True, False)
 
 
 @on_glibc
 def test_few_gaps_are_left_as_they_are():
-    assert numbers_of("""
-libc = gaps._libc()
-gaps.fill_gaps()
-before = gaps.FEW - count()
-print(int(before >= 0), gaps.fill_gaps(), gaps.fill_gaps())
-""") == [1, 0, 0]
+    def fill() -> list[int]:
+        taken = gaps.fill_gaps()
+        libc = gaps._libc()
+        blocks = [libc.malloc(2000 + 16 * i) for i in range(400)]
+        for block in blocks[::2]:
+            libc.free(block)
+        return [taken, count_gaps(), gaps.fill_gaps()]
+
+    _, left, taken = in_a_child(fill)
+    assert 100 < left < gaps.FEW
+    assert taken == 0
 
 
 COMPILE = """
+from jaxvit.runtime import gaps
 from jaxvit.runtime.memory import keep_freed_memory
 assert keep_freed_memory()
 import jax, jax.numpy as jnp
@@ -82,28 +99,41 @@ def compiled(width):
         return x.sum()
     return jax.jit(jax.grad(f)).lower(jnp.ones((width, width))).compile()
 first = compiled(20)  # a program that is deleted leaves gaps as well
-print(count())
+print(sum(count for size, count in gaps._gaps() if size <= gaps.LARGEST))
 second = compiled(24)
-print(count())
+print(sum(count for size, count in gaps._gaps() if size <= gaps.LARGEST))
 """
 
 
 @on_glibc
 def test_gaps_are_filled_each_time_that_a_program_was_compiled():
-    left = numbers_of(COMPILE.format(before=""))
-    filled = numbers_of(COMPILE.format(before="gaps.fill_gaps_after_compiling()"))
-    print(left, filled)
-    assert min(left) > 3 * gaps.FEW
-    assert max(filled) < 2 * gaps.FEW
+    """In a process in which nothing comes from the cache of programs."""
+
+    def gaps_left(before: str) -> list[int]:
+        done = subprocess.run(
+            [sys.executable, "-c", COMPILE.format(before=before)],
+            env=os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false", "JAX_PLATFORMS": "cpu"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return list(map(int, done.stdout.split()))
+
+    assert min(gaps_left("")) > 3 * gaps.FEW
+    assert max(gaps_left("gaps.fill_gaps_after_compiling()")) < 2 * gaps.FEW
 
 
-def test_nothing_is_filled_at_other_events(monkeypatch):
+def test_compiling_is_what_gaps_are_filled_after(monkeypatch):
     filled = []
     monkeypatch.setattr(gaps, "fill_gaps", lambda: filled.append(1))
-    gaps._after("/jax/core/compile/jaxpr_trace_duration", 1.0, fun_name="f")
-    assert not filled
-    gaps._after(gaps.COMPILED, 1.0, fun_name="f")
-    assert filled == [1]
+    gaps.fill_gaps_after_compiling()
+    try:
+        jax.jit(lambda x: x + len(filled)).lower(1.0)
+        assert not filled
+        jax.jit(lambda x: x - len(filled)).lower(1.0).compile()
+        assert filled == [1]
+    finally:
+        monitoring.unregister_event_duration_listener(gaps._after)
 
 
 @pytest.fixture
@@ -138,7 +168,7 @@ def test_commands_fill_gaps_where_memory_is_kept(name, kept, filled, monkeypatch
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("module", ["jaxvit.speed.workload", "torch_ref.transformer"])
 def test_candidates_in_jax_fill_gaps_where_memory_is_kept(module, kept, filled, monkeypatch):
-    monkeypatch.setattr(kept_memory, "keep_freed_memory", lambda: kept)
+    monkeypatch.setattr(memory, "keep_freed_memory", lambda: kept)
     monkeypatch.setattr(sys, "argv", ["process", module, "{}"])
     runpy.run_module("jaxvit.speed.process", run_name="__main__")
     assert filled == (["fill"] if kept and module.startswith("jaxvit.") else [])
