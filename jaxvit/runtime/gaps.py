@@ -60,6 +60,8 @@ def _gaps() -> Iterator[tuple[int, int]]:
     libc, text, length = _libc(), ctypes.c_void_p(), ctypes.c_size_t()
     libc.free(libc.malloc(LARGEST))  # glibc sorts freed blocks into their lists when it allocates
     stream = libc.open_memstream(ctypes.byref(text), ctypes.byref(length))
+    if not stream:  # out of memory
+        return
     libc.malloc_info(0, stream)
     libc.fclose(stream)
     heap = ctypes.string_at(text.value, length.value).partition(b"</heap>")[0]
