@@ -4,10 +4,12 @@ import contextlib
 import os
 import secrets
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 _paths: set[Path] = set()
+_in_order = threading.RLock()  # remove_all takes it for good
 
 
 @contextlib.contextmanager
@@ -18,6 +20,17 @@ def removed_on_exit(path: Path) -> Iterator[None]:
         yield
     finally:
         _paths.discard(path)
+
+
+@contextlib.contextmanager
+def removed_later() -> Iterator[None]:
+    """While entered, a signal that ends the process waits with its removal; see remove_all.
+
+    For what is short and must not be cut: making a directory that the removal would not see yet,
+    or an exchange of two.
+    """
+    with _in_order:
+        yield
 
 
 @contextlib.contextmanager
@@ -63,7 +76,8 @@ def whole_directory(path: Path) -> Iterator[Path]:
     staging = staging_of(path)
     with removed_on_exit(staging):
         try:
-            staging.mkdir()
+            with removed_later():
+                staging.mkdir()
             yield staging
             staging.rename(path)
         finally:
@@ -71,7 +85,11 @@ def whole_directory(path: Path) -> Iterator[Path]:
 
 
 def remove_all() -> None:
-    """Removes what is half written; to be called just before the process exits."""
+    """Removes what is half written; to be called just before the process exits.
+
+    From then on no other thread can enter removed_later.
+    """
+    _in_order.acquire()
     for path in list(_paths):
         with contextlib.suppress(OSError):
             if path.is_dir():

@@ -1,10 +1,12 @@
 """Directories that are there whole or not at all."""
 
 import os
+import threading
 
 import pytest
 
-from jaxvit.cleanup import whole_directory
+from jaxvit import cleanup
+from jaxvit.cleanup import remove_all, removed_later, removed_on_exit, whole_directory
 
 
 def test_the_directory_of_another_process_of_the_same_number_stays(tmp_path):
@@ -28,4 +30,47 @@ def test_nothing_is_left_of_what_fails(tmp_path):
 
     with pytest.raises(ValueError, match="fails"):
         fails()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def remove(monkeypatch):
+    """Starts to remove what is half written, in a thread that stays; gives the event of its end."""
+    monkeypatch.setattr(cleanup, "_in_order", threading.RLock())
+    monkeypatch.setattr(cleanup, "_paths", set())
+    removed = threading.Event()
+
+    def run():
+        remove_all()
+        removed.set()
+        threading.Event().wait()
+
+    def start():
+        threading.Thread(target=run, daemon=True).start()
+        return removed
+
+    return start
+
+
+def test_a_directory_that_is_being_made_is_removed_after_that(tmp_path, remove):
+    with removed_on_exit(tmp_path / "half"):
+        with removed_later():
+            removed = remove()
+            assert not removed.wait(0.2)
+            (tmp_path / "half").mkdir()
+        assert removed.wait(10)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_made_once_all_is_removed(tmp_path, remove):
+    assert remove().wait(10)
+
+    def make():
+        with whole_directory(tmp_path / "out"):
+            pass
+
+    late = threading.Thread(target=make, daemon=True)
+    late.start()
+    late.join(0.2)
+    assert late.is_alive()
     assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from filelock import FileLock, Timeout
 
-from jaxvit.cleanup import removed_on_exit, staging_of, whole_file
+from jaxvit.cleanup import removed_later, removed_on_exit, staging_of, whole_file
 from jaxvit.config import Config, as_json
 from jaxvit.errors import UserError
 from jaxvit.paths import user_path
@@ -86,9 +86,10 @@ class RunDirectory:
         self.began = time.perf_counter()
         with contextlib.ExitStack() as stack:
             if self._writes:
-                self._take()
-                stack.callback(self._leave)
-                stack.enter_context(removed_on_exit(Path(self._lock.lock_file)))
+                with removed_later():
+                    self._take()
+                    stack.callback(self._leave)
+                    stack.enter_context(removed_on_exit(Path(self._lock.lock_file)))
             self._look()
             wait_for_all("every process has looked at the run directory")  # before one writes
             self._exit = stack.pop_all()
@@ -240,19 +241,23 @@ class RunDirectory:
         try:
             self._refuse_strangers()  # what has come since _look
             with removed_on_exit(staging):
-                (staging / "plots").mkdir(parents=True)
+                with removed_later():
+                    (staging / "plots").mkdir(parents=True)
                 (staging / "config.json").write_text(json.dumps(as_json(self._config), indent=1))
                 (staging / "split.json").write_text(json.dumps(split, indent=1))
                 if tensors is not None:
                     (staging / TENSORS).write_text(tensors + "\n", encoding="utf-8")
-            self._exchange(staging, old)
+                with removed_later():
+                    self._exchange(staging, old)
+            with removed_on_exit(old):
+                shutil.rmtree(old, ignore_errors=True)
         except OSError as error:
             raise self._unwritable(error) from error
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
     def _exchange(self, staging: Path, old: Path) -> None:
-        """Puts `staging` in the place of what is at `path`, which is deleted last of all."""
+        """Puts `staging` in the place of what is at `path`, which becomes `old`."""
         if self.path.exists():
             self.path.rename(old)
         try:
@@ -261,8 +266,6 @@ class RunDirectory:
             if old.exists():
                 old.rename(self.path)
             raise
-        with removed_on_exit(old):
-            shutil.rmtree(old, ignore_errors=True)
 
     def _extend(self) -> None:
         """Makes the finished run an unfinished one of more epochs, and lists what it had."""

@@ -93,6 +93,13 @@ FRONT = listed("", (
          "args[0] in LARGE_BATCHES and keep_freed_memory()", "args[0] in LARGE_BATCHES"),
         ("no thread of signals in commands", "jaxvit.__main__", "    watch_for_signals()\n", ""),
     )),
+    ("tests/test_cleanup.py", (
+        ("half-written directories are removed at once", "jaxvit.cleanup", "    with _in_order:\n", "    if True:\n"),
+        ("directories are made after all is removed", "jaxvit.cleanup",
+         "    _in_order.acquire()\n", "    with _in_order:\n        pass\n"),
+        ("a directory is made while all is removed", "jaxvit.cleanup",
+         "            with removed_later():\n                staging.mkdir()\n", "            staging.mkdir()\n"),
+    )),
     ("tests/runtime/test_gaps.py", (
         ("gaps are not filled", "jaxvit.runtime.gaps", "_libc().malloc(size - HEADER)", "pass"),
         ("one gap filled of each list", "jaxvit.runtime.gaps",
